@@ -1,0 +1,38 @@
+"""Clips as the bytes of sound files: the same clip always gives the same bytes."""
+
+from __future__ import annotations
+
+import io
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+AudioFormat = Literal["wav", "wav-float", "flac", "ogg"]
+SUFFIX: dict[AudioFormat, str] = {"wav": ".wav", "wav-float": ".wav", "flac": ".flac", "ogg": ".ogg"}
+
+
+def to_pcm16(clip: NDArray[np.float32]) -> NDArray[np.int16]:
+    """A clip in 16 bits: 1.0 becomes 32767, louder is cut."""
+    return np.rint(np.clip(clip, -1.0, 1.0) * np.float32(32767)).astype(np.int16)
+
+
+def encode(clip: NDArray[np.float32], sample_rate: int, audio_format: AudioFormat) -> bytes:
+    """A sound file.
+
+    Args:
+        clip: float32 [samples], -1..1.
+        sample_rate: in Hz.
+        audio_format: "wav" and "flac" have 16 bits, "wav-float" 32-bit floats, "ogg" is Vorbis.
+    """
+    import soundfile
+    from scipy.io import wavfile
+
+    buffer = io.BytesIO()
+    if audio_format == "wav-float":
+        wavfile.write(buffer, sample_rate, clip)  # soundfile would stamp the time of day into a PEAK chunk
+    elif audio_format == "ogg":
+        soundfile.write(buffer, clip, sample_rate, format="OGG", subtype="VORBIS")
+    else:
+        soundfile.write(buffer, to_pcm16(clip), sample_rate, format=audio_format.upper(), subtype="PCM_16")
+    return buffer.getvalue()

@@ -1,0 +1,112 @@
+"""What a song should sound like, as typed, frozen settings: notes, instruments, envelope, mix."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+
+class Section(BaseModel):
+    """A group of settings: immutable, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class NotesConfig(Section):
+    """Which notes of a MIDI file are played, and when."""
+
+    min_pitch: int = Field(24, ge=0, le=127)
+    """Lowest MIDI pitch that is played as written."""
+    max_pitch: int = Field(84, ge=0, le=127)
+    """Highest MIDI pitch that is played as written."""
+    out_of_range: Literal["drop", "fold", "error"] = "fold"
+    """Notes outside: left out, moved by octaves into the range, or the song fails."""
+    drums: Literal["skip", "play"] = "skip"
+    """Notes of the drum channel: left out, or played as pitched notes."""
+    sustain_pedal: bool = True
+    """Whether a note is held for as long as the pedal (controller 64) is down."""
+    time_stretch: float = Field(1.0, gt=0, le=100, allow_inf_nan=False)
+    """All times are multiplied by this: 1.3 plays slower."""
+    max_song_seconds: float = Field(3600.0, gt=0, allow_inf_nan=False)
+    """A song that lasts longer fails."""
+    max_notes: int = Field(200_000, gt=0)
+    """A song with more notes fails."""
+
+    @model_validator(mode="after")
+    def _ordered(self) -> NotesConfig:
+        if self.min_pitch > self.max_pitch:
+            raise ValueError(f"min_pitch {self.min_pitch} is above max_pitch {self.max_pitch}")
+        return self
+
+
+class InstrumentsConfig(Section):
+    """Which latent vector each note is played with."""
+
+    mode: Literal["per_program", "interpolate", "random", "fixed"] = "per_program"
+    """per_program: each MIDI program its own; interpolate: a list of instruments over the song's length;
+    random: new random ones every secs_per_instrument, sliding from one to the next; fixed: one for all."""
+    bank: str | None = None
+    """Where named instruments come from: a .yaml, .json or .npz file, or "random". Unset: the checkpoint's own
+    instruments if it has any, random ones if not."""
+    count: int = Field(10, ge=1, le=100_000)
+    """How many instruments a random bank has."""
+    seed: int = Field(0, ge=0, le=2**32 - 1)
+    """Seed of all random instruments."""
+    instruments: tuple[int | str, ...] = (0, 2, 4, 0)
+    """For interpolate: names or numbers in the bank, in order. For fixed: the first is played."""
+    times: tuple[float, ...] = (0.0, 0.3, 0.6, 1.0)
+    """For interpolate: when each is reached, 0..1 of the song; the first counts as -0.001, the last as 1."""
+    secs_per_instrument: float = Field(6.0, gt=0, allow_inf_nan=False)
+    """For random: seconds from one instrument to the next."""
+    programs: dict[int, int | str] = Field(default_factory=dict)
+    """For per_program: MIDI program (0..127, 128 for drums) to instrument, where it is not the bank's own choice."""
+
+    @model_validator(mode="after")
+    def _schedule(self) -> InstrumentsConfig:
+        if not self.instruments:
+            raise ValueError("instruments is empty")
+        if self.mode == "interpolate":
+            if len(self.instruments) != len(self.times) or len(self.times) < 2:
+                raise ValueError(
+                    f"{len(self.instruments)} instruments need as many times, at least two; {len(self.times)} given"
+                )
+            if any(b < a for a, b in zip(self.times, self.times[1:], strict=False)):
+                raise ValueError("times must not decrease")
+        unknown = [program for program in self.programs if not 0 <= program <= 128]
+        if unknown:
+            raise ValueError(f"programs {unknown} are outside 0..128")
+        return self
+
+
+class EnvelopeConfig(Section):
+    """The shape of each note, times in seconds."""
+
+    attack: float = Field(0.010, ge=0, le=1)
+    """Linear rise from silence."""
+    release: float = Field(0.3, ge=0, le=3)
+    """Linear fall to silence after the note's end."""
+    max_sustain: float = Field(3.0, gt=0, le=60)
+    """A longer note is released after this time."""
+    note_peak: Literal["positive", "absolute", "none"] = "absolute"
+    """What a note is divided by: its highest sample, its highest absolute sample, or nothing."""
+
+
+class MixConfig(Section):
+    """How notes become a clip."""
+
+    peak: float = Field(0.9, gt=0, le=1)
+    """The clip's highest sample."""
+    clip_peak: Literal["positive", "absolute", "none"] = "absolute"
+    """What the clip is measured by; "none" leaves the sum of notes as it is."""
+    tail: Literal["release", "reference"] = "release"
+    """Where the clip ends: with the last note's release, or at int(last end + 3) seconds."""
+
+
+class SoundConfig(Section):
+    """Everything that decides how a song sounds, but for the checkpoint."""
+
+    notes: NotesConfig = NotesConfig()
+    instruments: InstrumentsConfig = InstrumentsConfig()
+    envelope: EnvelopeConfig = EnvelopeConfig()
+    mix: MixConfig = MixConfig()

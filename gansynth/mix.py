@@ -1,0 +1,105 @@
+"""Adds notes to clips. Sums are of whole numbers, so their order never matters: same bytes however work is split."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gansynth.config import MixConfig
+
+UNIT = 1 << 20
+"""Fixed-point 1.0: one step is -126 dB below it."""
+BLOCK = 1 << 14
+"""Samples of one block of a sparse mix."""
+
+
+@dataclass
+class SparseMix:
+    """A sum of notes, kept only where there is sound.
+
+    Attributes:
+        blocks: block number to int32 or int64 [BLOCK], in units of 1 / UNIT.
+    """
+
+    blocks: dict[int, NDArray[np.signedinteger]] = field(default_factory=dict)
+
+    def add(self, start: int, audio: NDArray[np.floating]) -> None:
+        """Adds `audio` (float [samples], finite) from sample `start` on."""
+        whole = np.rint(audio * UNIT).astype(np.int64)
+        position = 0
+        while position < len(whole):
+            block, offset = divmod(start + position, BLOCK)
+            piece = whole[position : position + BLOCK - offset]
+            if block not in self.blocks:
+                self.blocks[block] = np.zeros(BLOCK, np.int64)
+            self.blocks[block][offset : offset + len(piece)] += piece
+            position += len(piece)
+
+    def merge(self, other: SparseMix) -> None:
+        """Adds another mix to this one; `other` stays as it is."""
+        for block, values in other.blocks.items():
+            mine = self.blocks.get(block)
+            self.blocks[block] = values if mine is None else _narrow(mine.astype(np.int64) + values)
+
+    def packed(self) -> SparseMix:
+        """The same mix in 32 bits wherever they are enough, to travel."""
+        return SparseMix({block: _narrow(values) for block, values in self.blocks.items()})
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all blocks."""
+        return sum(values.nbytes for values in self.blocks.values())
+
+
+def _narrow(values: NDArray[np.signedinteger]) -> NDArray[np.signedinteger]:
+    if values.dtype == np.int32:
+        return values
+    limits = np.iinfo(np.int32)
+    fits = values.min() >= limits.min and values.max() <= limits.max
+    return values.astype(np.int32) if fits else values
+
+
+def merged(mixes: Iterable[SparseMix]) -> SparseMix:
+    """The sum of several mixes."""
+    total = SparseMix()
+    for mix in mixes:
+        total.merge(mix)
+    return total
+
+
+def clip_samples(last_end: float, last_sample: int, config: MixConfig, sample_rate: int) -> int:
+    """How long a clip is.
+
+    Args:
+        last_end: latest note end in seconds.
+        last_sample: where the last release ends.
+
+    Source: generate_util.combine_notes for tail "reference": int(last end + 3) whole seconds.
+    """
+    return int(last_end + 3.0) * sample_rate if config.tail == "reference" else last_sample
+
+
+def finish(mix: SparseMix, samples: int, config: MixConfig) -> NDArray[np.float32]:
+    """The clip of a song: the mix made dense and brought to its peak.
+
+    Args:
+        mix: sum of all notes.
+        samples: length of the clip; sound beyond it is cut.
+
+    Returns:
+        float32 [samples]; silence stays silence.
+
+    Source: generate_util.combine_notes, for clip_peak "positive" and peak 0.5.
+    """
+    clip = np.zeros(samples, np.float32)
+    highest = max((int(values.max()) for values in mix.blocks.values()), default=0)
+    if config.clip_peak == "absolute" or highest <= 0:
+        highest = max([highest, *(-int(values.min()) for values in mix.blocks.values())])
+    scale = 1.0 / UNIT if config.clip_peak == "none" else config.peak / max(highest, 1)
+    for block, values in mix.blocks.items():
+        piece = clip[block * BLOCK : (block + 1) * BLOCK]
+        piece[:] = values[: len(piece)] * scale
+    return clip

@@ -1,0 +1,320 @@
+"""GANSynth's generator and its way from spectrogram to sound, as TensorFlow graphs of fixed shape.
+
+Source: magenta/models/gansynth/lib/{networks,layers,network_functions,data_helpers,specgrams_helper}.py.
+Only the rows (time steps) that are heard are computed: every layer gets the rows its output needs, which is
+one more per 3-row convolution, and half as many below each upscaling.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from gansynth import spectra
+from gansynth.checkpoint import PITCHES, Checkpoint
+from gansynth.errors import ConfigError
+
+_WAVE_MARGIN = 768
+
+
+def configure(threads: int = 0, device: str = "auto") -> None:
+    """Sets up TensorFlow for this process; to be called before its first use, harmless afterwards.
+
+    Args:
+        threads: CPU threads of one operation; 0 leaves the choice to TensorFlow.
+        device: "auto" takes a GPU if there is one, "cpu" never, "gpu" refuses to run without.
+
+    Raises:
+        ConfigError: a GPU was asked for and TensorFlow sees none.
+    """
+    gpus = tf.config.list_physical_devices("GPU")
+    if device == "gpu" and not gpus:
+        raise ConfigError(
+            "device: gpu was asked for, but TensorFlow finds no GPU; check the driver (nvidia-smi) and that "
+            "tensorflow[and-cuda] is installed, or set device to cpu."
+        )
+    try:
+        if device == "cpu":
+            tf.config.set_visible_devices([], "GPU")
+        for gpu in gpus if device != "cpu" else []:
+            tf.config.experimental.set_memory_growth(gpu, True)
+        if threads:
+            tf.config.threading.set_intra_op_parallelism_threads(threads)
+            tf.config.threading.set_inter_op_parallelism_threads(1)
+    except RuntimeError:
+        pass  # TensorFlow is already running: its first caller in this process has chosen
+
+
+class Network:
+    """A checkpoint's generator, ready to play.
+
+    Attributes:
+        audio_samples: samples of a whole note.
+        rows: time steps of a whole note.
+    """
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        self._checkpoint = checkpoint
+        self._config = config = checkpoint.config
+        self.rows, self._bins = config.output_resolution
+        self._is_wave = config.data_type == "wave"
+        if self._is_wave:
+            self._hop, self._cropped = 1, _WAVE_MARGIN
+            self.audio_samples = self.rows - 2 * _WAVE_MARGIN
+            if self.audio_samples < 1:
+                raise ConfigError(f"{checkpoint.source}: {self.rows} rows are too few for data_type wave.")
+        else:
+            if self._bins & (self._bins - 1):
+                raise ConfigError(f"{checkpoint.source}: {self._bins} frequency bins are not a power of two.")
+            self._frame_length, self._hop = 2 * self._bins, self._bins // 2
+            self.audio_samples = config.audio_length
+            self._cropped = self._hop * (self.rows - 1) + self._frame_length - self.audio_samples
+            if self._cropped < 0:
+                raise ConfigError(
+                    f"{checkpoint.source}: audio_length {config.audio_length} is longer than {self.rows} frames."
+                )
+            self._window = spectra.inverse_window(self._frame_length, self._hop).astype(np.float32)
+        if config.data_type == "mel":
+            self._mel_to_linear = tf.constant(
+                spectra.mel_to_linear(self._bins, config.sample_rate), tf.float32
+            )
+        self._layers = _Layers(checkpoint)
+        self._functions: dict[tuple[int, int, str], Any] = {}
+
+    def rows_for(self, samples: int) -> int:
+        """How many rows the first `samples` samples of a note depend on."""
+        return min(self.rows, -(-(samples + self._cropped) // self._hop))
+
+    def samples_of(self, rows: int) -> int:
+        """How many samples the first `rows` rows are enough for; 0 when they end before the note begins."""
+        if rows >= self.rows:
+            return self.audio_samples
+        return min(self.audio_samples, max(0, rows * self._hop - self._cropped))
+
+    def waves(self, z: NDArray[np.float32], labels: NDArray[np.int32], rows: int) -> NDArray[np.float32]:
+        """The first samples of a batch of notes.
+
+        Args:
+            z: float32 [n, latent size].
+            labels: int32 [n], index of each pitch in PITCHES.
+            rows: how many rows to compute, 1 to `self.rows`.
+
+        Returns:
+            float32 [n, samples_of(rows)].
+        """
+        return self._function(len(z), rows, "waves")(tf.constant(z), tf.constant(labels)).numpy()
+
+    def specgrams(self, z: NDArray[np.float32], labels: NDArray[np.int32], rows: int) -> NDArray[np.float32]:
+        """The generator's denormalised output (log magnitude and phase), float32 [n, rows, bins, 2]."""
+        return self._function(len(z), rows, "specgrams")(tf.constant(z), tf.constant(labels)).numpy()
+
+    def _function(self, batch: int, rows: int, output: str) -> Any:
+        key = (batch, rows, output)
+        if key not in self._functions:
+            signature = [
+                tf.TensorSpec([batch, self._config.latent_vector_size], tf.float32),
+                tf.TensorSpec([batch], tf.int32),
+            ]
+            method = self._waves if output == "waves" else self._specgrams
+            traced = tf.function(lambda z, labels: method(z, labels, rows), input_signature=signature)
+            self._functions[key] = traced.get_concrete_function()
+        return self._functions[key]
+
+    def _specgrams(self, z: tf.Tensor, labels: tf.Tensor, rows: int) -> tf.Tensor:
+        image = self._layers.image(z, labels, rows)
+        scale, offset = self._checkpoint.scale, self._checkpoint.offset
+        return (image - tf.constant(offset, tf.float32)) / tf.constant(scale, tf.float32)
+
+    def _waves(self, z: tf.Tensor, labels: tf.Tensor, rows: int) -> tf.Tensor:
+        specgrams = self._specgrams(z, labels, rows)
+        if self._is_wave:
+            return specgrams[:, self._cropped : self._cropped + self.samples_of(rows), 0, 0]
+        magnitude, phase = self._polar(specgrams[..., 0], specgrams[..., 1] * np.float32(np.pi))
+        spectrum = tf.complex(magnitude * tf.cos(phase), magnitude * tf.sin(phase))
+        spectrum = tf.pad(spectrum, [[0, 0], [0, 0], [1, 0]])
+        frames = tf.signal.irfft(spectrum, [self._frame_length]) * self._window
+        return self._overlap_add(frames, rows)
+
+    def _polar(self, log_magnitude: tf.Tensor, phase: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Magnitude and phase of the STFT, both float32 [n, rows, bins].
+
+        Deviation: the reference turns the phase back into a frequency by unwrapping and accumulates it again;
+        that only adds multiples of 2 pi, which sine and cosine do not see.
+        """
+        if self._config.data_type == "phase":
+            return tf.exp(log_magnitude), phase
+        phase = tf.cumsum(phase, axis=1)
+        if self._config.data_type == "linear":
+            return tf.exp(log_magnitude), phase
+        power = tf.tensordot(tf.exp(log_magnitude), self._mel_to_linear, 1)
+        return tf.sqrt(power + 1e-6), tf.tensordot(phase, self._mel_to_linear, 1)
+
+    def _overlap_add(self, frames: tf.Tensor, rows: int) -> tf.Tensor:
+        """Adds frames that start a hop apart, and drops the padding in front of the note."""
+        batch, overlap = frames.shape[0], self._frame_length // self._hop
+        pieces = tf.reshape(frames, [batch, rows, overlap, self._hop])
+        total = tf.add_n(
+            [tf.pad(pieces[:, :, i], [[0, 0], [i, overlap - 1 - i], [0, 0]]) for i in range(overlap)]
+        )
+        wave = tf.reshape(total, [batch, (rows + overlap - 1) * self._hop])
+        return wave[:, self._cropped : self._cropped + self.samples_of(rows)]
+
+
+class _Layers:
+    """The generator from latent and label to its image in -1 .. 1, with weights scaled once."""
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        self._checkpoint, self._config = checkpoint, checkpoint.config
+        self._stride = (
+            self._config.scale_base,
+            self._config.scale_base if self._config.scale_mode == "ALL" else 1,
+        )
+        self._epsilon: dict[str, float] = {}
+        # A raw wave has no later smoothing: where a pixel's features nearly vanish, its norm magnifies rounding.
+        self._dtype = tf.float64 if self._config.data_type == "wave" else tf.float32
+        self._weights = {name: tf.constant(value, self._dtype) for name, value in self._prepare().items()}
+
+    def _prepare(self) -> dict[str, NDArray[np.floating]]:
+        """Weights as the layers use them: He scaling done away with, the first convolution as a matrix.
+
+        The reference computes pixel_norm(leaky_relu(gain * convolution + bias)). Both functions let a factor
+        through, so the same comes of convolution + bias / gain with the norm's epsilon / gain^2, which spares
+        a multiplication and leaves the trained kernels untouched.
+        """
+        config = self._config
+        prepared: dict[str, NDArray[np.floating]] = dict(self._checkpoint.weights)
+        if config.simple_arch:
+            return prepared
+        for name, kernel in self._checkpoint.weights.items():
+            if not name.endswith("kernel"):
+                continue
+            fan_in = np.prod(kernel.shape[:-1])
+            if config.output_resolution[1] == 1:
+                kernel = kernel[:, (kernel.shape[1] - 1) // 2, None]  # beside a column of one pixel lie zeros
+            if "to_rgb" in name:
+                prepared[name] = kernel / np.sqrt(fan_in)
+                continue
+            layer, gain = name.removesuffix("/conv2d/kernel"), np.sqrt(2.0 / fan_in)
+            prepared[f"{layer}/bias"] = self._checkpoint.weights[f"{layer}/bias"] / gain
+            self._epsilon[layer] = 1e-8 / gain**2
+            if layer == "progressive_gan_block_1/conv0":
+                # A VALID convolution over one pixel in a field of zeros reads the kernel backwards.
+                kernel = kernel[::-1, ::-1].transpose(2, 0, 1, 3).reshape(kernel.shape[2], -1)
+            elif self._fuses(name):
+                kernel = _fuse_upscale(kernel.astype(np.float64), self._stride[1] == 2)
+            prepared[name] = kernel
+        return prepared
+
+    def _fuses(self, name: str) -> bool:
+        """Whether this convolution follows an upscaling that can be folded into it."""
+        first = name.endswith("conv0/conv2d/kernel") and "block_1/" not in name
+        return first and self._config.kernel_size == 3 and self._config.scale_base == 2
+
+    def image(self, z: tf.Tensor, labels: tf.Tensor, rows: int) -> tf.Tensor:
+        """The network's output before denormalising, float32 [n, rows, bins, 2]."""
+        checkpoint, config = self._checkpoint, self._config
+        blocks = range(1, checkpoint.num_blocks + 1)
+        needed = self._needed_rows(rows)
+        x = tf.cast(tf.concat([z, tf.one_hot(labels, len(PITCHES))], axis=1), self._dtype)
+        outputs = []
+        for block in blocks:
+            x = self._first_block(x, needed[1]) if block == 1 else self._block(x, block, needed[block])
+            weight = checkpoint.block_weight(block)
+            if weight > 0:
+                rgb = self._rgb(x, block)
+                factor = config.scale_base ** (config.num_resolutions - block)
+                rgb = tf.repeat(rgb, factor, axis=1) if factor > 1 else rgb
+                if factor > 1 and config.scale_mode == "ALL":
+                    rgb = tf.repeat(rgb, factor, axis=2)
+                outputs.append(rgb[:, :rows] * weight)
+        return tf.cast(tf.add_n(outputs), tf.float32)
+
+    def _needed_rows(self, rows: int) -> dict[int, int]:
+        """Rows that each block has to put out, so that the last has what `rows` output rows need."""
+        config, needed, above = self._config, {}, 0
+        for block in range(self._checkpoint.num_blocks, 0, -1):
+            own = -(-rows // config.scale_base ** (config.num_resolutions - block))
+            height = config.resolution(block)[0]
+            wanted = max(above, own if self._checkpoint.block_weight(block) > 0 else 0)
+            needed[block] = min(height, wanted)
+            halo = config.kernel_size // 2 * (1 if config.simple_arch else 2)
+            above = (needed[block] + halo) // config.scale_base + 1
+        return needed
+
+    def _first_block(self, x: tf.Tensor, rows: int) -> tf.Tensor:
+        config, scope = self._config, "progressive_gan_block_1"
+        height, width = config.resolution(1)
+        if config.simple_arch:
+            x = tf.nn.relu(x @ self._weights[f"{scope}/dense/kernel"] + self._weights[f"{scope}/dense/bias"])
+            return tf.reshape(x, [x.shape[0], height, width, -1])[:, :rows]
+        x = x * tf.math.rsqrt(tf.reduce_mean(tf.square(x), axis=1, keepdims=True) + 1e-8)
+        x = tf.reshape(x @ self._weights[f"{scope}/conv0/conv2d/kernel"], [x.shape[0], height, width, -1])
+        x = self._activate(x[:, : rows + config.kernel_size // 2], f"{scope}/conv0")
+        return self._convolve(x, f"{scope}/conv1", rows, height)
+
+    def _block(self, x: tf.Tensor, block: int, rows: int) -> tf.Tensor:
+        config, scope = self._config, f"progressive_gan_block_{block}"
+        height, width = config.resolution(block)
+        if config.simple_arch:
+            kernel = self._weights[f"{scope}/conv2d_transpose/kernel"]
+            x = self._transposed(x, kernel, width, kernel.shape[2])[:, :rows]
+            return tf.nn.relu(x + self._weights[f"{scope}/conv2d_transpose/bias"])
+        between = min(height, rows + config.kernel_size // 2)
+        name = f"{scope}/conv0"
+        if self._fuses(f"{name}/conv2d/kernel"):
+            kernel = self._weights[f"{name}/conv2d/kernel"]
+            x = self._activate(self._transposed(x, kernel, width, kernel.shape[2])[:, :between], name)
+        else:
+            x = tf.repeat(x, self._stride[0], axis=1)
+            x = tf.repeat(x, self._stride[1], axis=2) if self._stride[1] > 1 else x
+            x = self._convolve(x, name, between, height)
+        return self._convolve(x, f"{scope}/conv1", rows, height)
+
+    def _transposed(self, x: tf.Tensor, kernel: tf.Tensor, width: int, filters: int) -> tf.Tensor:
+        shape = [x.shape[0], x.shape[1] * self._stride[0], width, filters]
+        return tf.nn.conv2d_transpose(x, kernel, shape, self._stride, "SAME")
+
+    def _convolve(self, x: tf.Tensor, name: str, rows: int, height: int) -> tf.Tensor:
+        """A SAME convolution of an image `height` rows high, of which only the first rows are given or wanted."""
+        k = self._config.kernel_size
+        before, after = (k - 1) // 2, k // 2
+        sides = [0, 0] if x.shape[2] == 1 else [before, after]
+        x = x[:, : rows + after]
+        below = rows + after - x.shape[1]  # what lies below the given rows is below the image: zeros
+        padding = [[0, 0], [before, below], sides, [0, 0]]
+        return self._activate(tf.nn.conv2d(x, self._weights[f"{name}/conv2d/kernel"], 1, padding), name)
+
+    def _activate(self, x: tf.Tensor, name: str) -> tf.Tensor:
+        x = tf.nn.leaky_relu(x + self._weights[f"{name}/bias"], 0.2)
+        return x * tf.math.rsqrt(tf.reduce_mean(tf.square(x), axis=3, keepdims=True) + self._epsilon[name])
+
+    def _rgb(self, x: tf.Tensor, block: int) -> tf.Tensor:
+        scope = f"progressive_gan_block_{block}/to_rgb"
+        kernel = self._weights[f"{scope}/kernel" if self._config.simple_arch else f"{scope}/conv2d/kernel"]
+        x = tf.nn.conv2d(x, kernel, 1, "VALID") + self._weights[f"{scope}/bias"]
+        return tf.tanh(x) if self._config.to_rgb_activation == "tanh" else x
+
+
+def _fuse_upscale(kernel: NDArray[np.float64], both: bool) -> NDArray[np.float64]:
+    """A 3x3 convolution after nearest-neighbour doubling, as one stride-2 transposed convolution.
+
+    Args:
+        kernel: [3, 3, in, out].
+        both: whether the width is doubled too, or the height alone.
+
+    Returns:
+        [4, 4 or 3, out, in], as tf.nn.conv2d_transpose wants it.
+    """
+
+    def widen(k: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.stack([k[2], k[1] + k[2], k[0] + k[1], k[0]])
+
+    fused = widen(kernel)
+    if both:
+        fused = widen(fused.swapaxes(0, 1)).swapaxes(0, 1)
+    else:
+        fused = fused[:, ::-1]
+    return np.ascontiguousarray(fused.transpose(0, 1, 3, 2))

@@ -1,0 +1,163 @@
+"""MIDI files as arrays of notes, and the policies that decide which of them are played."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import warnings
+from collections import Counter
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gansynth import storage
+from gansynth.config import NotesConfig
+from gansynth.errors import MidiError
+
+MAX_TICKS = 10_000_000
+"""note_seq lets pretty_midi build a table of 10^10 ticks; the longest song known has 1.8 million."""
+
+
+@dataclass(frozen=True)
+class Notes:
+    """Notes as parallel arrays, in note_seq's order.
+
+    Attributes:
+        pitch: int16 [n], MIDI pitch.
+        velocity: int16 [n], 1..127.
+        start, end: float64 [n], seconds.
+        program: int16 [n], MIDI program 0..127.
+        track: int32 [n], note_seq's instrument number.
+        is_drum: bool [n].
+    """
+
+    pitch: NDArray[np.int16]
+    velocity: NDArray[np.int16]
+    start: NDArray[np.float64]
+    end: NDArray[np.float64]
+    program: NDArray[np.int16]
+    track: NDArray[np.int32]
+    is_drum: NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return len(self.pitch)
+
+    def __getitem__(self, index: Any) -> Notes:
+        return Notes(**{f.name: getattr(self, f.name)[index] for f in fields(self)})
+
+    @property
+    def span(self) -> float:
+        """The latest note end, in seconds."""
+        return float(self.end.max()) if len(self) else 0.0
+
+
+@dataclass(frozen=True)
+class Song:
+    """One MIDI file, parsed.
+
+    Attributes:
+        notes: all its notes, before any policy.
+        digest: sha256 of the file's bytes.
+    """
+
+    notes: Notes
+    digest: str
+
+
+def load_midi(source: str | os.PathLike[str] | bytes, sustain_pedal: bool = False) -> Song:
+    """Reads a MIDI file with note_seq.
+
+    Args:
+        source: a path or fsspec URL, or the file's bytes.
+        sustain_pedal: hold notes while the pedal is down (note_seq.apply_sustain_control_changes).
+
+    Raises:
+        MidiError: the bytes are no MIDI that note_seq can read, or span more than MAX_TICKS.
+        OSError: the file cannot be read.
+    """
+    data = source if isinstance(source, bytes) else storage.read_bytes(os.fspath(source))
+    with warnings.catch_warnings():
+        warnings.simplefilter(
+            "ignore"
+        )  # pretty_midi warns of odd but playable files, pydub of its own source
+        sequence = _parse(data)
+        if sustain_pedal:
+            import note_seq
+
+            sequence = note_seq.apply_sustain_control_changes(sequence)
+    found = sequence.notes
+    notes = Notes(
+        pitch=np.array([n.pitch for n in found], np.int16),
+        velocity=np.array([n.velocity for n in found], np.int16),
+        start=np.array([n.start_time for n in found], np.float64),
+        end=np.array([n.end_time for n in found], np.float64),
+        program=np.array([n.program for n in found], np.int16),
+        track=np.array([n.instrument for n in found], np.int32),
+        is_drum=np.array([n.is_drum for n in found], np.bool_),
+    )
+    return Song(notes, "sha256:" + hashlib.sha256(data).hexdigest())
+
+
+def _parse(data: bytes) -> Any:
+    import note_seq
+    import pretty_midi
+
+    pretty_midi.pretty_midi.MAX_TICK = MAX_TICKS
+    if not data:
+        raise MidiError("the file is empty")
+    try:
+        return note_seq.midi_to_note_sequence(data)
+    except note_seq.MIDIConversionError as error:
+        raise MidiError(str(error).strip().rstrip(".:") or "not a MIDI file") from None
+    except Exception as error:  # a parser fed with arbitrary bytes may raise anything
+        raise MidiError(f"{type(error).__name__}: {error}".strip().rstrip(": ")) from None
+
+
+def select(notes: Notes, config: NotesConfig) -> tuple[Notes, dict[str, int]]:
+    """Applies the policies: drums, range, stretch.
+
+    Returns:
+        The notes to play, and how many there were of each outcome: total, played, folded, drums_skipped,
+        out_of_range_dropped.
+
+    Raises:
+        MidiError: nothing is left to play, a limit is passed, or a note is out of range where that is an error.
+    """
+    counts: Counter[str] = Counter(total=len(notes))
+    if not len(notes):
+        raise MidiError("it holds no notes")
+    if len(notes) > config.max_notes:
+        raise MidiError(f"{len(notes)} notes are more than notes.max_notes {config.max_notes}")
+    if config.drums == "skip":
+        counts["drums_skipped"] = int(notes.is_drum.sum())
+        notes = notes[~notes.is_drum]
+        if not len(notes):
+            raise MidiError("all its notes are drums, and notes.drums is skip")
+    pitch = notes.pitch.astype(np.int32)
+    outside = (pitch < config.min_pitch) | (pitch > config.max_pitch)
+    if outside.any():
+        limits = f"{config.min_pitch}..{config.max_pitch}"
+        if config.out_of_range == "error":
+            raise MidiError(
+                f"{int(outside.sum())} notes are outside pitches {limits}, and out_of_range is error"
+            )
+        if config.out_of_range == "fold":
+            up = np.maximum(0, -((pitch - config.min_pitch) // 12))
+            down = np.maximum(0, -((config.max_pitch - pitch) // 12))
+            pitch = pitch + 12 * up - 12 * down
+            still = (pitch < config.min_pitch) | (pitch > config.max_pitch)
+            counts["folded"] = int((outside & ~still).sum())
+            outside = still
+        counts["out_of_range_dropped"] = int(outside.sum())
+        notes = replace(notes, pitch=pitch.astype(np.int16))[~outside]
+        if not len(notes):
+            raise MidiError(f"all its notes are outside pitches {limits}")
+    notes = replace(notes, start=notes.start * config.time_stretch, end=notes.end * config.time_stretch)
+    if notes.span > config.max_song_seconds:
+        raise MidiError(
+            f"it lasts {notes.span:.0f} s, longer than notes.max_song_seconds {config.max_song_seconds:.0f}"
+        )
+    counts["played"] = len(notes)
+    return notes, dict(counts)

@@ -1,0 +1,102 @@
+"""Which instrument, or which mixture of two, plays each note of a song."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gansynth.config import InstrumentsConfig
+from gansynth.latents import Bank, random_bank, random_latents
+from gansynth.notes import Notes
+
+DRUMS = 128
+"""The program number that stands for the drum channel."""
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """The instruments of a song, and where between two of them each note lies.
+
+    Attributes:
+        latents: float64 [instruments, latent size].
+        names: one for each of them, for the manifest.
+        left, right: int32 [notes], rows of `latents`.
+        fraction: float64 [notes], 0 at left, 1 at right.
+    """
+
+    latents: NDArray[np.float64]
+    names: tuple[str, ...]
+    left: NDArray[np.int32]
+    right: NDArray[np.int32]
+    fraction: NDArray[np.float64]
+
+
+def song_seed(seed: int, song_id: str) -> tuple[int, ...]:
+    """The numpy seed of one song: depends on the configured seed and the song's id alone."""
+    digest = hashlib.sha256(f"{seed}:{song_id}".encode("utf-8", "surrogateescape")).digest()
+    return tuple(int.from_bytes(digest[i : i + 4], "little") for i in range(0, 16, 4))
+
+
+def default_bank(config: InstrumentsConfig, size: int) -> Bank:
+    """The random bank that stands in where neither the config nor the checkpoint names instruments."""
+    return random_bank(DRUMS + 1 if config.mode == "per_program" else config.count, size, config.seed)
+
+
+def schedule(notes: Notes, config: InstrumentsConfig, bank: Bank, song_id: str) -> Schedule:
+    """Assigns an instrument to every note.
+
+    Args:
+        notes: at least one note, after the policies.
+        config: mode and what it needs.
+        bank: where instruments come from, but for mode random, which draws its own.
+        song_id: makes random instruments the song's own.
+
+    Raises:
+        ConfigError: the config names an instrument that the bank has not.
+
+    Source: generate_util.get_random_instruments and get_z_notes; the notebook's list of instruments and times.
+    Deviations: the span is the latest note end, not the last listed note's; a song shorter than
+    secs_per_instrument still gets its first and last instrument.
+    """
+    if config.mode == "per_program":
+        programs = np.where(notes.is_drum, DRUMS, notes.program)
+        found, which = np.unique(programs, return_inverse=True)
+        rows = [
+            bank.index(config.programs[p]) if p in config.programs else bank.for_program(p)
+            for p in found.tolist()
+        ]
+        return _constant(bank, rows, which)
+    if config.mode == "fixed":
+        return _constant(bank, [bank.index(config.instruments[0])], np.zeros(len(notes), np.int32))
+    if config.mode == "random":
+        count = max(2, int(notes.span / config.secs_per_instrument))
+        latents = random_latents(count, bank.latents.shape[1], song_seed(config.seed, song_id))
+        times = np.linspace(-0.0001, notes.span, count)
+        names = tuple(f"random-{config.seed}-{i}" for i in range(count))
+    else:
+        rows = [bank.index(name) for name in config.instruments]
+        latents, names = bank.latents[rows], tuple(bank.names[row] for row in rows)
+        times = notes.span * np.array([-0.001, *config.times[1:-1], 1.0])
+    return interpolate(notes.start, latents, times, names)
+
+
+def interpolate(
+    start: NDArray[np.float64],
+    latents: NDArray[np.float64],
+    times: NDArray[np.float64],
+    names: tuple[str, ...],
+) -> Schedule:
+    """Slides from instrument to instrument: each note lies between the two whose times surround its start."""
+    left = np.clip(np.searchsorted(times, start, side="left") - 1, 0, len(times) - 2)
+    gap = times[left + 1] - times[left]
+    fraction = np.where(gap > 0, (start - times[left]) / np.where(gap > 0, gap, 1.0), 0.0)
+    return Schedule(latents, names, left.astype(np.int32), (left + 1).astype(np.int32), fraction)
+
+
+def _constant(bank: Bank, rows: list[int], which: NDArray[np.integer]) -> Schedule:
+    index = which.astype(np.int32).reshape(-1)
+    names = tuple(bank.names[row] for row in rows)
+    return Schedule(bank.latents[rows], names, index, index, np.zeros(len(index)))

@@ -1,0 +1,176 @@
+"""A song made ready to be played: its notes cut into chunks that travel alone, and what must come back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gansynth import mix
+from gansynth.config import SoundConfig
+from gansynth.envelope import release_samples, sustain_samples
+from gansynth.errors import MidiError
+from gansynth.latents import Bank
+from gansynth.notes import Song, select
+from gansynth.schedule import DRUMS, Schedule, schedule
+
+CHUNK_NOTES = 256
+CHUNK_SECONDS = 256.0
+"""A chunk sounds for at most this long in all, which bounds the mix it becomes."""
+
+
+@dataclass(frozen=True)
+class Voice:
+    """What planning needs to know of a synthesizer.
+
+    Attributes:
+        pitches: the MIDI pitches it can play.
+        sample_rate: in Hz.
+        note_samples: samples of a whole note.
+        bank: the instruments to choose from.
+    """
+
+    pitches: range
+    sample_rate: int
+    note_samples: int
+    bank: Bank
+
+
+@dataclass(frozen=True)
+class NoteChunk:
+    """Some notes of one song, as parallel arrays; with the voice, all that is needed to play them.
+
+    Attributes:
+        song_id: the song they belong to.
+        index: number of this chunk in the song.
+        first_note: number of its first note among the song's played notes.
+        pitch: int16 [n].
+        velocity: int16 [n], 1..127.
+        start: int64 [n], first sample in the clip.
+        sustain: int32 [n], samples before the release.
+        latents: float64 [k, latent size], the instruments that these notes use.
+        left, right: int16 [n], rows of `latents`.
+        fraction: float64 [n], from left to right.
+    """
+
+    song_id: str
+    index: int
+    first_note: int
+    pitch: NDArray[np.int16]
+    velocity: NDArray[np.int16]
+    start: NDArray[np.int64]
+    sustain: NDArray[np.int32]
+    latents: NDArray[np.float64] = field(repr=False)
+    left: NDArray[np.int16]
+    right: NDArray[np.int16]
+    fraction: NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.pitch)
+
+
+@dataclass(frozen=True)
+class Score:
+    """What a song becomes, but for its notes.
+
+    Attributes:
+        song_id: path of the file relative to the input root.
+        digest: sha256 of the file's bytes.
+        chunks, notes: how many there are; the mix checks that all came back.
+        samples: length of the clip.
+        counts: notes by outcome of the policies.
+        instruments: names of the instruments that play.
+        programs: MIDI programs (128: drums) to instrument name, for mode per_program.
+    """
+
+    song_id: str
+    digest: str
+    chunks: int
+    notes: int
+    samples: int
+    counts: dict[str, int]
+    instruments: tuple[str, ...]
+    programs: dict[int, str]
+
+
+def write_score(song_id: str, song: Song, config: SoundConfig, voice: Voice) -> tuple[Score, list[NoteChunk]]:
+    """Applies policies and schedule to a song and cuts it into chunks.
+
+    Raises:
+        MidiError: nothing of it can be played, or it is out of bounds.
+        ConfigError: the schedule names an instrument that is not in the bank.
+    """
+    low = max(config.notes.min_pitch, voice.pitches.start)
+    high = min(config.notes.max_pitch, voice.pitches.stop - 1)
+    if low > high:
+        raise MidiError(
+            f"notes.min_pitch..max_pitch {config.notes.min_pitch}..{config.notes.max_pitch} holds no pitch that the "
+            f"checkpoint knows ({voice.pitches.start}..{voice.pitches.stop - 1})"
+        )
+    notes, counts = select(song.notes, config.notes.model_copy(update={"min_pitch": low, "max_pitch": high}))
+    plan = schedule(notes, config.instruments, voice.bank, song_id)
+    start = (notes.start * voice.sample_rate).astype(np.int64)
+    sustain = sustain_samples(notes.end - notes.start, config.envelope, voice.sample_rate)
+    release = release_samples(config.envelope, voice.sample_rate)
+    sustain = np.minimum(sustain, voice.note_samples - release)
+    last_sample = int((start + sustain).max()) + release
+    ranges = list(_ranges((sustain + release) / voice.sample_rate))
+    chunks = [
+        _chunk(song_id, index, where, notes.pitch, notes.velocity, start, sustain, plan)
+        for index, where in enumerate(ranges)
+    ]
+    programs = {}
+    if config.instruments.mode == "per_program":
+        keys = np.where(notes.is_drum, DRUMS, notes.program)
+        programs = {int(key): plan.names[row] for key, row in zip(keys, plan.left, strict=True)}
+    score = Score(
+        song_id=song_id,
+        digest=song.digest,
+        chunks=len(chunks),
+        notes=len(notes),
+        samples=mix.clip_samples(notes.span, last_sample, config.mix, voice.sample_rate),
+        counts=counts,
+        instruments=plan.names,
+        programs=dict(sorted(programs.items())),
+    )
+    return score, chunks
+
+
+def _ranges(seconds: NDArray[np.float64]) -> Iterator[slice]:
+    """Cuts a song's notes into runs bounded in number and in seconds of sound."""
+    first, total = 0, 0.0
+    for i, length in enumerate(seconds.tolist()):
+        if i > first and (i - first >= CHUNK_NOTES or total + length > CHUNK_SECONDS):
+            yield slice(first, i)
+            first, total = i, 0.0
+        total += length
+    yield slice(first, len(seconds))
+
+
+def _chunk(
+    song_id: str,
+    index: int,
+    where: slice,
+    pitch: NDArray[np.int16],
+    velocity: NDArray[np.int16],
+    start: NDArray[np.int64],
+    sustain: NDArray[np.int64],
+    plan: Schedule,
+) -> NoteChunk:
+    left, right = plan.left[where], plan.right[where]
+    used, rows = np.unique(np.concatenate([left, right]), return_inverse=True)
+    return NoteChunk(
+        song_id=song_id,
+        index=index,
+        first_note=where.start,
+        pitch=pitch[where],
+        velocity=velocity[where],
+        start=start[where],
+        sustain=sustain[where].astype(np.int32),
+        latents=plan.latents[used],
+        left=rows[: len(left)].astype(np.int16),
+        right=rows[len(left) :].astype(np.int16),
+        fraction=plan.fraction[where],
+    )

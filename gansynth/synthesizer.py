@@ -1,0 +1,155 @@
+"""Plays notes: the Python API of a checkpoint, batches of fixed shape, and as few rows as are heard."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from gansynth import checkpoint, network
+from gansynth.config import InstrumentsConfig
+from gansynth.errors import ConfigError
+from gansynth.latents import Bank, load_bank
+from gansynth.schedule import default_bank
+from gansynth.score import Voice
+
+BATCH_ROWS = 1024
+"""Rows of one batch, by default: eight whole notes, or 64 of the shortest."""
+_LADDER = (16, 20, 24, 32, 40, 48, 64, 80, 112, 128)
+"""Rows that notes are rendered with, of a whole note's 128."""
+
+
+class Synthesizer:
+    """A GANSynth checkpoint that plays notes.
+
+    Attributes:
+        latent_size: numbers in one latent vector.
+        pitches: the MIDI pitches it knows.
+        sample_rate: in Hz.
+        note_samples: samples of a whole note.
+        digest: sha256 of the weights and flags.
+    """
+
+    def __init__(self, loaded: checkpoint.Checkpoint, batch_rows: int = BATCH_ROWS) -> None:
+        self._checkpoint = loaded
+        self._network = network.Network(loaded)
+        self._batch_rows = batch_rows
+        self.latent_size = loaded.config.latent_vector_size
+        self.pitches = checkpoint.PITCHES
+        self.sample_rate = loaded.config.sample_rate
+        self.note_samples = self._network.audio_samples
+        self.digest = loaded.digest
+        rows = self._network.rows
+        self._ladder = sorted({max(1, rows * step // 128) for step in _LADDER})
+
+    @classmethod
+    def from_checkpoint(
+        cls, name_or_path: str | Path, *, batch_rows: int = BATCH_ROWS, threads: int = 0, device: str = "auto"
+    ) -> Synthesizer:
+        """Loads a checkpoint.
+
+        Args:
+            name_or_path: "mini" (bundled), "acoustic_only" or "all_instruments" (Magenta's, fetched once into the
+                cache), a folder, or an fsspec URL of one.
+            batch_rows: size of a batch, in rows of 1/128 note; changes speed and memory.
+            threads: CPU threads; 0 leaves the choice to TensorFlow.
+            device: "auto", "cpu" or "gpu" (an error where there is none).
+
+        Raises:
+            CheckpointError: it cannot be found, fetched or read; the message says what is wrong with which file.
+            ConfigError: a GPU was asked for and there is none.
+        """
+        network.configure(threads, device)
+        return cls(checkpoint.load(str(name_or_path)), batch_rows)
+
+    def synthesize(
+        self, z: ArrayLike, pitches: Sequence[int] | ArrayLike, samples: int | None = None
+    ) -> NDArray[np.float32]:
+        """Renders notes, as the reference's Model.generate_samples_from_z does.
+
+        Args:
+            z: float [n, latent_size], one latent for each note.
+            pitches: int [n], each one of `self.pitches`.
+            samples: how many samples of each note; all `note_samples` if None.
+
+        Returns:
+            float32 [n, samples], not normalised.
+
+        Raises:
+            ValueError: shapes do not fit, a pitch is unknown, or samples is out of 0..note_samples.
+        """
+        z32 = np.asarray(z, np.float32)
+        labels = np.asarray(pitches).reshape(-1)
+        if z32.ndim != 2 or z32.shape != (len(labels), self.latent_size):
+            raise ValueError(
+                f"z has shape {z32.shape}; {len(labels)} pitches need ({len(labels)}, {self.latent_size})"
+            )
+        outside = [p for p in labels.tolist() if p not in self.pitches]
+        if outside:
+            raise ValueError(
+                f"pitches {outside[:8]} are not in {self.pitches.start}..{self.pitches.stop - 1}"
+            )
+        samples = self.note_samples if samples is None else samples
+        if not 0 <= samples <= self.note_samples:
+            raise ValueError(f"samples is {samples}; 0..{self.note_samples} exist")
+        out = np.empty([len(labels), samples], np.float32)
+        for where, audio in self.batches(z32, labels.astype(np.int32), self.bucket(samples)):
+            out[where] = audio[:, :samples]
+        return out
+
+    def bucket(self, samples: int) -> int:
+        """Rows to render a note of `samples` samples with: the smallest of the ladder that covers it."""
+        needed = self._network.rows_for(samples)
+        return next(rows for rows in self._ladder if rows >= needed)
+
+    def batch_size(self, bucket: int) -> int:
+        """Notes of one batch in this bucket."""
+        return (
+            max(1, self._batch_rows * self._network.rows // 128 // bucket) if self._network.rows >= 128 else 8
+        )
+
+    def batches(
+        self, z: NDArray[np.float32], pitches: NDArray[np.int32], bucket: int
+    ) -> Iterator[tuple[slice, NDArray[np.float32]]]:
+        """Renders notes in batches of one shape, the last one padded by repeating its last note.
+
+        Yields:
+            Which notes, and their audio: float32 [notes, samples of the bucket].
+        """
+        size = self.batch_size(bucket)
+        for first in range(0, len(z), size):
+            where = slice(first, min(first + size, len(z)))
+            index = np.minimum(np.arange(first, first + size), len(z) - 1)
+            audio = self._network.waves(z[index], pitches[index] - np.int32(self.pitches.start), bucket)
+            yield where, audio[: where.stop - first]
+
+    def voice(self, config: InstrumentsConfig) -> Voice:
+        """What planning a song needs to know: range, rates, and the bank that the config asks for.
+
+        Raises:
+            ConfigError: the bank cannot be read or does not fit the checkpoint.
+        """
+        own = Path(self._checkpoint.source) / "instruments.yaml"
+        if config.bank not in (None, "random"):
+            bank: Bank = load_bank(str(config.bank), self.latent_size)
+        elif config.bank is None and own.is_file():
+            bank = load_bank(str(own), self.latent_size)
+        else:
+            bank = default_bank(config, self.latent_size)
+        voice = Voice(self.pitches, self.sample_rate, self.note_samples, bank)
+        wanted = config.programs.values() if config.mode == "per_program" else config.instruments
+        if config.mode != "random":
+            for name in wanted if config.mode != "fixed" else config.instruments[:1]:
+                bank.index(name)
+        return voice
+
+
+def check_envelope(release: float, max_sustain: float, synth: Synthesizer) -> None:
+    """Refuses an envelope that no note of the checkpoint is long enough for."""
+    if (release + max_sustain) * synth.sample_rate > synth.note_samples:
+        raise ConfigError(
+            f"envelope: max_sustain {max_sustain} + release {release} s is longer than the checkpoint's notes "
+            f"({synth.note_samples / synth.sample_rate} s)."
+        )

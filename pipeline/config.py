@@ -1,0 +1,159 @@
+"""The job's settings: a YAML file and --set options become one frozen, checked object."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+from collections.abc import Iterable
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, Field, ValidationError
+
+from gansynth import storage
+from gansynth.audiofile import AudioFormat
+from gansynth.config import EnvelopeConfig, InstrumentsConfig, MixConfig, NotesConfig, Section, SoundConfig
+from gansynth.errors import ConfigError
+
+
+class AudioConfig(Section):
+    """The sound files."""
+
+    format: AudioFormat = "wav"
+    """wav and flac have 16 bits, wav-float 32-bit floats, ogg is Vorbis."""
+
+
+class SpectrogramConfig(Section):
+    """The picture of each song."""
+
+    png: bool = True
+    """Whether a PNG is drawn."""
+    array: bool = False
+    """Whether the constant-Q transform is kept as .npy too (float32 [bins, frames], dB below its maximum)."""
+
+
+class ComputeConfig(Section):
+    """How the work is done; none of it changes how a song sounds."""
+
+    device: Literal["auto", "cpu", "gpu"] = "auto"
+    """What the model runs on; gpu refuses to run where there is none."""
+    threads: int = Field(0, ge=0, le=1024)
+    """CPU threads of the model; 0 leaves the choice to TensorFlow."""
+    batch_rows: int = Field(1024, ge=16, le=1 << 20)
+    """Size of a batch, in 1/128 of a whole note: 1024 are eight whole notes. Memory grows with it."""
+    batch_notes: int = Field(2048, ge=1, le=1 << 20)
+    """Notes handed to the model together, to be sorted into batches."""
+    slice_songs: int = Field(64, ge=1)
+    """Local runs: at most so many songs in memory at once."""
+    slice_bytes: int = Field(512_000, ge=1)
+    """Local runs: at most so many bytes of MIDI in memory at once."""
+
+
+class JobConfig(Section):
+    """A rendering job."""
+
+    input: tuple[str, ...] = ()
+    """Files, folders or patterns (`**` for any depth), local or as fsspec URLs."""
+    output: str = "out"
+    """Folder or URL that everything is written under."""
+    checkpoint: str = "mini"
+    """mini (bundled), acoustic_only or all_instruments (Magenta's), a folder, or an fsspec URL of one."""
+    notes: NotesConfig = NotesConfig()
+    instruments: InstrumentsConfig = InstrumentsConfig()
+    envelope: EnvelopeConfig = EnvelopeConfig()
+    mix: MixConfig = MixConfig()
+    audio: AudioConfig = AudioConfig()
+    spectrogram: SpectrogramConfig = SpectrogramConfig()
+    compute: ComputeConfig = ComputeConfig()
+    beam: dict[str, Any] = Field(default_factory=dict)
+    """Beam pipeline options by name, e.g. runner: DataflowRunner."""
+
+    @property
+    def sound(self) -> SoundConfig:
+        """The part that decides how songs sound."""
+        return SoundConfig(
+            notes=self.notes, instruments=self.instruments, envelope=self.envelope, mix=self.mix
+        )
+
+    @property
+    def digest(self) -> str:
+        """sha256 of all settings that a song's files depend on, the checkpoint's weights apart."""
+        parts = (self.notes, self.instruments, self.envelope, self.mix, self.audio, self.spectrogram)
+        text = json.dumps([part.model_dump(mode="json") for part in parts], sort_keys=True)
+        return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
+
+    def to_yaml(self) -> str:
+        """The effective config, in a form that --config reads."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def load_config(
+    path: str | None = None,
+    settings: Iterable[str] = (),
+    inputs: Iterable[str] = (),
+    output: str | None = None,
+) -> JobConfig:
+    """Reads a config file and lays the command line over it.
+
+    Args:
+        path: a YAML file, local or an fsspec URL; the defaults if None.
+        settings: "section.key=value" each, the value in YAML.
+        inputs: replace the file's `input` if there are any.
+        output: replaces the file's `output` unless None.
+
+    Raises:
+        ConfigError: names the key, what is wrong with it and the nearest real one.
+    """
+    values: dict[str, Any] = {}
+    if path is not None:
+        try:
+            values = yaml.safe_load(storage.read_bytes(path)) or {}
+        except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+            raise ConfigError(f"--config {path}: cannot be read ({error}).") from None
+        if not isinstance(values, dict):
+            raise ConfigError(f"--config {path}: holds no mapping of settings.")
+    for setting in settings:
+        _lay_over(values, setting)
+    if inputs := tuple(inputs):
+        values["input"] = inputs
+    if isinstance(values.get("input"), str):
+        values["input"] = (values["input"],)
+    if output is not None:
+        values["output"] = output
+    try:
+        return JobConfig.model_validate(values)
+    except ValidationError as error:
+        raise ConfigError("\n".join(_explain(item) for item in error.errors())) from None
+
+
+def _lay_over(values: dict[str, Any], setting: str) -> None:
+    name, equals, text = setting.partition("=")
+    if not equals or not name:
+        raise ConfigError(f"--set {setting}: write it as section.key=value.")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"--set {setting}: the value is no YAML ({error}).") from None
+    *sections, key = name.strip().split(".")
+    for section in sections:
+        values = values.setdefault(section, {})
+        if not isinstance(values, dict):
+            raise ConfigError(f"--set {setting}: {section} is not a section.")
+    values[key] = value
+
+
+def _explain(error: Any) -> str:
+    location = [str(part) for part in error["loc"]]
+    name = ".".join(location)
+    if error["type"] == "extra_forbidden":
+        model: Any = JobConfig
+        for part in location[:-1]:
+            model = model.model_fields[part].annotation
+        known = [*model.model_fields] if isinstance(model, type) and issubclass(model, BaseModel) else []
+        near = difflib.get_close_matches(location[-1], known, 1, 0.5)
+        hint = (
+            f"did you mean {'.'.join([*location[:-1], near[0]])}?" if near else f"known: {', '.join(known)}."
+        )
+        return f"config: unknown key {name}; {hint}"
+    return f"config: {name or 'settings'}: {error['msg']} (given: {error['input']!r:.80})."

@@ -1,0 +1,83 @@
+"""The whole pipeline on one page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import apache_beam as beam
+
+from gansynth import storage
+from gansynth.score import Voice
+from pipeline.config import JobConfig
+from pipeline.inputs import list_sources
+from transforms.elements import Source
+from transforms.expand_notes import ExpandNotes
+from transforms.mix_songs import MixSongs
+from transforms.read_midi import ReadMidi
+from transforms.synthesize import ModelSettings, Synthesize
+from transforms.write_songs import WriteRows, WriteSettings, WriteSongs
+
+ROWS = ".rows"
+
+
+def model_settings(config: JobConfig) -> ModelSettings:
+    """The checkpoint that workers load, and how they run it."""
+    compute = config.compute
+    return ModelSettings(config.checkpoint, compute.batch_rows, compute.threads, compute.device)
+
+
+def build(
+    p: beam.Pipeline,
+    config: JobConfig,
+    sources: Sequence[Source] | None = None,
+    voice: Voice | None = None,
+    checkpoint_digest: str | None = None,
+    name: str = "part-0",
+) -> beam.PCollection[str]:
+    """Draws the pipeline.
+
+    Args:
+        p: where it is drawn.
+        config: the job.
+        sources: the files to render; those that the config's input names if None.
+        voice, checkpoint_digest: what is known of the checkpoint; it is loaded to find out if None.
+        name: start of the names of the files of rows, unique among pipelines with the same output.
+
+    Returns:
+        URLs of the files of rows, one JSON object a line, one line for each source.
+    """
+    if voice is None or checkpoint_digest is None:
+        synth = model_settings(config).acquire()
+        voice, checkpoint_digest = synth.voice(config.instruments), synth.digest
+    settings = WriteSettings(
+        output=config.output,
+        audio_format=config.audio.format,
+        spectrogram=config.spectrogram.png,
+        spectrogram_array=config.spectrogram.array,
+        sample_rate=voice.sample_rate,
+        mix=config.mix,
+        instruments=config.instruments,
+        digests={"checkpoint_digest": checkpoint_digest, "config_digest": config.digest},
+    )
+
+    files = p | "Files" >> beam.Create(sources if sources is not None else list(list_sources(config.input)))
+    read = files | "Spread files" >> beam.Reshuffle() | "ReadMidi" >> ReadMidi(config.notes.sustain_pedal)
+    notes = read.songs | "ExpandNotes" >> ExpandNotes(config.sound, voice)
+    played = notes.chunks | "Synthesize" >> Synthesize(
+        model_settings(config), config.envelope, config.compute.batch_notes
+    )
+    songs = (
+        (
+            files
+            | "By song" >> beam.WithKeys(lambda source: source.song_id).with_output_types(tuple[str, Source]),
+            read.failures,
+            notes.scores,
+            notes.failures,
+            played.bars,
+            played.failures,
+        )
+        | "All parts" >> beam.Flatten()
+        | "MixSongs" >> MixSongs()
+    )
+    rows = songs | "WriteSongs" >> WriteSongs(settings)
+    return rows | "WriteRows" >> WriteRows(storage.join(config.output, ROWS), name)

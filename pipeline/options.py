@@ -1,0 +1,42 @@
+"""Knows every option that Beam knows, so that a misspelt one is an error and not silently dropped."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+from collections.abc import Sequence
+
+from gansynth.errors import ConfigError
+
+
+def check_beam_options(args: Sequence[str]) -> None:
+    """Refuses arguments that no Beam option takes.
+
+    Raises:
+        ConfigError: names the argument and the nearest real option.
+    """
+    from apache_beam.options.pipeline_options import PipelineOptions
+
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    for options in _all_subclasses(PipelineOptions):
+        try:
+            options._add_argparse_args(parser)
+        except argparse.ArgumentError:
+            continue  # the same option, declared by two classes
+    try:
+        _, unknown = parser.parse_known_args(list(args))
+    except (argparse.ArgumentError, SystemExit) as error:
+        raise ConfigError(f"Beam options: {error}.") from None
+    if unknown:
+        known = ["--config", "--input", "--output", "--set", "--quiet", *parser._option_string_actions]
+        name = unknown[0].split("=", 1)[0]
+        near = difflib.get_close_matches(name, known, 1, 0.6)
+        hint = f"did you mean {near[0]}?" if near else "see --help, and Beam's documentation for its options."
+        raise ConfigError(f"{name}: unknown option; {hint}")
+
+
+def _all_subclasses(base: type) -> list[type]:
+    found: list[type] = []
+    for sub in base.__subclasses__():
+        found += [sub, *_all_subclasses(sub)]
+    return [sub for sub in found if "_add_argparse_args" in vars(sub)]

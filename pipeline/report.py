@@ -1,0 +1,74 @@
+"""What a job leaves behind besides sound: manifest.jsonl, errors.jsonl, config.yaml, and a summary."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from gansynth import storage
+from pipeline.config import JobConfig
+
+
+@dataclass
+class Summary:
+    """What became of a job's songs."""
+
+    rendered: int = 0
+    failed: int = 0
+    notes: int = 0
+    seconds: float = 0.0
+    reasons: Counter[str] = field(default_factory=Counter)
+    counters: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def exit_code(self) -> int:
+        """0: all rendered; 3: some failed; 1: nothing rendered."""
+        return 1 if not self.rendered else 3 if self.failed else 0
+
+
+def write_report(config: JobConfig, rows: Iterable[dict[str, Any]]) -> Summary:
+    """Writes manifest.jsonl, errors.jsonl and config.yaml from the rows of all songs.
+
+    Args:
+        config: the job.
+        rows: one for each input.
+
+    Returns:
+        The summary of them.
+    """
+    summary = Summary()
+    manifest, errors = [], []
+    for row in sorted(rows, key=lambda row: row["song_id"]):
+        line = json.dumps({key: value for key, value in row.items() if key != "status"}, sort_keys=True)
+        if row["status"] == "rendered":
+            manifest.append(line)
+            summary.rendered += 1
+            summary.notes += row["notes"]["played"]
+            summary.seconds += row["seconds"]
+        else:
+            errors.append(line)
+            summary.failed += 1
+            summary.reasons[f"{row['stage']}: {row['error']}"] += 1
+    for name, lines in (("manifest.jsonl", manifest), ("errors.jsonl", errors)):
+        storage.write_bytes(
+            storage.join(config.output, name), "".join(f"{line}\n" for line in lines).encode()
+        )
+    storage.write_bytes(storage.join(config.output, "config.yaml"), config.to_yaml().encode())
+    return summary
+
+
+def describe(summary: Summary, config: JobConfig, wall_seconds: float) -> str:
+    """The lines that a run ends with."""
+    songs = summary.rendered + summary.failed
+    lines = [
+        f"{summary.rendered} of {songs} songs rendered: {summary.notes:,} notes, "
+        f"{summary.seconds / 60:.1f} minutes of audio in {wall_seconds:.0f} s",
+    ]
+    if summary.failed:
+        lines.append(f"{summary.failed} failed, see errors.jsonl:")
+        lines += [f"  {count:>6}  {reason}" for reason, count in summary.reasons.most_common(10)]
+    lines.append(f"Outputs: {config.output} (audio/, spectrograms/, manifest.jsonl)")
+    return "\n".join(lines)

@@ -1,0 +1,1 @@
+"""Beam transforms, one in each file; they only wire what gansynth computes."""

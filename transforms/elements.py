@@ -1,0 +1,57 @@
+"""What travels between the transforms; every song's elements carry its id."""
+
+from __future__ import annotations
+
+import traceback
+from dataclasses import dataclass
+
+from gansynth.notes import Song
+
+
+@dataclass(frozen=True)
+class Source:
+    """An input file.
+
+    Attributes:
+        song_id: its path relative to the input root: the song's name everywhere.
+        url: where it is read from.
+    """
+
+    song_id: str
+    url: str
+
+
+@dataclass(frozen=True)
+class ReadSong:
+    """A file that was read and parsed."""
+
+    source: Source
+    song: Song
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a song could not be rendered: a dead letter.
+
+    Attributes:
+        song_id: which song.
+        stage: read, expand, synthesize, mix or write.
+        error: class of the error.
+        message: what was wrong.
+        trace: last lines of the traceback where the error was not foreseen, else empty.
+    """
+
+    song_id: str
+    stage: str
+    error: str
+    message: str
+    trace: str = ""
+
+    @classmethod
+    def of(
+        cls, song_id: str, stage: str, error: Exception, foreseen: type[Exception] | None = None
+    ) -> Failure:
+        """The dead letter of an exception; without a traceback where it is of the `foreseen` kind."""
+        expected = foreseen is not None and isinstance(error, foreseen)
+        trace = "" if expected else "".join(traceback.format_exception(error)[-4:])[-2000:]
+        return cls(song_id, stage, type(error).__name__, str(error)[:1000] or type(error).__name__, trace)

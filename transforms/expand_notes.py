@@ -1,0 +1,54 @@
+"""Songs to chunks of notes, each with the latents it is played with; or a dead letter."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import apache_beam as beam
+from apache_beam.metrics import Metrics
+
+from gansynth.config import SoundConfig
+from gansynth.errors import GansynthError
+from gansynth.score import Voice, write_score
+from transforms.elements import Failure, ReadSong
+
+
+@dataclass
+class ExpandNotes(beam.PTransform):
+    """PCollection[ReadSong] to `chunks` ((song_id, NoteChunk)), `scores` and `failures` (both keyed too).
+
+    Attributes:
+        sound: policies and schedule.
+        voice: what the checkpoint can play.
+    """
+
+    sound: SoundConfig
+    voice: Voice
+
+    def expand(self, songs: beam.PCollection[ReadSong]) -> beam.DoOutputsTuple:
+        """Writes every song's score and cuts it into chunks."""
+        return songs | "Score" >> beam.ParDo(_Score(self.sound, self.voice)).with_outputs(
+            "scores", "failures", main="chunks"
+        )
+
+
+class _Score(beam.DoFn):
+    def __init__(self, sound: SoundConfig, voice: Voice) -> None:
+        self._sound, self._voice = sound, voice
+        self._failed = Metrics.counter("gansynth", "failed_expand")
+
+    def process(self, song: ReadSong) -> Iterator[object]:
+        song_id = song.source.song_id
+        try:
+            score, chunks = write_score(song_id, song.song, self._sound, self._voice)
+        except Exception as error:
+            self._failed.inc()
+            failure = Failure.of(song_id, "expand", error, GansynthError)
+            yield beam.pvalue.TaggedOutput("failures", (song_id, failure))
+            return
+        for outcome, count in score.counts.items():
+            Metrics.counter("gansynth", f"notes_{outcome}").inc(count)
+        yield beam.pvalue.TaggedOutput("scores", (song_id, score))
+        for chunk in chunks:
+            yield song_id, chunk

@@ -1,0 +1,117 @@
+"""All that came of a song, gathered under its id: a complete mix, or the reason why there is none."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import apache_beam as beam
+
+from gansynth.mix import SparseMix
+from gansynth.player import Bar
+from gansynth.score import Score
+from transforms.elements import Failure, Source
+
+Part = Source | Score | Bar | Failure
+
+
+@dataclass(frozen=True)
+class MixedSong:
+    """A song with all its notes, ready to be written.
+
+    Attributes:
+        source: the input file.
+        score: what was planned.
+        silent, broken: numbers of notes that came out silent or not finite.
+        mix: the sum of all notes.
+    """
+
+    source: Source
+    score: Score
+    silent: tuple[int, ...]
+    broken: tuple[int, ...]
+    mix: SparseMix = field(repr=False)
+
+
+@dataclass
+class MixSongs(beam.PTransform):
+    """PCollection[(song_id, Part)] to exactly one MixedSong or Failure for every song_id.
+
+    Every input file enters as a Source, so a song of which nothing else arrives is reported as lost, and one
+    with notes missing fails: never a clip with holes.
+    """
+
+    def expand(self, parts: beam.PCollection[tuple[str, Part]]) -> beam.PCollection:
+        """Combines the parts of each song."""
+        return parts | "Combine" >> beam.CombinePerKey(GatherSong()) | "Outcome" >> beam.Values()
+
+
+@dataclass
+class _Gathered:
+    source: Source | None = None
+    score: Score | None = None
+    failures: list[Failure] = field(default_factory=list)
+    chunks: list[int] = field(default_factory=list)
+    notes: int = 0
+    silent: list[int] = field(default_factory=list)
+    broken: list[int] = field(default_factory=list)
+    mix: SparseMix = field(default_factory=SparseMix)
+
+
+class GatherSong(beam.CombineFn):
+    """Adds up what belongs to one song; sums are of integers, so order and grouping never matter."""
+
+    def create_accumulator(self) -> _Gathered:
+        """An empty gathering."""
+        return _Gathered()
+
+    def add_input(self, accumulator: _Gathered, part: Part) -> _Gathered:
+        """Adds one part."""
+        if isinstance(part, Source):
+            accumulator.source = part
+        elif isinstance(part, Score):
+            accumulator.score = part
+        elif isinstance(part, Failure):
+            accumulator.failures.append(part)
+        else:
+            accumulator.chunks.append(part.index)
+            accumulator.notes += part.notes
+            accumulator.silent += part.silent
+            accumulator.broken += part.broken
+            accumulator.mix.merge(part.mix)
+        return accumulator
+
+    def merge_accumulators(self, accumulators: Iterable[_Gathered]) -> _Gathered:
+        """Adds several gatherings."""
+        total = _Gathered()
+        for other in accumulators:
+            total.source = total.source or other.source
+            total.score = total.score or other.score
+            total.failures += other.failures
+            total.chunks += other.chunks
+            total.notes += other.notes
+            total.silent += other.silent
+            total.broken += other.broken
+            total.mix.merge(other.mix)
+        return total
+
+    def extract_output(self, accumulator: _Gathered) -> MixedSong | Failure:
+        """The song, if all of it is there."""
+        source, score = accumulator.source, accumulator.score
+        if accumulator.failures:
+            return min(accumulator.failures, key=lambda f: (f.stage, f.error, f.message))
+        song_id = source.song_id if source else score.song_id if score else ""
+        if source is None or score is None:
+            return Failure(
+                song_id, "mix", "LostSong", "the song was read, but the runner lost what came of it"
+            )
+        if sorted(accumulator.chunks) != list(range(score.chunks)) or accumulator.notes != score.notes:
+            return Failure(
+                song_id,
+                "mix",
+                "LostNotes",
+                f"{accumulator.notes} of {score.notes} notes in {len(accumulator.chunks)} of {score.chunks} chunks "
+                "arrived: the runner lost or repeated elements",
+            )
+        silent, broken = tuple(sorted(accumulator.silent)), tuple(sorted(accumulator.broken))
+        return MixedSong(source, score, silent, broken, accumulator.mix)

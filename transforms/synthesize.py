@@ -1,0 +1,115 @@
+"""Chunks of notes to partial mixes: batched inference with one model in each process."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import apache_beam as beam
+from apache_beam.metrics import Metrics
+from apache_beam.utils.shared import Shared
+
+from gansynth.config import EnvelopeConfig
+from gansynth.player import Bar, Tally, play
+from gansynth.score import NoteChunk
+from gansynth.synthesizer import Synthesizer
+from transforms.elements import Failure
+
+_MODEL = Shared()
+
+
+@dataclass(frozen=True)
+class ModelSettings:
+    """Which checkpoint a worker loads, and how it runs it; equal settings share one model in a process."""
+
+    checkpoint: str
+    batch_rows: int
+    threads: int
+    device: str
+
+    def acquire(self) -> Synthesizer:
+        """The process's own model, loaded by the first caller and kept for the others."""
+        return _MODEL.acquire(
+            lambda: Synthesizer.from_checkpoint(
+                self.checkpoint, batch_rows=self.batch_rows, threads=self.threads, device=self.device
+            ),
+            tag=repr(self),
+        )
+
+
+@dataclass
+class Synthesize(beam.PTransform):
+    """PCollection[(song_id, NoteChunk)] to `bars` ((song_id, Bar)) and `failures` (keyed too).
+
+    Notes of many songs share a batch. Batches are gathered before the last reshuffle, so that the model runs in
+    `process`, where one that fails can be halved until the chunk at fault is alone.
+
+    Attributes:
+        model: the checkpoint to load.
+        envelope: shape of the notes.
+        batch_notes: notes that are handed to the model together.
+    """
+
+    model: ModelSettings
+    envelope: EnvelopeConfig
+    batch_notes: int
+
+    def expand(self, chunks: beam.PCollection[tuple[str, NoteChunk]]) -> beam.DoOutputsTuple:
+        """Gathers chunks and plays them."""
+        return (
+            chunks
+            | "Chunks" >> beam.Values()
+            | "Spread" >> beam.Reshuffle()
+            | "Gather" >> beam.BatchElements(self.batch_notes, self.batch_notes, element_size_fn=len)
+            | "Play" >> beam.ParDo(_Play(self.model, self.envelope)).with_outputs("failures", main="bars")
+        )
+
+
+class _Play(beam.DoFn):
+    def __init__(self, model: ModelSettings, envelope: EnvelopeConfig) -> None:
+        self._model, self._envelope = model, envelope
+        self._count = {
+            name: Metrics.counter("gansynth", name)
+            for name in (
+                "notes",
+                "notes_rendered",
+                "batch_slots",
+                "batches",
+                "model_milliseconds",
+                "chunks_failed",
+            )
+        }
+        self._fill = Metrics.distribution("gansynth", "batch_fill_percent")
+
+    def setup(self) -> None:
+        self._synth = self._model.acquire()
+
+    def process(self, chunks: Sequence[NoteChunk]) -> Iterator[object]:
+        began, tally = time.perf_counter(), Tally()
+        yield from self._play(chunks, tally)
+        counts = self._count
+        counts["notes"].inc(tally.notes)
+        counts["notes_rendered"].inc(tally.rendered)
+        counts["batch_slots"].inc(tally.slots)
+        counts["batches"].inc(tally.batches)
+        counts["model_milliseconds"].inc(int(1000 * (time.perf_counter() - began)))
+        self._fill.update(100 * tally.rendered // max(tally.slots, 1))
+
+    def _play(self, chunks: Sequence[NoteChunk], tally: Tally) -> Iterator[object]:
+        try:
+            bars: list[Bar] = play(chunks, self._synth, self._envelope, tally)
+        except Exception as error:
+            if len(chunks) == 1:
+                self._count["chunks_failed"].inc()
+                song_id = chunks[0].song_id
+                yield beam.pvalue.TaggedOutput(
+                    "failures", (song_id, Failure.of(song_id, "synthesize", error))
+                )
+                return
+            half = len(chunks) // 2
+            yield from self._play(chunks[:half], tally)
+            yield from self._play(chunks[half:], tally)
+            return
+        for bar in bars:
+            yield bar.song_id, bar

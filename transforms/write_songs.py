@@ -1,0 +1,155 @@
+"""Mixed songs to files: audio, spectrogram, and one row for the manifest or the list of errors."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import apache_beam as beam
+import numpy as np
+from apache_beam.metrics import Metrics
+
+from gansynth import audiofile, paths, storage
+from gansynth.config import InstrumentsConfig, MixConfig
+from gansynth.mix import finish
+from gansynth.spectrogram import cqt, write_png
+from transforms.elements import Failure
+from transforms.mix_songs import MixedSong
+
+
+@dataclass(frozen=True)
+class WriteSettings:
+    """Where and how songs are written.
+
+    Attributes:
+        output: folder or URL under which everything goes.
+        audio_format: see gansynth.audiofile.
+        spectrogram: whether a PNG is drawn.
+        spectrogram_array: whether the CQT is kept as .npy too.
+        sample_rate: of the clips, in Hz.
+        mix: how the clip is brought to its peak.
+        instruments: the seed stands in the manifest.
+        digests: checkpoint and config digests, for the manifest.
+    """
+
+    output: str
+    audio_format: audiofile.AudioFormat
+    spectrogram: bool
+    spectrogram_array: bool
+    sample_rate: int
+    mix: MixConfig
+    instruments: InstrumentsConfig
+    digests: dict[str, str]
+
+
+@dataclass
+class WriteSongs(beam.PTransform):
+    """PCollection[MixedSong | Failure] to one JSON row (str, keyed by song_id) for each."""
+
+    settings: WriteSettings
+
+    def expand(self, outcomes: beam.PCollection) -> beam.PCollection[tuple[str, str]]:
+        """Writes every song."""
+        return outcomes | "Write" >> beam.ParDo(_Write(self.settings)).with_output_types(tuple[str, str])
+
+
+@dataclass
+class WriteRows(beam.PTransform):
+    """Gathers rows into a few sorted files of JSON lines.
+
+    Attributes:
+        folder: where they go; merged into manifest.jsonl and errors.jsonl when the job is over.
+        name: start of the files' names, unique among the pipelines that share the folder.
+        shards: how many files.
+    """
+
+    folder: str
+    name: str
+    shards: int = 1
+
+    def expand(self, rows: beam.PCollection[tuple[str, str]]) -> beam.PCollection[str]:
+        """Writes the files; puts out their URLs."""
+        shards, folder, name = self.shards, self.folder, self.name
+
+        def shard_of(row: tuple[str, str]) -> tuple[int, tuple[str, str]]:
+            return int(
+                hashlib.sha256(row[0].encode("utf-8", "surrogateescape")).hexdigest()[:8], 16
+            ) % shards, row
+
+        def write(shard: int, group: Any) -> str:
+            url = storage.join(folder, f"{name}-{shard:05d}.jsonl")
+            storage.write_bytes(url, "".join(text + "\n" for _, text in sorted(group)).encode())
+            return url
+
+        return (
+            rows
+            | "Shard" >> beam.Map(shard_of).with_output_types(tuple[int, tuple[str, str]])
+            | "Group" >> beam.GroupByKey()
+            | "Write" >> beam.MapTuple(write).with_output_types(str)
+        )
+
+
+class _Write(beam.DoFn):
+    def __init__(self, settings: WriteSettings) -> None:
+        self._settings = settings
+        self._written = Metrics.counter("gansynth", "songs_written")
+        self._failed = Metrics.counter("gansynth", "songs_failed")
+        self._bytes = Metrics.counter("gansynth", "bytes_written")
+        self._milliseconds = Metrics.counter("gansynth", "audio_milliseconds")
+
+    def process(self, outcome: MixedSong | Failure) -> Iterator[tuple[str, str]]:
+        if isinstance(outcome, MixedSong):
+            song_id = outcome.source.song_id
+            try:
+                row = self._write(outcome)
+                self._written.inc()
+                yield song_id, json.dumps(row, sort_keys=True)
+                return
+            except Exception as error:
+                outcome = Failure.of(song_id, "write", error, OSError)
+        self._failed.inc()
+        yield outcome.song_id, json.dumps({"status": "failed", **vars(outcome)}, sort_keys=True)
+
+    def _write(self, song: MixedSong) -> dict[str, Any]:
+        settings, score = self._settings, song.score
+        clip = finish(song.mix, score.samples, settings.mix)
+        name = paths.output_name(score.song_id)
+        audio = audiofile.encode(clip, settings.sample_rate, settings.audio_format)
+        outputs = {"audio": self._put(f"audio/{name}{audiofile.SUFFIX[settings.audio_format]}", audio)}
+        if settings.spectrogram or settings.spectrogram_array:
+            levels = cqt(clip, settings.sample_rate)
+            if settings.spectrogram:
+                picture = write_png(levels, settings.sample_rate, score.song_id)
+                outputs["spectrogram"] = self._put(f"spectrograms/{name}.png", picture)
+            if settings.spectrogram_array:
+                buffer = io.BytesIO()
+                np.save(buffer, levels)
+                outputs["cqt"] = self._put(f"spectrograms/{name}.npy", buffer.getvalue())
+        self._milliseconds.inc(1000 * len(clip) // settings.sample_rate)
+        return {
+            "status": "rendered",
+            "song_id": score.song_id,
+            "source": song.source.url,
+            "source_digest": score.digest,
+            "outputs": outputs,
+            "audio_digest": "sha256:" + hashlib.sha256(audio).hexdigest(),
+            "seconds": len(clip) / settings.sample_rate,
+            "sample_rate": settings.sample_rate,
+            "peak": float(np.abs(clip).max(initial=0.0)),
+            "notes": {**score.counts, "silent": len(song.silent), "broken": len(song.broken)},
+            "silent_notes": song.silent,
+            "broken_notes": song.broken,
+            "instruments": score.instruments,
+            "programs": score.programs,
+            "seed": settings.instruments.seed,
+            **settings.digests,
+        }
+
+    def _put(self, name: str, data: bytes) -> str:
+        storage.write_bytes(storage.join(self._settings.output, name), data)
+        self._bytes.inc(len(data))
+        return name
