@@ -81,8 +81,7 @@ def rolled(names: str, start: float, length: float, velocity: int) -> list[Note]
     """Return a chord whose notes enter one shortly after another, bottom up, and end together."""
     delay = 0.125
     return [
-        Note(pitch(name), velocity, start + i * delay, length - i * delay)
-        for i, name in enumerate(names.split())
+        Note(pitch(name), velocity, start + i * delay, length - i * delay) for i, name in enumerate(names.split())
     ]
 
 
@@ -421,9 +420,7 @@ def instrument_track(track: Track, channel: int) -> mido.MidiTrack:
         for beat, value in zip(span, (127, 0), strict=True)
     ]
     offs = [(n.start + n.length, message("note_off", channel=channel, note=n.pitch)) for n in track.notes]
-    ons = [
-        (n.start, message("note_on", channel=channel, note=n.pitch, velocity=n.velocity)) for n in track.notes
-    ]
+    ons = [(n.start, message("note_on", channel=channel, note=n.pitch, velocity=n.velocity)) for n in track.notes]
     # Ends before beginnings: a repeated note must not be cut by the end of the one before it.
     return midi_track(track.name, program + pedal + offs + ons)
 

@@ -9,12 +9,13 @@ import json
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError
 
 from gansynth import storage
 from gansynth.errors import CheckpointError
@@ -31,47 +32,44 @@ _NORMALIZERS = {
     "specgrams_simple_normalizer": "assets/specgrams_simple_normalizer.npz",
     "specgrams_freq_normalizer": "assets/specgrams_freq_normalizer.npz",
 }
-_CHOICES = {
-    "data_type": ("mel", "linear", "phase", "wave"),
-    "data_normalizer": tuple(_NORMALIZERS),
-    "scale_mode": ("ALL", "H"),
-    "to_rgb_activation": ("tanh", "linear"),
-}
 _MAX_IMAGE = 1 << 22
 
 
-@dataclass(frozen=True)
-class ModelConfig:
+class ModelConfig(BaseModel):
     """The part of experiment.json that inference needs, with the reference's defaults.
 
     Source: magenta/models/gansynth/lib/model.py, set_flags. Unknown keys (training, data) are ignored.
     """
 
-    data_type: str = "mel"
-    audio_length: int = 64000
-    sample_rate: int = 16000
-    data_normalizer: str = "specgrams_prespecified_normalizer"
+    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
+
+    data_type: Literal["mel", "linear", "phase", "wave"] = "mel"
+    audio_length: PositiveInt = 64000
+    sample_rate: PositiveInt = 16000
+    data_normalizer: Literal[
+        "specgrams_prespecified_normalizer", "specgrams_simple_normalizer", "specgrams_freq_normalizer", "none"
+    ] = "specgrams_prespecified_normalizer"
     mag_normalizer_a: float = 0.0661371661726
     mag_normalizer_b: float = 0.113718730221
     p_normalizer_a: float = 0.8
     p_normalizer_b: float = 0.0
-    stable_stage_num_images: int = 32
-    transition_stage_num_images: int = 32
+    stable_stage_num_images: PositiveInt = 32
+    transition_stage_num_images: PositiveInt = 32
     train_progressive: bool = True
-    train_time_limit: float | None = None
-    train_time_stage_multiplier: float = 1.0
-    latent_vector_size: int = 256
-    kernel_size: int = 3
-    start_height: int = 4
-    start_width: int = 8
-    scale_mode: str = "ALL"
-    scale_base: int = 2
-    num_resolutions: int = 7
+    train_time_limit: PositiveFloat | None = None
+    train_time_stage_multiplier: PositiveFloat = 1.0
+    latent_vector_size: PositiveInt = 256
+    kernel_size: PositiveInt = 3
+    start_height: PositiveInt = 4
+    start_width: PositiveInt = 8
+    scale_mode: Literal["ALL", "H"] = "ALL"
+    scale_base: int = Field(2, ge=2)
+    num_resolutions: int = Field(7, ge=1, le=16)
     simple_arch: bool = False
-    to_rgb_activation: str = "tanh"
-    fmap_base: int = 512
+    to_rgb_activation: Literal["tanh", "linear"] = "tanh"
+    fmap_base: PositiveInt = 512
     fmap_decay: float = 1.0
-    fmap_max: int = 128
+    fmap_max: PositiveInt = 128
 
     @classmethod
     def from_json(cls, text: str, source: str) -> ModelConfig:
@@ -81,33 +79,12 @@ class ModelConfig:
             CheckpointError: not JSON, or a value of the wrong type or outside what the reference knows.
         """
         try:
-            found = json.loads(text)
-        except ValueError as error:
-            raise CheckpointError(f"{source}: not JSON ({error}).") from None
-        if not isinstance(found, dict):
-            raise CheckpointError(f"{source}: holds {type(found).__name__}, not an object of flags.")
-        values: dict[str, Any] = {}
-        for flag in fields(cls):
-            if flag.name not in found:
-                continue
-            value, default = found[flag.name], flag.default
-            if flag.name in _CHOICES and value not in _CHOICES[flag.name]:
-                raise CheckpointError(
-                    f"{source}: {flag.name} is {value!r}; known: {', '.join(_CHOICES[flag.name])}."
-                )
-            if flag.name == "train_time_limit" and value is None:
-                values[flag.name] = None
-                continue
-            wanted = float if default is None else type(default)
-            if isinstance(value, bool) != (wanted is bool) or not isinstance(
-                value, (int, float) if wanted in (int, float) else wanted
-            ):
-                raise CheckpointError(f"{source}: {flag.name} is {value!r}, not {wanted.__name__}.")
-            if wanted is int and value < 1:
-                raise CheckpointError(f"{source}: {flag.name} is {value!r}, not a positive number.")
-            values[flag.name] = wanted(value)
-        config = cls(**values)
-        if config.num_resolutions > 16 or np.prod(config.resolution(config.num_resolutions)) > _MAX_IMAGE:
+            config = cls.model_validate_json(text)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"])
+            raise CheckpointError(f"{source}: {where + ': ' if where else ''}{first['msg']}.") from None
+        if np.prod(config.output_resolution) > _MAX_IMAGE:
             raise CheckpointError(f"{source}: an output larger than {_MAX_IMAGE} pixels is refused.")
         return config
 
@@ -256,7 +233,7 @@ def _read_generator(folder: Path, config: ModelConfig, stage: Path, prefix: Path
             raise CheckpointError(f"{prefix}: {name} holds values that are not finite.")
     scale, offset = _normalizer(folder, config)
 
-    digest = hashlib.sha256(json.dumps([repr(config), num_blocks, progress]).encode())
+    digest = hashlib.sha256(json.dumps([config.model_dump(), num_blocks, progress]).encode())
     for name in sorted(weights):
         digest.update(name.encode())
         digest.update(weights[name].tobytes())
@@ -275,9 +252,7 @@ def _progress(config: ModelConfig, stage_id: int, num_blocks: int, read: Any) ->
         times = float(config.train_time_stage_multiplier) ** np.arange(stages)
         times = np.cumsum(times * (config.train_time_limit / times.sum()))
         elapsed = float(read("Variable"))
-        done = [
-            np.clip((elapsed - times[i - 1]) / (times[i] - times[i - 1]), 0, 1) for i in range(1, stages, 2)
-        ]
+        done = [np.clip((elapsed - times[i - 1]) / (times[i] - times[i - 1]), 0, 1) for i in range(1, stages, 2)]
         return float(min(sum(done), num_blocks - 1))
     stable, transition = config.stable_stage_num_images, config.transition_stage_num_images
     last = num_blocks * stable + (num_blocks - 1) * transition - 1
@@ -340,9 +315,7 @@ def _normalizer(folder: Path, config: ModelConfig) -> tuple[NDArray[np.float64],
             raise CheckpointError(f"{path}: has shape {list(values.shape)} instead of {list(shape)}.")
         a, b = values[..., 0::2], values[..., 1::2]
     if not (np.isfinite(a).all() and np.isfinite(b).all() and (a != 0).all()):
-        raise CheckpointError(
-            f"{folder / (asset or 'experiment.json')}: the normalizer is zero or not finite."
-        )
+        raise CheckpointError(f"{folder / (asset or 'experiment.json')}: the normalizer is zero or not finite.")
     return a, b
 
 
@@ -429,31 +402,21 @@ def _fetch_files(url: str, folder: Path, options: dict[str, Any]) -> dict[str, i
         if not stages:
             raise CheckpointError(f"{url}: no stage_* folder; is this the folder of a trained GANSynth?")
         state = fetch(f"{stages[-1]}/checkpoint")
-        save = (
-            _named_save(state.read_text(encoding="utf-8", errors="replace"))
-            .replace("\\", "/")
-            .rsplit("/", 1)[-1]
-        )
+        save = _named_save(state.read_text(encoding="utf-8", errors="replace")).replace("\\", "/").rsplit("/", 1)[-1]
         if not re.fullmatch(r"[\w.\-]+", save):
             raise CheckpointError(f"{url}/{stages[-1]}/checkpoint: names no model_checkpoint_path.")
         files = [str(entry).rsplit("/", 1)[-1] for entry in fs.ls(f"{root}/{stages[-1]}", detail=False)]
-        parts = [
-            name for name in files if re.fullmatch(re.escape(save) + r"\.(index|data-\d{5}-of-\d{5})", name)
-        ]
+        parts = [name for name in files if re.fullmatch(re.escape(save) + r"\.(index|data-\d{5}-of-\d{5})", name)]
         if len(parts) < 2:
             raise CheckpointError(f"{url}/{stages[-1]}: {save}.index and .data-* are not both there.")
         for name in parts:
             fetch(f"{stages[-1]}/{name}")
-        config = ModelConfig.from_json(
-            experiment.read_text(encoding="utf-8", errors="replace"), str(experiment)
-        )
+        config = ModelConfig.from_json(experiment.read_text(encoding="utf-8", errors="replace"), str(experiment))
         asset = _NORMALIZERS[config.data_normalizer]
         if asset:
             fetch(asset)
     except FileNotFoundError as error:
-        raise CheckpointError(
-            f"{url}: {_reason(error)} is not there; is this a GANSynth checkpoint?"
-        ) from None
+        raise CheckpointError(f"{url}: {_reason(error)} is not there; is this a GANSynth checkpoint?") from None
     return sizes
 
 

@@ -10,9 +10,7 @@ from numpy.typing import NDArray
 from gansynth.config import EnvelopeConfig
 
 
-def sustain_samples(
-    seconds: NDArray[np.float64], config: EnvelopeConfig, sample_rate: int
-) -> NDArray[np.int64]:
+def sustain_samples(seconds: NDArray[np.float64], config: EnvelopeConfig, sample_rate: int) -> NDArray[np.int64]:
     """Samples from each note's start to its release: its length, or `max_sustain` if that is shorter."""
     return (sample_rate * np.clip(seconds, 0.0, config.max_sustain)).astype(np.int64)
 

@@ -98,9 +98,7 @@ class Bank:
         if isinstance(name, int) and 0 <= name < len(self):
             return name
         known = ", ".join(self.names[:40])
-        raise ConfigError(
-            f"instruments: no instrument {name!r} in the bank; it has 0..{len(self) - 1}: {known}."
-        )
+        raise ConfigError(f"instruments: no instrument {name!r} in the bank; it has 0..{len(self) - 1}: {known}.")
 
     def for_program(self, program: int) -> int:
         """The row that plays MIDI `program`; the same in every song."""

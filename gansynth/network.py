@@ -78,9 +78,7 @@ class Network:
                 )
             self._window = spectra.inverse_window(self._frame_length, self._hop).astype(np.float32)
         if config.data_type == "mel":
-            self._mel_to_linear = tf.constant(
-                spectra.mel_to_linear(self._bins, config.sample_rate), tf.float32
-            )
+            self._mel_to_linear = tf.constant(spectra.mel_to_linear(self._bins, config.sample_rate), tf.float32)
         self._layers = _Layers(checkpoint)
         self._functions: dict[tuple[int, int, str], Any] = {}
 
@@ -156,9 +154,7 @@ class Network:
         """Adds frames that start a hop apart, and drops the padding in front of the note."""
         batch, overlap = frames.shape[0], self._frame_length // self._hop
         pieces = tf.reshape(frames, [batch, rows, overlap, self._hop])
-        total = tf.add_n(
-            [tf.pad(pieces[:, :, i], [[0, 0], [i, overlap - 1 - i], [0, 0]]) for i in range(overlap)]
-        )
+        total = tf.add_n([tf.pad(pieces[:, :, i], [[0, 0], [i, overlap - 1 - i], [0, 0]]) for i in range(overlap)])
         wave = tf.reshape(total, [batch, (rows + overlap - 1) * self._hop])
         return wave[:, self._cropped : self._cropped + self.samples_of(rows)]
 
@@ -188,6 +184,7 @@ class _Layers:
         prepared: dict[str, NDArray[np.floating]] = dict(self._checkpoint.weights)
         if config.simple_arch:
             return prepared
+        kernel: NDArray[np.floating]
         for name, kernel in self._checkpoint.weights.items():
             if not name.endswith("kernel"):
                 continue
@@ -313,8 +310,5 @@ def _fuse_upscale(kernel: NDArray[np.float64], both: bool) -> NDArray[np.float64
         return np.stack([k[2], k[1] + k[2], k[0] + k[1], k[0]])
 
     fused = widen(kernel)
-    if both:
-        fused = widen(fused.swapaxes(0, 1)).swapaxes(0, 1)
-    else:
-        fused = fused[:, ::-1]
+    fused = widen(fused.swapaxes(0, 1)).swapaxes(0, 1) if both else fused[:, ::-1]
     return np.ascontiguousarray(fused.transpose(0, 1, 3, 2))

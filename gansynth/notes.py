@@ -79,9 +79,7 @@ def load_midi(source: str | os.PathLike[str] | bytes, sustain_pedal: bool = Fals
     """
     data = source if isinstance(source, bytes) else storage.read_bytes(os.fspath(source))
     with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore"
-        )  # pretty_midi warns of odd but playable files, pydub of its own source
+        warnings.simplefilter("ignore")  # pretty_midi warns of odd but playable files, pydub of its own source
         sequence = _parse(data)
         if sustain_pedal:
             import note_seq
@@ -140,9 +138,7 @@ def select(notes: Notes, config: NotesConfig) -> tuple[Notes, dict[str, int]]:
     if outside.any():
         limits = f"{config.min_pitch}..{config.max_pitch}"
         if config.out_of_range == "error":
-            raise MidiError(
-                f"{int(outside.sum())} notes are outside pitches {limits}, and out_of_range is error"
-            )
+            raise MidiError(f"{int(outside.sum())} notes are outside pitches {limits}, and out_of_range is error")
         if config.out_of_range == "fold":
             up = np.maximum(0, -((pitch - config.min_pitch) // 12))
             down = np.maximum(0, -((config.max_pitch - pitch) // 12))

@@ -65,8 +65,7 @@ def schedule(notes: Notes, config: InstrumentsConfig, bank: Bank, song_id: str) 
         programs = np.where(notes.is_drum, DRUMS, notes.program)
         found, which = np.unique(programs, return_inverse=True)
         rows = [
-            bank.index(config.programs[p]) if p in config.programs else bank.for_program(p)
-            for p in found.tolist()
+            bank.index(config.programs[p]) if p in config.programs else bank.for_program(p) for p in found.tolist()
         ]
         return _constant(bank, rows, which)
     if config.mode == "fixed":

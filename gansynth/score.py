@@ -110,6 +110,7 @@ def write_score(song_id: str, song: Song, config: SoundConfig, voice: Voice) -> 
             f"checkpoint knows ({voice.pitches.start}..{voice.pitches.stop - 1})"
         )
     notes, counts = select(song.notes, config.notes.model_copy(update={"min_pitch": low, "max_pitch": high}))
+    notes = notes[np.argsort(notes.start, kind="stable")]  # chunks that are short in time become small mixes
     plan = schedule(notes, config.instruments, voice.bank, song_id)
     start = (notes.start * voice.sample_rate).astype(np.int64)
     sustain = sustain_samples(notes.end - notes.start, config.envelope, voice.sample_rate)

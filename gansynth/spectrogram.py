@@ -87,9 +87,7 @@ class SpectrogramStyle:
 _DEFAULT_STYLE = SpectrogramStyle()
 
 
-def cqt(
-    audio: npt.ArrayLike, sample_rate: int, style: SpectrogramStyle = _DEFAULT_STYLE
-) -> npt.NDArray[np.float32]:
+def cqt(audio: npt.ArrayLike, sample_rate: int, style: SpectrogramStyle = _DEFAULT_STYLE) -> npt.NDArray[np.float32]:
     """Analyses a clip by pitch: the constant-Q magnitudes that `write_png` draws.
 
     Computes what `librosa.cqt` does (centred Hann windows of constant Q, zeros outside the clip, magnitudes

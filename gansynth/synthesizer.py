@@ -88,9 +88,7 @@ class Synthesizer:
             )
         outside = [p for p in labels.tolist() if p not in self.pitches]
         if outside:
-            raise ValueError(
-                f"pitches {outside[:8]} are not in {self.pitches.start}..{self.pitches.stop - 1}"
-            )
+            raise ValueError(f"pitches {outside[:8]} are not in {self.pitches.start}..{self.pitches.stop - 1}")
         samples = self.note_samples if samples is None else samples
         if not 0 <= samples <= self.note_samples:
             raise ValueError(f"samples is {samples}; 0..{self.note_samples} exist")
@@ -105,10 +103,9 @@ class Synthesizer:
         return next(rows for rows in self._ladder if rows >= needed)
 
     def batch_size(self, bucket: int) -> int:
-        """Notes of one batch in this bucket."""
-        return (
-            max(1, self._batch_rows * self._network.rows // 128 // bucket) if self._network.rows >= 128 else 8
-        )
+        """Notes of one batch in this bucket: a multiple of 8, since matrix kernels treat the rest of a block
+        differently, and a note must sound the same wherever in a batch it stands."""
+        return max(8, self._batch_rows * self._network.rows // 128 // bucket // 8 * 8)
 
     def batches(
         self, z: NDArray[np.float32], pitches: NDArray[np.int32], bucket: int

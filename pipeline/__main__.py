@@ -59,17 +59,11 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    render.add_argument(
-        "patterns", nargs="*", metavar="PATTERN", help="file, folder or pattern of MIDI files"
-    )
-    render.add_argument(
-        "--input", action="append", default=[], metavar="PATTERN", help="the same, as an option"
-    )
+    render.add_argument("patterns", nargs="*", metavar="PATTERN", help="file, folder or pattern of MIDI files")
+    render.add_argument("--input", action="append", default=[], metavar="PATTERN", help="the same, as an option")
     render.add_argument("--output", metavar="DIR", help="folder or URL for all outputs (default: out)")
     render.add_argument("--config", metavar="FILE", help="YAML settings, see configs/")
-    render.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", help="one setting over the file's"
-    )
+    render.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="one setting over the file's")
     render.add_argument("--quiet", action="store_true", help="print nothing but errors")
     return parser
 

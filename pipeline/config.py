@@ -72,9 +72,7 @@ class JobConfig(Section):
     @property
     def sound(self) -> SoundConfig:
         """The part that decides how songs sound."""
-        return SoundConfig(
-            notes=self.notes, instruments=self.instruments, envelope=self.envelope, mix=self.mix
-        )
+        return SoundConfig(notes=self.notes, instruments=self.instruments, envelope=self.envelope, mix=self.mix)
 
     @property
     def digest(self) -> str:
@@ -152,8 +150,6 @@ def _explain(error: Any) -> str:
             model = model.model_fields[part].annotation
         known = [*model.model_fields] if isinstance(model, type) and issubclass(model, BaseModel) else []
         near = difflib.get_close_matches(location[-1], known, 1, 0.5)
-        hint = (
-            f"did you mean {'.'.join([*location[:-1], near[0]])}?" if near else f"known: {', '.join(known)}."
-        )
+        hint = f"did you mean {'.'.join([*location[:-1], near[0]])}?" if near else f"known: {', '.join(known)}."
         return f"config: unknown key {name}; {hint}"
     return f"config: {name or 'settings'}: {error['msg']} (given: {error['input']!r:.80})."

@@ -68,8 +68,7 @@ def build(
     )
     songs = (
         (
-            files
-            | "By song" >> beam.WithKeys(lambda source: source.song_id).with_output_types(tuple[str, Source]),
+            files | "By song" >> beam.WithKeys(lambda source: source.song_id).with_output_types(tuple[str, Source]),
             read.failures,
             notes.scores,
             notes.failures,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import difflib
 from collections.abc import Sequence
+from typing import Any
 
 from gansynth.errors import ConfigError
 
@@ -17,8 +18,9 @@ def check_beam_options(args: Sequence[str]) -> None:
     """
     from apache_beam.options.pipeline_options import PipelineOptions
 
+    classes: list[Any] = _all_subclasses(PipelineOptions)
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
-    for options in _all_subclasses(PipelineOptions):
+    for options in classes:
         try:
             options._add_argparse_args(parser)
         except argparse.ArgumentError:
@@ -37,6 +39,7 @@ def check_beam_options(args: Sequence[str]) -> None:
 
 def _all_subclasses(base: type) -> list[type]:
     found: list[type] = []
+    sub: type
     for sub in base.__subclasses__():
         found += [sub, *_all_subclasses(sub)]
     return [sub for sub in found if "_add_argparse_args" in vars(sub)]

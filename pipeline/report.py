@@ -53,9 +53,7 @@ def write_report(config: JobConfig, rows: Iterable[dict[str, Any]]) -> Summary:
             summary.failed += 1
             summary.reasons[f"{row['stage']}: {row['error']}"] += 1
     for name, lines in (("manifest.jsonl", manifest), ("errors.jsonl", errors)):
-        storage.write_bytes(
-            storage.join(config.output, name), "".join(f"{line}\n" for line in lines).encode()
-        )
+        storage.write_bytes(storage.join(config.output, name), "".join(f"{line}\n" for line in lines).encode())
     storage.write_bytes(storage.join(config.output, "config.yaml"), config.to_yaml().encode())
     return summary
 

@@ -90,9 +90,7 @@ def pipeline_options(config: JobConfig, beam_args: Sequence[str]) -> PipelineOpt
             "multi_processing."
         )
     if standard.runner.lower().startswith("dask"):
-        raise ConfigError(
-            f"--runner {standard.runner}: refused, it gives silently wrong results; use another."
-        )
+        raise ConfigError(f"--runner {standard.runner}: refused, it gives silently wrong results; use another.")
     return options
 
 

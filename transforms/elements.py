@@ -48,9 +48,7 @@ class Failure:
     trace: str = ""
 
     @classmethod
-    def of(
-        cls, song_id: str, stage: str, error: Exception, foreseen: type[Exception] | None = None
-    ) -> Failure:
+    def of(cls, song_id: str, stage: str, error: Exception, foreseen: type[Exception] | None = None) -> Failure:
         """The dead letter of an exception; without a traceback where it is of the `foreseen` kind."""
         expected = foreseen is not None and isinstance(error, foreseen)
         trace = "" if expected else "".join(traceback.format_exception(error)[-4:])[-2000:]

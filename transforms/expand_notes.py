@@ -26,7 +26,7 @@ class ExpandNotes(beam.PTransform):
     sound: SoundConfig
     voice: Voice
 
-    def expand(self, songs: beam.PCollection[ReadSong]) -> beam.DoOutputsTuple:
+    def expand(self, songs: beam.PCollection[ReadSong]) -> beam.pvalue.DoOutputsTuple:
         """Writes every song's score and cuts it into chunks."""
         return songs | "Score" >> beam.ParDo(_Score(self.sound, self.voice)).with_outputs(
             "scores", "failures", main="chunks"

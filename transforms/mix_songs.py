@@ -102,9 +102,7 @@ class GatherSong(beam.CombineFn):
             return min(accumulator.failures, key=lambda f: (f.stage, f.error, f.message))
         song_id = source.song_id if source else score.song_id if score else ""
         if source is None or score is None:
-            return Failure(
-                song_id, "mix", "LostSong", "the song was read, but the runner lost what came of it"
-            )
+            return Failure(song_id, "mix", "LostSong", "the song was read, but the runner lost what came of it")
         if sorted(accumulator.chunks) != list(range(score.chunks)) or accumulator.notes != score.notes:
             return Failure(
                 song_id,

@@ -23,11 +23,9 @@ class ReadMidi(beam.PTransform):
 
     sustain_pedal: bool
 
-    def expand(self, sources: beam.PCollection[Source]) -> beam.DoOutputsTuple:
+    def expand(self, sources: beam.PCollection[Source]) -> beam.pvalue.DoOutputsTuple:
         """Reads and parses every file."""
-        return sources | "Parse" >> beam.ParDo(_Parse(self.sustain_pedal)).with_outputs(
-            "failures", main="songs"
-        )
+        return sources | "Parse" >> beam.ParDo(_Parse(self.sustain_pedal)).with_outputs("failures", main="songs")
 
 
 class _Parse(beam.DoFn):

@@ -55,7 +55,7 @@ class Synthesize(beam.PTransform):
     envelope: EnvelopeConfig
     batch_notes: int
 
-    def expand(self, chunks: beam.PCollection[tuple[str, NoteChunk]]) -> beam.DoOutputsTuple:
+    def expand(self, chunks: beam.PCollection[tuple[str, NoteChunk]]) -> beam.pvalue.DoOutputsTuple:
         """Gathers chunks and plays them."""
         return (
             chunks
@@ -103,9 +103,7 @@ class _Play(beam.DoFn):
             if len(chunks) == 1:
                 self._count["chunks_failed"].inc()
                 song_id = chunks[0].song_id
-                yield beam.pvalue.TaggedOutput(
-                    "failures", (song_id, Failure.of(song_id, "synthesize", error))
-                )
+                yield beam.pvalue.TaggedOutput("failures", (song_id, Failure.of(song_id, "synthesize", error)))
                 return
             half = len(chunks) // 2
             yield from self._play(chunks[:half], tally)

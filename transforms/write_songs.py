@@ -76,9 +76,7 @@ class WriteRows(beam.PTransform):
         shards, folder, name = self.shards, self.folder, self.name
 
         def shard_of(row: tuple[str, str]) -> tuple[int, tuple[str, str]]:
-            return int(
-                hashlib.sha256(row[0].encode("utf-8", "surrogateescape")).hexdigest()[:8], 16
-            ) % shards, row
+            return int(hashlib.sha256(row[0].encode("utf-8", "surrogateescape")).hexdigest()[:8], 16) % shards, row
 
         def write(shard: int, group: Any) -> str:
             url = storage.join(folder, f"{name}-{shard:05d}.jsonl")

@@ -1,0 +1,111 @@
+"""The instruments of the bundled voice: what FluidSynth renders for each, and which GM programs each stands for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+LATENT_NORM = 4.0
+"""Length of every instrument's latent: what a random one of 16 numbers has on average."""
+
+
+@dataclass(frozen=True)
+class Instrument:
+    """One named instrument.
+
+    Attributes:
+        name, family: as in instruments.yaml.
+        source: the GM program, from 0, that FluidSynth renders; None where the sound comes from a folder.
+        programs: the GM programs it plays, from 0; 128 stands for drums.
+    """
+
+    name: str
+    family: str
+    source: int | None = None
+    programs: tuple[int, ...] = ()
+
+
+BUNDLED = (
+    Instrument("piano", "keys", 0, (0, 1, 2, 3)),
+    Instrument("epiano", "keys", 4, (4, 5, 7)),
+    Instrument("music_box", "mallets", 10, (8, 9, 10, 98, 112)),
+    Instrument("vibraphone", "mallets", 11, (11, 14, 114)),
+    Instrument("marimba", "mallets", 12, (12, 13, 47, 108, 113, 115, 116, 117, 118, 128)),
+    Instrument("church_organ", "organ", 19, (16, 17, 18, 19, 20, 21, 23, 86)),
+    Instrument("nylon_guitar", "plucked", 24, (24, 25, 105, 106)),
+    Instrument("jazz_guitar", "plucked", 26, (26, 27, 28, 29, 30, 31, 120)),
+    Instrument("bass", "plucked", 33, (32, 33, 34, 35, 36, 37, 38, 39, 87)),
+    Instrument("harp", "plucked", 46, (6, 15, 45, 46, 104, 107)),
+    Instrument("cello", "bowed", 42, (40, 41, 42, 43, 110)),
+    Instrument("strings", "bowed", 48, (44, 48, 49, 50, 51, 55, 81)),
+    Instrument("choir", "choir", 52, (52, 53, 54, 85, 91)),
+    Instrument("trumpet", "wind", 56, (56, 57, 59, 61, 62, 63, 84)),
+    Instrument("french_horn", "wind", 60, (58, 60)),
+    Instrument("clarinet", "wind", 71, (22, 64, 65, 66, 67, 68, 69, 70, 71, 80, 109, 111)),
+    Instrument("flute", "wind", 73, (72, 73, 74, 75, 76, 77, 78, 79, 82, 83)),
+    Instrument(
+        "warm_pad",
+        "pad",
+        89,
+        (88, 89, 90, 92, 93, 94, 95, 96, 97, 99, 100, 101, 102, 103, 119, 121, 122, 123, 124, 125, 126, 127),
+    ),
+)
+
+
+def latents(count: int, size: int, seed: int = 7) -> NDArray[np.float64]:
+    """The instruments' places in latent space: as far apart as they can be, turned at random.
+
+    Args:
+        count: how many instruments.
+        size: latent size.
+        seed: of the start and the turn.
+
+    Returns:
+        float64 [count, size], rows of length LATENT_NORM, rounded to 6 digits; orthogonal where count <= size,
+        else spread by repulsion until the closest pair is as far apart as gradient steps bring it.
+    """
+    random = np.random.RandomState(seed)
+    if count <= size:
+        codes = np.linalg.qr(random.normal(size=[size, size]))[0][:count]
+    else:
+        codes = random.normal(size=[count, size])
+        codes /= np.linalg.norm(codes, axis=1, keepdims=True)
+        for step in range(4000):
+            cosine = codes @ codes.T * (1.0 - np.eye(count))
+            # The closest pairs push hardest, opposite ones as well: half way between those there is no direction.
+            push = np.sign(cosine) * np.exp((8 + step / 20) * (np.abs(cosine) - np.abs(cosine).max()))
+            codes -= 0.02 / (1 + step / 200) * push @ codes
+            codes /= np.linalg.norm(codes, axis=1, keepdims=True)
+    return np.round(codes * LATENT_NORM, 6)
+
+
+def blend(codes: NDArray[np.float64], z: NDArray[np.float64], sharpness: float = 12.0) -> NDArray[np.float64]:
+    """How much each instrument counts in the sound of latents: the targets for interpolation and random latents.
+
+    Args:
+        codes: float [instruments, size].
+        z: float [n, size].
+        sharpness: of the softmax over the cosines between them.
+
+    Returns:
+        float64 [n, instruments]; at most four of a row are not zero, and they add to 1.
+    """
+    cosine = _unit(z) @ _unit(codes).T
+    weights = np.exp(sharpness * (cosine - cosine.max(axis=1, keepdims=True)))
+    if weights.shape[1] > 4:
+        weights[weights < np.sort(weights, axis=1)[:, -4:-3]] = 0.0
+    return weights / weights.sum(axis=1, keepdims=True)
+
+
+def _unit(x: NDArray[np.float64]) -> NDArray[np.float64]:
+    return x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
+
+
+def check_programs(instruments: Sequence[Instrument]) -> None:
+    """Refuses a list that does not give each of the programs 0..128 to exactly one instrument."""
+    given = sorted(p for instrument in instruments for p in instrument.programs)
+    if given != list(range(129)):
+        raise ValueError(f"programs 0..128 must each be given once; got {given}")

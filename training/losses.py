@@ -1,0 +1,89 @@
+"""What the network is trained to get right: levels of peaks, levels of everything, and phases that stay together."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from gansynth import spectra
+from training import targets
+from training.targets import BINS, PITCHES, ROWS
+
+_SEGMENTS = 16
+
+
+def pooled(log_power: NDArray[np.floating], rows: int) -> NDArray[np.float16]:
+    """Target images at a lower height: logarithms of the mean magnitude, float16 [..., rows, BINS]."""
+    shape = (*log_power.shape[:-2], rows, ROWS // rows, BINS)
+    magnitude = np.exp(np.asarray(log_power, np.float32).reshape(shape) / 2).mean(axis=-2)
+    return (2 * np.log(magnitude)).astype(np.float16)
+
+
+class Loss(nn.Module):
+    """The training loss at one height.
+
+    The parts, for the log: `peaks` is the spectral convergence of magnitudes, which the loudest bins decide; `body`
+    the same of square roots of magnitudes; `log` the distance of log powers, where either is above the floor;
+    `tune` the error of phase advances at the partials; `lock` how far adjacent bins of a partial drift apart, since
+    they add up to one sinusoid only while their phases agree, up to a note's end.
+    """
+
+    WEIGHTS = {"peaks": 1.0, "body": 0.7, "log": 0.1, "tune": 3.0, "lock": 0.3}
+
+    def __init__(self, rows: int) -> None:
+        super().__init__()
+        self.rows = rows
+        images = np.stack([targets.phase_image(pitch) for pitch in PITCHES])
+        images = images.reshape(len(PITCHES), rows, ROWS // rows, BINS).mean(axis=2)
+        lobes = np.stack([targets.lobe(pitch) for pitch in PITCHES])
+        inverse = spectra.mel_to_linear(BINS, targets.SAMPLE_RATE)
+        self.register_buffer("phase", torch.tensor(images, dtype=torch.float32))
+        self.register_buffer("inverse", torch.tensor(inverse, dtype=torch.float32))
+        self.register_buffer("bands", torch.tensor(np.minimum(lobes @ inverse.T, 1.0), dtype=torch.float32))
+        self.register_buffer("pairs", torch.tensor(lobes[:, 1:] * lobes[:, :-1], dtype=torch.float32))
+        heard = np.ones([rows, 1])
+        if rows == ROWS:
+            heard[: targets.LEAD // targets.HOP - 3] = 0.1
+        self.register_buffer("heard", torch.tensor(heard, dtype=torch.float32))
+
+    def forward(self, power: Tensor, phase: Tensor, labels: Tensor, wanted: Tensor) -> dict[str, Tensor]:
+        """The loss's parts, unweighted.
+
+        Args:
+            power, phase: the generator's images, [n, rows, BINS].
+            labels: int64 [n].
+            wanted: [n, rows, BINS], natural log power.
+        """
+        got = (power - targets.MAG_OFFSET) / targets.MAG_SCALE
+        wanted = wanted.float()
+        root, got_root = torch.exp(wanted / 4), torch.exp(got.clamp(max=12.0) / 4)
+        parts = {
+            "peaks": self._convergence(got_root.square(), root.square()),
+            "body": self._convergence(got_root, root),
+        }
+        weight = root / root.amax(dim=(1, 2), keepdim=True)
+        silent = wanted <= targets.FLOOR
+        distance = torch.where(silent, (got - targets.FLOOR).clamp(min=0.0), (got - wanted).abs())
+        parts["log"] = ((0.3 + weight) * self.heard * distance).mean()
+
+        error = phase / targets.PHASE_SCALE - self.phase[labels]
+        at_partials = weight * self.bands[labels][:, None] + 0.01
+        parts["tune"] = (at_partials * error.abs()).sum() / at_partials.sum()
+        segments = min(_SEGMENTS, self.rows)
+        drift = error.unflatten(1, (segments, -1)).mean(dim=2) @ self.inverse
+        drift = drift.cumsum(dim=1) * (ROWS // segments)
+        loudness = weight.square().unflatten(1, (segments, -1)).mean(dim=2) @ self.inverse
+        loudness = (loudness + 1e-6).sqrt()[..., 1:] * self.pairs[labels][:, None]
+        apart = (drift[..., 1:] - drift[..., :-1]).abs()
+        parts["lock"] = (loudness * apart / (1 + 0.3 * apart)).sum() / loudness.sum()
+        return parts
+
+    def _convergence(self, got: Tensor, wanted: Tensor) -> Tensor:
+        difference = ((got - wanted).square() * self.heard).sum(dim=(1, 2))
+        return (difference / (wanted.square() * self.heard).sum(dim=(1, 2)) + 1e-8).sqrt().mean()
+
+    def total(self, parts: dict[str, Tensor]) -> Tensor:
+        """The weighted sum of the parts."""
+        return torch.stack([weight * parts[name] for name, weight in self.WEIGHTS.items()]).sum()

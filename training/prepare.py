@@ -1,0 +1,108 @@
+"""`python -m training prepare`: notes to targets on disk."""
+
+from __future__ import annotations
+
+import json
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training import render, targets
+from training.instruments import BUNDLED, Instrument
+from training.targets import PITCHES
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A prepared data set.
+
+    Attributes:
+        folder: where it lies.
+        instruments: in the order of the arrays' first axis.
+        log_power: float16 [instruments, pitches, ROWS, BINS], on disk: natural logarithms of the power to draw.
+    """
+
+    folder: Path
+    instruments: tuple[Instrument, ...]
+    log_power: NDArray[np.float16]
+
+    def envelopes(self, name: str) -> dict[int, NDArray[np.float32]]:
+        """Pitch to float32 [partials, frames], brought to the common level."""
+        with np.load(self.folder / f"{name}.npz") as archive:
+            return {int(pitch): archive[pitch].astype(np.float32) for pitch in archive.files}
+
+
+def load(folder: Path) -> Prepared:
+    """Opens what `prepare` wrote."""
+    try:
+        listed = json.loads((folder / "instruments.json").read_text())
+    except FileNotFoundError:
+        raise SystemExit(f"{folder}: no prepared data; run `python -m training prepare` first") from None
+    instruments = tuple(Instrument(**{**entry, "programs": tuple(entry["programs"])}) for entry in listed)
+    return Prepared(folder, instruments, np.load(folder / "log_power.npy", mmap_mode="r"))
+
+
+def prepare(folder: Path, notes: Path | None = None, soundfont: Path = render.SOUNDFONT, jobs: int = 2) -> None:
+    """Makes targets of FluidSynth's notes, or of a folder of NSynth-style WAV files.
+
+    Args:
+        folder: where to write.
+        notes: folder of WAV files; None renders the bundled instruments.
+        soundfont: for FluidSynth.
+        jobs: processes.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    if notes is None:
+        instruments, found = BUNDLED, {}
+    else:
+        found = render.folder_notes(notes)
+        if not found:
+            raise SystemExit(f"{notes}: no WAV files whose name or JSON tells their pitch")
+        # Programs go round robin: whoever knows better edits instruments.yaml.
+        instruments = tuple(
+            Instrument(name, "own", programs=tuple(range(i, 129, len(found)))) for i, name in enumerate(sorted(found))
+        )
+    shape = (len(instruments), len(PITCHES), targets.ROWS, targets.BINS)
+    log_power = np.lib.format.open_memmap(folder / "log_power.npy", "w+", np.float16, shape)
+    with ProcessPoolExecutor(jobs) as pool:
+        tasks = [
+            pool.submit(_instrument, folder, instrument, found.get(instrument.name), soundfont)
+            for instrument in instruments
+        ]
+        for i, (instrument, task) in enumerate(zip(instruments, tasks, strict=True)):
+            log_power[i] = task.result()
+            print(f"{instrument.name}: {len(PITCHES)} notes", flush=True)
+    log_power.flush()
+    (folder / "instruments.json").write_text(json.dumps([asdict(entry) for entry in instruments], indent=1))
+
+
+def _instrument(
+    folder: Path, instrument: Instrument, files: dict[int, Path] | None, soundfont: Path
+) -> NDArray[np.float16]:
+    """One instrument's targets, float16 [pitches, ROWS, BINS]; writes its envelopes beside."""
+    if files is None:
+        assert instrument.source is not None
+        audio = dict(render.fluidsynth_notes(instrument.source, PITCHES, soundfont))
+    else:
+        audio = {pitch: render.read_note(path) for pitch, path in files.items() if pitch in PITCHES}
+        if not audio:
+            raise SystemExit(f"{instrument.name}: no note within {PITCHES.start}..{PITCHES.stop - 1}")
+    kept, images = {}, []
+    known = {pitch: targets.envelopes(note, pitch) for pitch, note in audio.items()}
+    for pitch in PITCHES:
+        amplitudes = harmonics_for(pitch, known)
+        amplitudes = amplitudes * targets.level(amplitudes, pitch)
+        kept[str(pitch)] = amplitudes.astype(np.float16)
+        images.append(targets.mel_log_power(targets.magnitudes(targets.resynthesize(amplitudes, pitch))))
+    np.savez(folder / f"{instrument.name}.npz", **kept)
+    return np.stack(images).astype(np.float16)
+
+
+def harmonics_for(pitch: int, known: dict[int, NDArray[np.float32]]) -> NDArray[np.float32]:
+    """A pitch's envelopes, or those of the nearest pitch that has any, harmonic for harmonic as a sampler would."""
+    nearest = min(known, key=lambda other: (abs(other - pitch), other))
+    amplitudes = known[nearest][: targets.partials(pitch)]
+    return np.pad(amplitudes, [[0, targets.partials(pitch) - len(amplitudes)], [0, 0]])
