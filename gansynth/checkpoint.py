@@ -194,7 +194,7 @@ def _checkpoint_prefix(stage: Path) -> Path:
 
 
 def _read_generator(folder: Path, config: ModelConfig, stage: Path, prefix: Path) -> Checkpoint:
-    import tensorflow as tf
+    from gansynth._tensorflow import tf
 
     stage_id = _stage_id(stage)
     assert stage_id is not None

@@ -10,10 +10,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 from numpy.typing import NDArray
 
 from gansynth import spectra
+from gansynth._tensorflow import tf
 from gansynth.checkpoint import PITCHES, Checkpoint
 from gansynth.errors import ConfigError
 

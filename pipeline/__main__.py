@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,7 +26,6 @@ Exit code: 0 all songs rendered, 3 some failed, 1 none rendered, 2 wrong usage.
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command; returns its exit code."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     args, beam_args = _parser().parse_known_args(argv)
     from gansynth.errors import GansynthError
     from pipeline.config import load_config

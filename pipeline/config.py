@@ -46,7 +46,7 @@ class ComputeConfig(Section):
     """Notes handed to the model together, to be sorted into batches."""
     slice_songs: int = Field(64, ge=1)
     """Local runs: at most so many songs in memory at once."""
-    slice_bytes: int = Field(512_000, ge=1)
+    slice_bytes: int = Field(256_000, ge=1)
     """Local runs: at most so many bytes of MIDI in memory at once."""
 
 

@@ -37,7 +37,8 @@ def list_sources(patterns: Sequence[str]) -> Iterator[Source]:
 
 
 def _absolute(pattern: str) -> str:
-    return storage.local_path(pattern) if storage.is_local(pattern) else pattern.rstrip("/")
+    fs, path = storage.filesystem(pattern)
+    return path if storage.is_local(pattern) else f"{pattern.split('://', 1)[0]}://{path.rstrip('/')}"
 
 
 def _root(pattern: str) -> str:

@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from gansynth.errors import ConfigError
+from pipeline.config import JobConfig, load_config
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+
+
+def test_local_yaml_lists_every_setting_at_its_default() -> None:
+    written = yaml.safe_load((CONFIGS / "local.yaml").read_text())
+    assert written.pop("beam") == {"runner": "FnApiRunner"}
+    defaults = JobConfig().model_dump(mode="json", exclude={"input", "beam"})
+    assert written == defaults
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.name)
+def test_presets_load_and_survive_a_round_trip(path: Path, tmp_path: Path) -> None:
+    config = load_config(str(path))
+    again = tmp_path / "again.yaml"
+    again.write_text(config.to_yaml())
+    assert load_config(str(again)) == config
+
+
+def test_magenta_preset_is_the_reference() -> None:
+    config = load_config(str(CONFIGS / "magenta.yaml"))
+    assert (config.notes.min_pitch, config.notes.max_pitch, config.notes.out_of_range) == (36, 84, "drop")
+    assert config.notes.drums == "play"
+    assert not config.notes.sustain_pedal
+    assert (config.envelope.note_peak, config.mix.clip_peak, config.mix.tail) == ("positive", "positive", "reference")
+    assert (config.envelope.attack, config.envelope.release, config.envelope.max_sustain) == (0.010, 0.3, 3.0)
+    assert config.mix.peak == 0.5
+
+
+def test_settings_lie_over_the_file_and_inputs_replace_its_own(tmp_path: Path) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text("input: a\nnotes: {drums: play}\n")
+    config = load_config(str(path), ["instruments.seed=7", "notes.time_stretch=1.3"], ["b", "c"], "elsewhere")
+    assert config.input == ("b", "c")
+    assert config.output == "elsewhere"
+    assert (config.notes.drums, config.notes.time_stretch, config.instruments.seed) == ("play", 1.3, 7)
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("notes.drum=play", r"unknown key notes\.drum; did you mean notes\.drums\?"),
+        ("chekpoint=mini", r"unknown key chekpoint; did you mean checkpoint\?"),
+        ("notes.drums=loud", r"notes\.drums: .*'skip' or 'play'"),
+        ("notes.time_stretch=-1", r"notes\.time_stretch: .*greater than 0"),
+        ("notes.min_pitch=90", r"min_pitch 90 is above max_pitch 84"),
+        ("instruments.times=[0, 1]", r"4 instruments need as many times|unknown"),
+        ("novalue", r"--set novalue: write it as section\.key=value"),
+        ("checkpoint.x=1", r"checkpoint is not a section|checkpoint"),
+    ],
+)
+def test_wrong_settings_are_explained(setting: str, message: str) -> None:
+    settings = ["instruments.mode=interpolate", setting] if "times" in setting else [setting]
+    with pytest.raises(ConfigError, match=message):
+        load_config(None, ["checkpoint=mini", *settings])
+
+
+def test_a_missing_or_broken_config_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"none\.yaml: cannot be read"):
+        load_config(str(tmp_path / "none.yaml"))
+    broken = tmp_path / "broken.yaml"
+    broken.write_text("a: [")
+    with pytest.raises(ConfigError, match=r"broken\.yaml: cannot be read"):
+        load_config(str(broken))
+    broken.write_text("- a\n")
+    with pytest.raises(ConfigError, match="holds no mapping"):
+        load_config(str(broken))
+
+
+def test_digest_follows_the_sound_and_not_the_work() -> None:
+    base = load_config(None).digest
+    assert load_config(None, ["compute.batch_rows=64", "output=x", "input=[y]"]).digest == base
+    assert load_config(None, ["mix.peak=0.5"]).digest != base
+    assert load_config(None, ["audio.format=flac"]).digest != base

@@ -1,0 +1,149 @@
+"""The whole pipeline, through the real entry point, on real files."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+import yaml
+from PIL import Image
+
+import gansynth
+from gansynth import audiofile
+from pipeline.__main__ import EXAMPLES, main
+from pipeline.config import load_config
+
+SHARED = Path(__file__).parents[3] / "shared"
+RIFF = str(EXAMPLES / "riff.mid")
+
+
+def lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def hashes(out: Path) -> dict[str, str]:
+    files = [path for path in out.rglob("*") if path.is_file() and path.name != "config.yaml"]
+    return {str(path.relative_to(out)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+@pytest.fixture(scope="module")
+def example(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("example")
+    assert main(["render", "--output", str(out), "--set", "spectrogram.array=true"]) == 0
+    return out
+
+
+def test_every_song_has_audio_picture_and_row(example: Path) -> None:
+    rows = lines(example / "manifest.jsonl")
+    assert [row["song_id"] for row in rows] == sorted(path.name for path in EXAMPLES.glob("*.mid"))
+    assert lines(example / "errors.jsonl") == []
+    assert not (example / ".rows").exists()
+    for row in rows:
+        data = (example / row["outputs"]["audio"]).read_bytes()
+        assert "sha256:" + hashlib.sha256(data).hexdigest() == row["audio_digest"]
+        audio, rate = soundfile.read(example / row["outputs"]["audio"])
+        assert rate == 16000
+        assert len(audio) / rate == pytest.approx(row["seconds"])
+        assert np.abs(audio).max() == pytest.approx(0.9, abs=1e-3)
+        assert 20 * np.log10(np.sqrt((audio**2).mean())) > -40  # music, not near-silence with one click
+        with Image.open(example / row["outputs"]["spectrogram"]) as picture:
+            assert picture.size == (1200, 450)
+        levels = np.load(example / row["outputs"]["cqt"], allow_pickle=False)
+        assert levels.shape[0] == 180
+        assert row["notes"]["played"] + row["notes"]["drums_skipped"] == row["notes"]["total"]
+        assert row["notes"]["broken"] == 0
+    riff = next(row for row in rows if row["song_id"] == "riff.mid")
+    assert riff["notes"]["drums_skipped"] > 0
+    assert riff["programs"]["73"] == "flute"
+
+
+def test_config_yaml_is_the_effective_config_and_renders_again(example: Path, tmp_path: Path) -> None:
+    saved = example / "config.yaml"
+    assert yaml.safe_load(saved.read_text())["spectrogram"]["array"] is True
+    assert main(["render", "--config", str(saved), "--input", RIFF, "--output", str(tmp_path), "--quiet"]) == 0
+    name = "audio/riff.wav"
+    assert (tmp_path / name).read_bytes() == (example / name).read_bytes()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--runner=DirectRunner"],
+        ["--set", "compute.slice_songs=1"],
+        ["--set", "compute.batch_notes=300", "--set", "compute.threads=1"],
+    ],
+    ids=["DirectRunner", "slices", "batches"],
+)
+def test_same_bytes_however_the_work_is_split(example: Path, tmp_path: Path, options: list[str]) -> None:
+    arguments = ["render", "--output", str(tmp_path), "--set", "spectrogram.array=true", "--quiet", *options]
+    assert main(arguments) == 0
+    assert hashes(tmp_path) == hashes(example)
+
+
+def test_in_memory_rendering_is_the_same(example: Path) -> None:
+    synth = gansynth.Synthesizer.from_checkpoint("mini")
+    clip = gansynth.render(RIFF, synth, load_config(None).sound, song_id="riff.mid")
+    written, _ = soundfile.read(example / "audio" / "riff.wav", dtype="int16")
+    np.testing.assert_array_equal(audiofile.to_pcm16(clip), written)
+
+
+def test_some_failed_ends_with_3_and_none_rendered_with_1(tmp_path: Path) -> None:
+    songs = tmp_path / "in" / "sub"
+    songs.mkdir(parents=True)
+    (songs / "riff.mid").write_bytes(Path(RIFF).read_bytes())
+    (songs / "page.mid").write_text("<html>")
+    (songs / "empty.mid").touch()
+    out = tmp_path / "out"
+    assert main(["render", str(tmp_path / "in"), "--output", str(out)]) == 3
+    assert [row["song_id"] for row in lines(out / "manifest.jsonl")] == ["sub/riff.mid"]
+    failed = {row["song_id"]: row for row in lines(out / "errors.jsonl")}
+    assert set(failed) == {"sub/page.mid", "sub/empty.mid"}
+    assert failed["sub/page.mid"]["stage"] == "read"
+    assert "MThd not found" in failed["sub/page.mid"]["message"]
+    assert (out / "audio" / "sub" / "riff.wav").exists()
+    (songs / "riff.mid").unlink()
+    assert main(["render", str(tmp_path / "in"), "--output", str(tmp_path / "none")]) == 1
+
+
+def test_neighbours_with_the_same_stem_do_not_overwrite_each_other(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    for name in ("x.mid", "x.midi", "X.MID"):
+        (tmp_path / "in" / name).write_bytes(Path(RIFF).read_bytes())
+    options = ["--set", "spectrogram.png=false", "--set", "notes.max_pitch=60", "--set", "notes.out_of_range=drop"]
+    assert main(["render", str(tmp_path / "in"), "--output", str(tmp_path / "out"), *options]) == 0
+    assert sorted(p.name for p in (tmp_path / "out" / "audio").iterdir()) == ["X.MID.wav", "x.midi.wav", "x.wav"]
+
+
+@pytest.mark.parametrize("audio_format", ["wav-float", "flac", "ogg"])
+def test_formats(tmp_path: Path, audio_format: str) -> None:
+    options = ["--set", f"audio.format={audio_format}", "--set", "spectrogram.png=false", "--quiet"]
+    assert main(["render", RIFF, "--output", str(tmp_path), *options]) == 0
+    (row,) = lines(tmp_path / "manifest.jsonl")
+    audio, rate = soundfile.read(tmp_path / row["outputs"]["audio"])
+    assert len(audio) / rate == pytest.approx(row["seconds"], abs=0.1)
+
+
+@pytest.mark.parametrize("mode", ["interpolate", "random", "fixed"])
+def test_modes(tmp_path: Path, mode: str) -> None:
+    options = ["--set", f"instruments.mode={mode}", "--set", "spectrogram.png=false", "--quiet"]
+    assert main(["render", RIFF, "--output", str(tmp_path), *options]) == 0
+    (row,) = lines(tmp_path / "manifest.jsonl")
+    assert len(row["instruments"]) == {"interpolate": 4, "random": 6, "fixed": 1}[mode]
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason="needs ../shared/midi, the 45 real and hostile files")
+def test_all_of_shared_midi_is_accounted_for(tmp_path: Path) -> None:
+    assert main(["render", str(SHARED / "midi"), "--output", str(tmp_path), "--set", "spectrogram.png=false"]) == 3
+    rendered, failed = lines(tmp_path / "manifest.jsonl"), lines(tmp_path / "errors.jsonl")
+    names = {str(path.relative_to(SHARED / "midi")) for path in (SHARED / "midi").rglob("*.mid")}
+    assert len(names) == 45
+    assert {row["song_id"] for row in rendered} | {row["song_id"] for row in failed} == names
+    assert len(rendered) + len(failed) == 45
+    good = {name for name in names if name.startswith("good/")}
+    assert good <= {row["song_id"] for row in rendered}
+    assert not [row for row in failed if row["trace"]]

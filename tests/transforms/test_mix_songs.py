@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import itertools
+
+import apache_beam as beam
+import numpy as np
+from apache_beam.testing.test_pipeline import TestPipeline as BeamPipeline
+from apache_beam.testing.util import assert_that, equal_to
+
+from gansynth.mix import SparseMix
+from gansynth.player import Bar
+from gansynth.score import Score
+from transforms.elements import Failure, Source
+from transforms.mix_songs import GatherSong, MixedSong, MixSongs, Part
+
+SOURCE = Source("a/x.mid", "/in/a/x.mid")
+
+
+def score(chunks: int, notes: int) -> Score:
+    return Score("a/x.mid", "sha256:0", chunks, notes, 1000, {"played": notes}, ("piano",), {0: "piano"})
+
+
+def bar(index: int, notes: int = 2) -> Bar:
+    mix = SparseMix()
+    mix.add(10_000 * index, np.linspace(0.1, 0.2 + index, 20_000))
+    return Bar("a/x.mid", index, notes, (), (index,) if index == 1 else (), mix.packed())
+
+
+def outcome(parts: list[Part]) -> MixedSong | Failure:
+    gather = GatherSong()
+    accumulator = gather.create_accumulator()
+    for part in parts:
+        accumulator = gather.add_input(accumulator, part)
+    return gather.extract_output(accumulator)
+
+
+def test_any_order_and_grouping_gives_the_same_mix() -> None:
+    parts: list[Part] = [SOURCE, score(3, 6), bar(0), bar(1), bar(2)]
+    expected = outcome(parts)
+    assert isinstance(expected, MixedSong)
+    assert expected.broken == (1,)
+    for order in itertools.permutations(parts):
+        gather = GatherSong()
+        halves = []
+        for half in (order[:2], order[2:]):
+            accumulator = gather.create_accumulator()
+            for part in half:
+                accumulator = gather.add_input(accumulator, part)
+            halves.append(accumulator)
+        result = gather.extract_output(gather.merge_accumulators(halves))
+        assert isinstance(result, MixedSong)
+        assert result.mix.blocks.keys() == expected.mix.blocks.keys()
+        for block, values in expected.mix.blocks.items():
+            np.testing.assert_array_equal(result.mix.blocks[block], values)
+
+
+def test_missing_and_repeated_chunks_fail_the_song() -> None:
+    for bars in ([bar(0)], [bar(0), bar(1), bar(1)], [bar(0), bar(0)], [bar(0), bar(1, notes=1)]):
+        result = outcome([SOURCE, score(2, 4), *bars])
+        assert isinstance(result, Failure)
+        assert (result.error, result.stage) == ("LostNotes", "mix")
+        assert f"of {4} notes" in result.message
+
+
+def test_a_song_of_which_only_the_file_is_known_is_lost() -> None:
+    result = outcome([SOURCE])
+    assert isinstance(result, Failure)
+    assert (result.song_id, result.error) == ("a/x.mid", "LostSong")
+    assert isinstance(outcome([score(1, 2), bar(0)]), Failure)
+
+
+def test_a_failure_wins_and_there_is_one_of_it() -> None:
+    first = Failure("a/x.mid", "expand", "MidiError", "no notes")
+    later = Failure("a/x.mid", "synthesize", "RuntimeError", "boom")
+    assert outcome([SOURCE, later, bar(0), first]) == first
+
+
+def test_in_a_pipeline_every_song_comes_out_once() -> None:
+    failure = Failure("b.mid", "read", "MidiError", "bad")
+    with BeamPipeline() as p:
+        parts = [
+            *(("a/x.mid", part) for part in (SOURCE, bar(1), score(2, 4), bar(0))),
+            ("b.mid", failure),
+            ("b.mid", Source("b.mid", "/in/b.mid")),
+            ("c.mid", Source("c.mid", "/in/c.mid")),
+        ]
+        outcomes = p | beam.Create(parts) | MixSongs()
+        names = outcomes | beam.Map(lambda o: (type(o).__name__, getattr(o, "song_id", None) or o.source.song_id))
+        assert_that(names, equal_to([("MixedSong", "a/x.mid"), ("Failure", "b.mid"), ("Failure", "c.mid")]))

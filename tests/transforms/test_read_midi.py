@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import apache_beam as beam
+from apache_beam.testing.test_pipeline import TestPipeline as BeamPipeline
+from apache_beam.testing.util import assert_that, equal_to
+
+from gansynth.checkpoint import PITCHES
+from gansynth.config import NotesConfig, SoundConfig
+from gansynth.latents import random_bank
+from gansynth.score import Voice
+from transforms.elements import Source
+from transforms.expand_notes import ExpandNotes
+from transforms.read_midi import ReadMidi
+
+RIFF = Path(__file__).parents[2] / "examples" / "midi" / "riff.mid"
+
+
+def test_songs_and_dead_letters_part_ways(tmp_path: Path) -> None:
+    (tmp_path / "bad.mid").write_bytes(b"not midi")
+    sources = [
+        Source("riff.mid", str(RIFF)),
+        Source("bad.mid", str(tmp_path / "bad.mid")),
+        Source("gone.mid", str(tmp_path / "gone.mid")),
+    ]
+    with BeamPipeline() as p:
+        read = p | beam.Create(sources) | ReadMidi(True)
+        assert_that(read.songs | beam.Map(lambda s: s.source.song_id), equal_to(["riff.mid"]), label="songs")
+        failed = read.failures | beam.MapTuple(lambda key, f: (key, f.stage, f.error, f.trace))
+        wanted = [("bad.mid", "read", "MidiError", ""), ("gone.mid", "read", "FileNotFoundError", "")]
+        assert_that(failed, equal_to(wanted), label="failures")
+
+
+def test_a_song_leaves_expand_as_chunks_and_one_score_or_as_a_failure(tmp_path: Path) -> None:
+    voice = Voice(PITCHES, 16000, 64000, random_bank(129, 16, 0))
+    for config, chunks, scores, failures in (
+        (SoundConfig(), [1], ["riff.mid"], []),
+        (SoundConfig(notes=NotesConfig(max_notes=10)), [], [], [("riff.mid", "expand", "MidiError")]),
+    ):
+        with BeamPipeline() as p:
+            songs = (p | beam.Create([Source("riff.mid", str(RIFF))]) | ReadMidi(True)).songs
+            expanded = songs | ExpandNotes(config, voice)
+            total = (
+                expanded.chunks | beam.MapTuple(lambda _, c: len(c)) | beam.CombineGlobally(sum).without_defaults()
+            )
+            if chunks:
+                total |= "Some" >> beam.Map(lambda n: 300 < n < 600)
+            assert_that(total, equal_to([True] if chunks else []), label="chunks")
+            assert_that(expanded.scores | beam.Keys(), equal_to(scores), label="scores")
+            failed = expanded.failures | "F" >> beam.MapTuple(lambda key, f: (key, f.stage, f.error))
+            assert_that(failed, equal_to(failures), label="failed")
