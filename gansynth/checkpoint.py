@@ -238,9 +238,7 @@ def _read_generator(folder: Path, config: ModelConfig, stage: Path, prefix: Path
         digest.update(name.encode())
         digest.update(weights[name].tobytes())
     digest.update(scale.tobytes() + offset.tobytes())
-    return Checkpoint(
-        config, str(folder), num_blocks, progress, weights, scale, offset, "sha256:" + digest.hexdigest()
-    )
+    return Checkpoint(config, str(folder), num_blocks, progress, weights, scale, offset, "sha256:" + digest.hexdigest())
 
 
 def _progress(config: ModelConfig, stage_id: int, num_blocks: int, read: Any) -> float:

@@ -75,7 +75,7 @@ def play(
             tally.batches += 1
             tally.slots += synth.batch_size(bucket)
             tally.rendered += len(audio)
-            finite: list[bool] = np.isfinite(audio).all(axis=1).tolist()
+            finite = [bool(row.all()) for row in np.isfinite(audio)]
             for sound, good, users in zip(audio, finite, uses[where], strict=True):
                 tally.notes += len(users)
                 for c, n in users:

@@ -64,9 +64,7 @@ def schedule(notes: Notes, config: InstrumentsConfig, bank: Bank, song_id: str) 
     if config.mode == "per_program":
         programs = np.where(notes.is_drum, DRUMS, notes.program)
         found, which = np.unique(programs, return_inverse=True)
-        rows = [
-            bank.index(config.programs[p]) if p in config.programs else bank.for_program(p) for p in found.tolist()
-        ]
+        rows = [bank.index(config.programs[p]) if p in config.programs else bank.for_program(p) for p in found.tolist()]
         return _constant(bank, rows, which)
     if config.mode == "fixed":
         return _constant(bank, [bank.index(config.instruments[0])], np.zeros(len(notes), np.int32))

@@ -83,9 +83,7 @@ class Synthesizer:
         z32 = np.asarray(z, np.float32)
         labels = np.asarray(pitches).reshape(-1)
         if z32.ndim != 2 or z32.shape != (len(labels), self.latent_size):
-            raise ValueError(
-                f"z has shape {z32.shape}; {len(labels)} pitches need ({len(labels)}, {self.latent_size})"
-            )
+            raise ValueError(f"z has shape {z32.shape}; {len(labels)} pitches need ({len(labels)}, {self.latent_size})")
         outside = [p for p in labels.tolist() if p not in self.pitches]
         if outside:
             raise ValueError(f"pitches {outside[:8]} are not in {self.pitches.start}..{self.pitches.stop - 1}")

@@ -37,7 +37,7 @@ def list_sources(patterns: Sequence[str]) -> Iterator[Source]:
 
 
 def _absolute(pattern: str) -> str:
-    fs, path = storage.filesystem(pattern)
+    _, path = storage.filesystem(pattern)
     return path if storage.is_local(pattern) else f"{pattern.split('://', 1)[0]}://{path.rstrip('/')}"
 
 

@@ -144,7 +144,7 @@ def _account(sources: Sequence[Source], rows: Iterable[dict[str, Any]]) -> Itera
         if missing.pop(row["song_id"], None) is None:
             raise GansynthError(f"{row['song_id']}: was reported twice; please report this as a bug.")
         yield row
-    for song_id in missing:
+    for song_id, source in missing.items():
         yield {
             "status": "failed",
             "song_id": song_id,
@@ -152,4 +152,5 @@ def _account(sources: Sequence[Source], rows: Iterable[dict[str, Any]]) -> Itera
             "error": "LostSong",
             "message": "the runner lost this song",
             "trace": "",
+            "source": source.url,
         }

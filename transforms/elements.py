@@ -39,6 +39,7 @@ class Failure:
         error: class of the error.
         message: what was wrong.
         trace: last lines of the traceback where the error was not foreseen, else empty.
+        source: where the file was read from; filled in when the song's parts are gathered.
     """
 
     song_id: str
@@ -46,6 +47,7 @@ class Failure:
     error: str
     message: str
     trace: str = ""
+    source: str = ""
 
     @classmethod
     def of(cls, song_id: str, stage: str, error: Exception, foreseen: type[Exception] | None = None) -> Failure:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import apache_beam as beam
 
@@ -98,18 +98,20 @@ class GatherSong(beam.CombineFn):
     def extract_output(self, accumulator: _Gathered) -> MixedSong | Failure:
         """The song, if all of it is there."""
         source, score = accumulator.source, accumulator.score
-        if accumulator.failures:
-            return min(accumulator.failures, key=lambda f: (f.stage, f.error, f.message))
         song_id = source.song_id if source else score.song_id if score else ""
-        if source is None or score is None:
-            return Failure(song_id, "mix", "LostSong", "the song was read, but the runner lost what came of it")
-        if sorted(accumulator.chunks) != list(range(score.chunks)) or accumulator.notes != score.notes:
-            return Failure(
-                song_id,
-                "mix",
-                "LostNotes",
-                f"{accumulator.notes} of {score.notes} notes in {len(accumulator.chunks)} of {score.chunks} chunks "
-                "arrived: the runner lost or repeated elements",
+        failure: Failure | None = None
+        if accumulator.failures:
+            failure = min(accumulator.failures, key=lambda f: (f.stage, f.error, f.message))
+        elif source is None or score is None:
+            failure = Failure(song_id, "mix", "LostSong", "the song was read, but the runner lost what came of it")
+        elif sorted(accumulator.chunks) != list(range(score.chunks)) or accumulator.notes != score.notes:
+            arrived = (
+                f"{accumulator.notes} of {score.notes} notes in {len(accumulator.chunks)} of {score.chunks} chunks"
             )
+            message = f"{arrived} arrived: the runner lost or repeated elements"
+            failure = Failure(song_id, "mix", "LostNotes", message)
+        if failure is not None or source is None or score is None:
+            assert failure is not None
+            return replace(failure, source=source.url if source else "")
         silent, broken = tuple(sorted(accumulator.silent)), tuple(sorted(accumulator.broken))
         return MixedSong(source, score, silent, broken, accumulator.mix)

@@ -6,7 +6,7 @@ import hashlib
 import io
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import apache_beam as beam
@@ -108,7 +108,7 @@ class _Write(beam.DoFn):
                 yield song_id, json.dumps(row, sort_keys=True)
                 return
             except Exception as error:
-                outcome = Failure.of(song_id, "write", error, OSError)
+                outcome = replace(Failure.of(song_id, "write", error, OSError), source=outcome.source.url)
         self._failed.inc()
         yield outcome.song_id, json.dumps({"status": "failed", **vars(outcome)}, sort_keys=True)
 

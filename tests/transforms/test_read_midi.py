@@ -41,9 +41,7 @@ def test_a_song_leaves_expand_as_chunks_and_one_score_or_as_a_failure(tmp_path: 
         with BeamPipeline() as p:
             songs = (p | beam.Create([Source("riff.mid", str(RIFF))]) | ReadMidi(True)).songs
             expanded = songs | ExpandNotes(config, voice)
-            total = (
-                expanded.chunks | beam.MapTuple(lambda _, c: len(c)) | beam.CombineGlobally(sum).without_defaults()
-            )
+            total = expanded.chunks | beam.MapTuple(lambda _, c: len(c)) | beam.CombineGlobally(sum).without_defaults()
             if chunks:
                 total |= "Some" >> beam.Map(lambda n: 300 < n < 600)
             assert_that(total, equal_to([True] if chunks else []), label="chunks")
