@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import warnings
 from collections import Counter
 from dataclasses import dataclass, fields, replace
@@ -107,10 +108,17 @@ def _parse(data: bytes) -> Any:
         raise MidiError("the file is empty")
     try:
         return note_seq.midi_to_note_sequence(data)
-    except note_seq.MIDIConversionError as error:
-        raise MidiError(str(error).strip().rstrip(".:") or "not a MIDI file") from None
     except Exception as error:  # a parser fed with arbitrary bytes may raise anything
-        raise MidiError(f"{type(error).__name__}: {error}".strip().rstrip(": ")) from None
+        raise MidiError(_explain(error)) from None
+
+
+def _explain(error: Exception) -> str:
+    """What the parser found, without note_seq's wrapping."""
+    wrapped = re.fullmatch(r"Midi decoding error <class '(\w+)'>:\s*(.*)", str(error).strip(), re.DOTALL)
+    kind, message = (wrapped[1], wrapped[2]) if wrapped else (type(error).__name__, str(error))
+    if kind == "EOFError":
+        return "it is cut off, or not a MIDI file: the data end too early"
+    return message if kind == "OSError" and message else f"{kind}: {message}".strip(": ")
 
 
 def select(notes: Notes, config: NotesConfig) -> tuple[Notes, dict[str, int]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -40,10 +40,11 @@ class Bar:
 
 @dataclass
 class Tally:
-    """What playing cost: notes, distinct notes, slots of batches and batches."""
+    """What playing cost: notes, sounds rendered, sounds found in the cache, slots of batches, and batches."""
 
     notes: int = 0
     rendered: int = 0
+    cached: int = 0
     slots: int = 0
     batches: int = 0
 
@@ -63,51 +64,77 @@ def play(
         One bar for each chunk, in order.
     """
     tally = tally if tally is not None else Tally()
-    mixes = [SparseMix() for _ in chunks]
-    silent: list[list[int]] = [[] for _ in chunks]
-    broken: list[list[int]] = [[] for _ in chunks]
-    release = release_samples(config, synth.sample_rate)
-    for bucket, sounds in sorted(_sounds(chunks, synth, release).items()):
-        z = np.stack([np.frombuffer(key[0], np.float32) for key in sounds])
-        pitches = np.array([key[1] for key in sounds], np.int32)
-        uses = list(sounds.values())
-        for where, audio in synth.batches(z, pitches, bucket):
-            tally.batches += 1
-            tally.slots += synth.batch_size(bucket)
-            tally.rendered += len(audio)
-            finite = [bool(row.all()) for row in np.isfinite(audio)]
-            for sound, good, users in zip(audio, finite, uses[where], strict=True):
-                tally.notes += len(users)
-                for c, n in users:
-                    chunk, number = chunks[c], chunks[c].first_note + n
-                    if not good:
-                        broken[c].append(number)
-                        continue
-                    shape = envelope(int(chunk.sustain[n]), config, synth.sample_rate)
-                    note = sound[: len(shape)] * shape
-                    if not note.any():
-                        silent[c].append(number)
-                        continue
-                    gain = chunk.velocity[n] / 127.0 / divisor(note, config.note_peak)
-                    mixes[c].add(int(chunk.start[n]), note * gain)
+    bars = [_Draft() for _ in chunks]
+    for bucket, sounds in sorted(_sounds(chunks, synth, release_samples(config, synth.sample_rate)).items()):
+        for key, audio in _render(list(sounds), synth, bucket, tally):
+            finite = bool(np.isfinite(audio).all())
+            for c, n in sounds[key]:
+                bars[c].place(chunks[c], n, audio if finite else None, config, synth.sample_rate)
+            tally.notes += len(sounds[key])
     return [
-        Bar(
-            chunk.song_id,
-            chunk.index,
-            len(chunk),
-            tuple(sorted(silent[c])),
-            tuple(sorted(broken[c])),
-            mixes[c].packed(),
-        )
-        for c, chunk in enumerate(chunks)
+        Bar(c.song_id, c.index, len(c), tuple(sorted(b.silent)), tuple(sorted(b.broken)), b.mix.packed())
+        for c, b in zip(chunks, bars, strict=True)
     ]
+
+
+@dataclass
+class _Draft:
+    """A bar that notes are still added to."""
+
+    mix: SparseMix = field(default_factory=SparseMix)
+    silent: list[int] = field(default_factory=list)
+    broken: list[int] = field(default_factory=list)
+
+    def place(
+        self, chunk: NoteChunk, n: int, audio: NDArray[np.float32] | None, config: EnvelopeConfig, sample_rate: int
+    ) -> None:
+        """Shapes note `n` of the chunk from the sound that the network gave it, and adds it."""
+        if audio is None:
+            self.broken.append(chunk.first_note + n)
+            return
+        shape = envelope(int(chunk.sustain[n]), config, sample_rate)
+        note = audio[: len(shape)] * shape
+        if not note.any():
+            self.silent.append(chunk.first_note + n)
+            return
+        gain = chunk.velocity[n] / 127.0 / divisor(note, config.note_peak)
+        self.mix.add(int(chunk.start[n]), note * gain)
+
+
+_Sound = tuple[bytes, int]
+"""What makes a note's sound, but for its bucket: the float32 latent's bytes and the pitch."""
+
+
+def _render(
+    keys: list[_Sound], synth: Synthesizer, bucket: int, tally: Tally
+) -> Iterator[tuple[_Sound, NDArray[np.float32]]]:
+    """The audio of distinct sounds of one bucket: from the cache, or in batches."""
+    missing = []
+    for key in keys:
+        audio = synth.cache.get((key, bucket))
+        if audio is None:
+            missing.append(key)
+        else:
+            tally.cached += 1
+            yield key, audio
+    if not missing:
+        return
+    z = np.stack([np.frombuffer(latent, np.float32) for latent, _ in missing])
+    pitches = np.array([pitch for _, pitch in missing], np.int32)
+    for where, batch in synth.batches(z, pitches, bucket):
+        tally.batches += 1
+        tally.slots += synth.batch_size(bucket)
+        tally.rendered += len(batch)
+        for key, audio in zip(missing[where], batch, strict=True):
+            synth.cache.put((key, bucket), audio)
+            yield key, audio
 
 
 def _sounds(
     chunks: Sequence[NoteChunk], synth: Synthesizer, release: int
-) -> dict[int, dict[tuple[bytes, int], list[tuple[int, int]]]]:
+) -> dict[int, dict[_Sound, list[tuple[int, int]]]]:
     """Distinct (latent, pitch) by bucket, each with the notes (chunk, note) that it is heard in."""
-    sounds: dict[int, dict[tuple[bytes, int], list[tuple[int, int]]]] = defaultdict(lambda: defaultdict(list))
+    sounds: dict[int, dict[_Sound, list[tuple[int, int]]]] = defaultdict(lambda: defaultdict(list))
     for c, chunk in enumerate(chunks):
         z = slerp(chunk.latents[chunk.left], chunk.latents[chunk.right], chunk.fraction).astype(np.float32)
         same = chunk.left == chunk.right

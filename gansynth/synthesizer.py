@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import threading
+from collections import OrderedDict
+from collections.abc import Hashable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +19,42 @@ from gansynth.score import Voice
 
 BATCH_ROWS = 1024
 """Rows of one batch, by default: eight whole notes, or 64 of the shortest."""
+CACHE_BYTES = 256 << 20
+"""Memory for sounds that may be heard again, by default."""
 _LADDER = (16, 20, 24, 32, 40, 48, 64, 80, 112, 128)
 """Rows that notes are rendered with, of a whole note's 128."""
+
+
+class SoundCache:
+    """The sounds that were rendered last, up to a number of bytes; safe to share between threads.
+
+    Attributes:
+        limit: bytes that it may hold; 0 keeps nothing.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self._sounds: OrderedDict[Hashable, NDArray[np.float32]] = OrderedDict()
+        self._bytes = 0
+        self._lock = threading.Lock()
+
+    def get(self, key: Hashable) -> NDArray[np.float32] | None:
+        """The sound, if it is still here."""
+        with self._lock:
+            sound = self._sounds.get(key)
+            if sound is not None:
+                self._sounds.move_to_end(key)
+            return sound
+
+    def put(self, key: Hashable, sound: NDArray[np.float32]) -> None:
+        """Keeps a copy of a sound; the ones not used for longest make room for it."""
+        with self._lock:
+            if key in self._sounds or sound.nbytes > self.limit:
+                return
+            self._sounds[key] = sound.copy()
+            self._bytes += sound.nbytes
+            while self._bytes > self.limit:
+                self._bytes -= self._sounds.popitem(last=False)[1].nbytes
 
 
 class Synthesizer:
@@ -30,9 +66,12 @@ class Synthesizer:
         sample_rate: in Hz.
         note_samples: samples of a whole note.
         digest: sha256 of the weights and flags.
+        cache: sounds rendered before, for `player.play`.
     """
 
-    def __init__(self, loaded: checkpoint.Checkpoint, batch_rows: int = BATCH_ROWS) -> None:
+    def __init__(
+        self, loaded: checkpoint.Checkpoint, batch_rows: int = BATCH_ROWS, cache_bytes: int = CACHE_BYTES
+    ) -> None:
         self._checkpoint = loaded
         self._network = network.Network(loaded)
         self._batch_rows = batch_rows
@@ -41,12 +80,19 @@ class Synthesizer:
         self.sample_rate = loaded.config.sample_rate
         self.note_samples = self._network.audio_samples
         self.digest = loaded.digest
+        self.cache = SoundCache(cache_bytes)
         rows = self._network.rows
         self._ladder = sorted({max(1, rows * step // 128) for step in _LADDER})
 
     @classmethod
     def from_checkpoint(
-        cls, name_or_path: str | Path, *, batch_rows: int = BATCH_ROWS, threads: int = 0, device: str = "auto"
+        cls,
+        name_or_path: str | Path,
+        *,
+        batch_rows: int = BATCH_ROWS,
+        cache_bytes: int = CACHE_BYTES,
+        threads: int = 0,
+        device: str = "auto",
     ) -> Synthesizer:
         """Loads a checkpoint.
 
@@ -54,6 +100,7 @@ class Synthesizer:
             name_or_path: "mini" (bundled), "acoustic_only" or "all_instruments" (Magenta's, fetched once into the
                 cache), a folder, or an fsspec URL of one.
             batch_rows: size of a batch, in rows of 1/128 note; changes speed and memory.
+            cache_bytes: memory for sounds that may be heard again.
             threads: CPU threads; 0 leaves the choice to TensorFlow.
             device: "auto", "cpu" or "gpu" (an error where there is none).
 
@@ -62,7 +109,7 @@ class Synthesizer:
             ConfigError: a GPU was asked for and there is none.
         """
         network.configure(threads, device)
-        return cls(checkpoint.load(str(name_or_path)), batch_rows)
+        return cls(checkpoint.load(str(name_or_path)), batch_rows, cache_bytes)
 
     def synthesize(
         self, z: ArrayLike, pitches: Sequence[int] | ArrayLike, samples: int | None = None

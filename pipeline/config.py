@@ -44,6 +44,8 @@ class ComputeConfig(Section):
     """Size of a batch, in 1/128 of a whole note: 1024 are eight whole notes. Memory grows with it."""
     batch_notes: int = Field(2048, ge=1, le=1 << 20)
     """Notes handed to the model together, to be sorted into batches."""
+    cache_bytes: int = Field(256 << 20, ge=0)
+    """Memory in each process for sounds that may be heard again; each is rendered once while it is kept."""
     slice_songs: int = Field(64, ge=1)
     """Local runs: at most so many songs in memory at once."""
     slice_bytes: int = Field(256_000, ge=1)

@@ -23,7 +23,7 @@ ROWS = ".rows"
 def model_settings(config: JobConfig) -> ModelSettings:
     """The checkpoint that workers load, and how they run it."""
     compute = config.compute
-    return ModelSettings(config.checkpoint, compute.batch_rows, compute.threads, compute.device)
+    return ModelSettings(config.checkpoint, compute.batch_rows, compute.cache_bytes, compute.threads, compute.device)
 
 
 def build(

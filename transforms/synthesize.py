@@ -25,6 +25,7 @@ class ModelSettings:
 
     checkpoint: str
     batch_rows: int
+    cache_bytes: int
     threads: int
     device: str
 
@@ -32,7 +33,11 @@ class ModelSettings:
         """The process's own model, loaded by the first caller and kept for the others."""
         return _MODEL.acquire(
             lambda: Synthesizer.from_checkpoint(
-                self.checkpoint, batch_rows=self.batch_rows, threads=self.threads, device=self.device
+                self.checkpoint,
+                batch_rows=self.batch_rows,
+                cache_bytes=self.cache_bytes,
+                threads=self.threads,
+                device=self.device,
             ),
             tag=repr(self),
         )
@@ -69,17 +74,6 @@ class Synthesize(beam.PTransform):
 class _Play(beam.DoFn):
     def __init__(self, model: ModelSettings, envelope: EnvelopeConfig) -> None:
         self._model, self._envelope = model, envelope
-        self._count = {
-            name: Metrics.counter("gansynth", name)
-            for name in (
-                "notes",
-                "notes_rendered",
-                "batch_slots",
-                "batches",
-                "model_milliseconds",
-                "chunks_failed",
-            )
-        }
         self._fill = Metrics.distribution("gansynth", "batch_fill_percent")
 
     def setup(self) -> None:
@@ -88,20 +82,18 @@ class _Play(beam.DoFn):
     def process(self, chunks: Sequence[NoteChunk]) -> Iterator[object]:
         began, tally = time.perf_counter(), Tally()
         yield from self._play(chunks, tally)
-        counts = self._count
-        counts["notes"].inc(tally.notes)
-        counts["notes_rendered"].inc(tally.rendered)
-        counts["batch_slots"].inc(tally.slots)
-        counts["batches"].inc(tally.batches)
-        counts["model_milliseconds"].inc(int(1000 * (time.perf_counter() - began)))
-        self._fill.update(100 * tally.rendered // max(tally.slots, 1))
+        for name, count in vars(tally).items():
+            Metrics.counter("gansynth", f"synthesis_{name}").inc(count)
+        Metrics.counter("gansynth", "synthesis_milliseconds").inc(int(1000 * (time.perf_counter() - began)))
+        if tally.slots:
+            self._fill.update(100 * tally.rendered // tally.slots)
 
     def _play(self, chunks: Sequence[NoteChunk], tally: Tally) -> Iterator[object]:
         try:
             bars: list[Bar] = play(chunks, self._synth, self._envelope, tally)
         except Exception as error:
             if len(chunks) == 1:
-                self._count["chunks_failed"].inc()
+                Metrics.counter("gansynth", "failed_synthesize").inc()
                 song_id = chunks[0].song_id
                 yield beam.pvalue.TaggedOutput("failures", (song_id, Failure.of(song_id, "synthesize", error)))
                 return

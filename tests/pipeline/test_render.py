@@ -96,7 +96,7 @@ def test_some_failed_ends_with_3_and_none_rendered_with_1(tmp_path: Path) -> Non
     songs = tmp_path / "in" / "sub"
     songs.mkdir(parents=True)
     (songs / "riff.mid").write_bytes(Path(RIFF).read_bytes())
-    (songs / "page.mid").write_text("<html>")
+    (songs / "page.mid").write_text("<html>a page that is not there</html>")
     (songs / "empty.mid").touch()
     out = tmp_path / "out"
     assert main(["render", str(tmp_path / "in"), "--output", str(out)]) == 3

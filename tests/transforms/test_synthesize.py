@@ -12,6 +12,7 @@ from apache_beam.testing.util import assert_that, equal_to
 
 from gansynth.config import EnvelopeConfig
 from gansynth.score import NoteChunk
+from gansynth.synthesizer import SoundCache
 from transforms import synthesize
 from transforms.synthesize import ModelSettings, Synthesize
 
@@ -23,6 +24,7 @@ class FakeSynth:
 
     sample_rate = 16000
     note_samples = 64000
+    cache = SoundCache(0)
 
     @classmethod
     def from_checkpoint(cls, name: str, **_: Any) -> FakeSynth:
@@ -72,7 +74,7 @@ def test_one_bad_chunk_costs_its_song_alone_and_the_model_is_loaded_once(monkeyp
     played = (
         pipeline
         | beam.Create([(song.song_id, song) for song in songs])
-        | Synthesize(ModelSettings("fake-once", 8, 0, "cpu"), EnvelopeConfig(), 16)
+        | Synthesize(ModelSettings("fake-once", 8, 0, 0, "cpu"), EnvelopeConfig(), 16)
     )
     good = [(f"{i}.mid", 1) for i in range(20) if i != 6]
     assert_that(played.bars | beam.MapTuple(lambda key, bar: (key, bar.notes)), equal_to(good), label="bars")
@@ -83,5 +85,5 @@ def test_one_bad_chunk_costs_its_song_alone_and_the_model_is_loaded_once(monkeyp
     assert LOADED == ["fake-once"]
     counters = result.metrics().query(MetricsFilter().with_namespace("gansynth"))["counters"]
     found = {c.key.metric.name: c.result for c in counters}
-    assert found["notes"] == 19
-    assert found["chunks_failed"] == 1
+    assert found["synthesis_notes"] == 19
+    assert found["failed_synthesize"] == 1
