@@ -59,6 +59,9 @@ class InstrumentsConfig(Section):
     """For interpolate: when each is reached, 0..1 of the song; the first counts as -0.001, the last as 1."""
     secs_per_instrument: float = Field(6.0, gt=0, allow_inf_nan=False)
     """For random: seconds from one instrument to the next."""
+    latent_steps: int = Field(0, ge=0, le=10_000)
+    """Sliding instruments move in so many steps from one to the next, so that their notes repeat and are rendered
+    once; 0: continuously, as the reference."""
     programs: dict[int, int | str] = Field(default_factory=dict)
     """For per_program: MIDI program (0..127, 128 for drums) to instrument, where it is not the bank's own choice."""
 

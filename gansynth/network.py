@@ -51,12 +51,17 @@ def configure(threads: int = 0, device: str = "auto") -> None:
 class Network:
     """A checkpoint's generator, ready to play.
 
+    Args:
+        checkpoint: what `checkpoint.load` gives.
+        precision: "float32", or "bfloat16" for the convolutions alone: faster where the processor has it
+            (AMX, AVX512-BF16, GPUs), at an audible price that the README states.
+
     Attributes:
         audio_samples: samples of a whole note.
         rows: time steps of a whole note.
     """
 
-    def __init__(self, checkpoint: Checkpoint) -> None:
+    def __init__(self, checkpoint: Checkpoint, precision: str = "float32") -> None:
         self._checkpoint = checkpoint
         self._config = config = checkpoint.config
         self.rows, self._bins = config.output_resolution
@@ -78,8 +83,8 @@ class Network:
                 )
             self._window = spectra.inverse_window(self._frame_length, self._hop).astype(np.float32)
         if config.data_type == "mel":
-            self._mel_to_linear = tf.constant(spectra.mel_to_linear(self._bins, config.sample_rate), tf.float32)
-        self._layers = _Layers(checkpoint)
+            self._mel = _Banded(spectra.mel_to_linear(self._bins, config.sample_rate))
+        self._layers = _Layers(checkpoint, precision)
         self._functions: dict[tuple[int, int, str], Any] = {}
 
     def rows_for(self, samples: int) -> int:
@@ -147,8 +152,7 @@ class Network:
         phase = tf.cumsum(phase, axis=1)
         if self._config.data_type == "linear":
             return tf.exp(log_magnitude), phase
-        power = tf.tensordot(tf.exp(log_magnitude), self._mel_to_linear, 1)
-        return tf.sqrt(power + 1e-6), tf.tensordot(phase, self._mel_to_linear, 1)
+        return tf.sqrt(self._mel(tf.exp(log_magnitude)) + 1e-6), self._mel(phase)
 
     def _overlap_add(self, frames: tf.Tensor, rows: int) -> tf.Tensor:
         """Adds frames that start a hop apart, and drops the padding in front of the note."""
@@ -159,10 +163,26 @@ class Network:
         return wave[:, self._cropped : self._cropped + self.samples_of(rows)]
 
 
+class _Banded:
+    """Multiplication by a matrix whose entries lie along its diagonal: a few small blocks instead of one large."""
+
+    def __init__(self, matrix: NDArray[np.float64], width: int = 64) -> None:
+        self._blocks = []
+        for first in range(0, matrix.shape[1], width):
+            block = matrix[:, first : first + width]
+            used = np.flatnonzero(block.any(axis=1))
+            start, stop = (int(used[0]), int(used[-1]) + 1) if len(used) else (0, 1)
+            self._blocks.append((start, stop, tf.constant(block[start:stop], tf.float32)))
+
+    def __call__(self, x: tf.Tensor) -> tf.Tensor:
+        """[n, rows, bands] to [n, rows, bins]."""
+        return tf.concat([tf.tensordot(x[..., a:b], block, 1) for a, b, block in self._blocks], axis=-1)
+
+
 class _Layers:
     """The generator from latent and label to its image in -1 .. 1, with weights scaled once."""
 
-    def __init__(self, checkpoint: Checkpoint) -> None:
+    def __init__(self, checkpoint: Checkpoint, precision: str) -> None:
         self._checkpoint, self._config = checkpoint, checkpoint.config
         self._stride = (
             self._config.scale_base,
@@ -171,7 +191,18 @@ class _Layers:
         self._epsilon: dict[str, float] = {}
         # A raw wave has no later smoothing: where a pixel's features nearly vanish, its norm magnifies rounding.
         self._dtype = tf.float64 if self._config.data_type == "wave" else tf.float32
-        self._weights = {name: tf.constant(value, self._dtype) for name, value in self._prepare().items()}
+        self._conv_dtype = tf.bfloat16 if precision == "bfloat16" else self._dtype
+        self._weights = {name: self._constant(name, value) for name, value in self._prepare().items()}
+
+    def _constant(self, name: str, value: NDArray[np.floating]) -> tf.Tensor:
+        return tf.constant(value, self._conv_dtype if self._is_wide(name) else self._dtype)
+
+    @staticmethod
+    def _is_wide(name: str) -> bool:
+        """Whether this is the kernel of a convolution over many pixels, where nearly all the work is."""
+        return name.endswith(("conv2d/kernel", "conv2d_transpose/kernel")) and not (
+            "to_rgb" in name or name.startswith("progressive_gan_block_1/conv0")
+        )
 
     def _prepare(self) -> dict[str, NDArray[np.floating]]:
         """Weights as the layers use them: He scaling done away with, the first convolution as a matrix.
@@ -272,7 +303,8 @@ class _Layers:
 
     def _transposed(self, x: tf.Tensor, kernel: tf.Tensor, width: int, filters: int) -> tf.Tensor:
         shape = [x.shape[0], x.shape[1] * self._stride[0], width, filters]
-        return tf.nn.conv2d_transpose(x, kernel, shape, self._stride, "SAME")
+        x = tf.nn.conv2d_transpose(tf.cast(x, kernel.dtype), kernel, shape, self._stride, "SAME")
+        return tf.cast(x, self._dtype)
 
     def _convolve(self, x: tf.Tensor, name: str, rows: int, height: int) -> tf.Tensor:
         """A SAME convolution of an image `height` rows high, of which only the first rows are given or wanted."""
@@ -282,7 +314,8 @@ class _Layers:
         x = x[:, : rows + after]
         below = rows + after - x.shape[1]  # what lies below the given rows is below the image: zeros
         padding = [[0, 0], [before, below], sides, [0, 0]]
-        return self._activate(tf.nn.conv2d(x, self._weights[f"{name}/conv2d/kernel"], 1, padding), name)
+        kernel = self._weights[f"{name}/conv2d/kernel"]
+        return self._activate(tf.cast(tf.nn.conv2d(tf.cast(x, kernel.dtype), kernel, 1, padding), self._dtype), name)
 
     def _activate(self, x: tf.Tensor, name: str) -> tf.Tensor:
         x = tf.nn.leaky_relu(x + self._weights[f"{name}/bias"], 0.2)

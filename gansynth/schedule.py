@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -77,7 +77,10 @@ def schedule(notes: Notes, config: InstrumentsConfig, bank: Bank, song_id: str) 
         rows = [bank.index(name) for name in config.instruments]
         latents, names = bank.latents[rows], tuple(bank.names[row] for row in rows)
         times = notes.span * np.array([-0.001, *config.times[1:-1], 1.0])
-    return interpolate(notes.start, latents, times, names)
+    sliding = interpolate(notes.start, latents, times, names)
+    if config.latent_steps:
+        sliding = replace(sliding, fraction=np.rint(sliding.fraction * config.latent_steps) / config.latent_steps)
+    return sliding
 
 
 def interpolate(

@@ -70,10 +70,14 @@ class Synthesizer:
     """
 
     def __init__(
-        self, loaded: checkpoint.Checkpoint, batch_rows: int = BATCH_ROWS, cache_bytes: int = CACHE_BYTES
+        self,
+        loaded: checkpoint.Checkpoint,
+        batch_rows: int = BATCH_ROWS,
+        cache_bytes: int = CACHE_BYTES,
+        precision: str = "float32",
     ) -> None:
         self._checkpoint = loaded
-        self._network = network.Network(loaded)
+        self._network = network.Network(loaded, precision)
         self._batch_rows = batch_rows
         self.latent_size = loaded.config.latent_vector_size
         self.pitches = checkpoint.PITCHES
@@ -93,6 +97,7 @@ class Synthesizer:
         cache_bytes: int = CACHE_BYTES,
         threads: int = 0,
         device: str = "auto",
+        precision: str = "float32",
     ) -> Synthesizer:
         """Loads a checkpoint.
 
@@ -103,13 +108,14 @@ class Synthesizer:
             cache_bytes: memory for sounds that may be heard again.
             threads: CPU threads; 0 leaves the choice to TensorFlow.
             device: "auto", "cpu" or "gpu" (an error where there is none).
+            precision: "float32", or "bfloat16" for faster, less exact convolutions.
 
         Raises:
             CheckpointError: it cannot be found, fetched or read; the message says what is wrong with which file.
             ConfigError: a GPU was asked for and there is none.
         """
         network.configure(threads, device)
-        return cls(checkpoint.load(str(name_or_path)), batch_rows, cache_bytes)
+        return cls(checkpoint.load(str(name_or_path)), batch_rows, cache_bytes, precision)
 
     def synthesize(
         self, z: ArrayLike, pitches: Sequence[int] | ArrayLike, samples: int | None = None

@@ -34,18 +34,22 @@ class SpectrogramConfig(Section):
 
 
 class ComputeConfig(Section):
-    """How the work is done; none of it changes how a song sounds."""
+    """How the work is done; but for `precision`, none of it changes how a song sounds."""
 
     device: Literal["auto", "cpu", "gpu"] = "auto"
     """What the model runs on; gpu refuses to run where there is none."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """bfloat16 is faster on processors that have it and changes the sound a little."""
+    workers: int = Field(0, ge=0, le=1024)
+    """Local runs: processes that share the work; 0: one for each core."""
     threads: int = Field(0, ge=0, le=1024)
-    """CPU threads of the model; 0 leaves the choice to TensorFlow."""
+    """CPU threads of the model in each process; 0: the cores shared out among the processes."""
     batch_rows: int = Field(1024, ge=16, le=1 << 20)
     """Size of a batch, in 1/128 of a whole note: 1024 are eight whole notes. Memory grows with it."""
     batch_notes: int = Field(2048, ge=1, le=1 << 20)
     """Notes handed to the model together, to be sorted into batches."""
     cache_bytes: int = Field(256 << 20, ge=0)
-    """Memory in each process for sounds that may be heard again; each is rendered once while it is kept."""
+    """Memory of all local processes together for sounds that may be heard again."""
     slice_songs: int = Field(64, ge=1)
     """Local runs: at most so many songs in memory at once."""
     slice_bytes: int = Field(256_000, ge=1)
@@ -80,7 +84,8 @@ class JobConfig(Section):
     def digest(self) -> str:
         """sha256 of all settings that a song's files depend on, the checkpoint's weights apart."""
         parts = (self.notes, self.instruments, self.envelope, self.mix, self.audio, self.spectrogram)
-        text = json.dumps([part.model_dump(mode="json") for part in parts], sort_keys=True)
+        values = [*(part.model_dump(mode="json") for part in parts), self.compute.precision]
+        text = json.dumps(values, sort_keys=True)
         return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
 
     def to_yaml(self) -> str:

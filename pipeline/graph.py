@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
 import apache_beam as beam
 
@@ -23,7 +25,23 @@ ROWS = ".rows"
 def model_settings(config: JobConfig) -> ModelSettings:
     """The checkpoint that workers load, and how they run it."""
     compute = config.compute
-    return ModelSettings(config.checkpoint, compute.batch_rows, compute.cache_bytes, compute.threads, compute.device)
+    return ModelSettings(
+        checkpoint=config.checkpoint,
+        batch_rows=compute.batch_rows,
+        cache_bytes=compute.cache_bytes,
+        threads=compute.threads,
+        device=compute.device,
+        precision=compute.precision,
+    )
+
+
+def counters(result: Any) -> Counter[str]:
+    """This project's counters of a finished run, by name."""
+    total: Counter[str] = Counter()
+    for counter in result.metrics().query()["counters"]:
+        if counter.key.metric.namespace == "gansynth":
+            total[counter.key.metric.name] += counter.result or 0
+    return total
 
 
 def build(

@@ -10,13 +10,16 @@ from typing import Any
 from gansynth.errors import ConfigError
 
 
-def check_beam_options(args: Sequence[str]) -> None:
-    """Refuses arguments that no Beam option takes.
+def check_beam_options(args: Sequence[str]) -> str:
+    """Refuses arguments that no Beam option takes, and ways of running that lose elements.
+
+    Returns:
+        The runner they ask for; FnApiRunner if none.
 
     Raises:
-        ConfigError: names the argument and the nearest real option.
+        ConfigError: names the argument and the nearest real option, or says why it is refused.
     """
-    from apache_beam.options.pipeline_options import PipelineOptions
+    from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, StandardOptions
 
     classes: list[Any] = _all_subclasses(PipelineOptions)
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
@@ -35,6 +38,16 @@ def check_beam_options(args: Sequence[str]) -> None:
         near = difflib.get_close_matches(name, known, 1, 0.6)
         hint = f"did you mean {near[0]}?" if near else "see --help, and Beam's documentation for its options."
         raise ConfigError(f"{name}: unknown option; {hint}")
+    options = PipelineOptions(list(args))
+    if options.view_as(DirectOptions).direct_running_mode == "multi_threading":
+        raise ConfigError(
+            "--direct_running_mode multi_threading: refused, Beam loses elements in this mode; use in_memory or "
+            "multi_processing."
+        )
+    runner = options.view_as(StandardOptions).runner or "FnApiRunner"
+    if runner.lower().startswith("dask"):
+        raise ConfigError(f"--runner {runner}: refused, it gives silently wrong results; use another.")
+    return runner
 
 
 def _all_subclasses(base: type) -> list[type]:

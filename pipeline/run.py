@@ -10,15 +10,17 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import apache_beam as beam
-from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, StandardOptions
+from apache_beam.options.pipeline_options import PipelineOptions
 
 from gansynth import storage
-from gansynth.errors import ConfigError, GansynthError
+from gansynth.errors import ConfigError
+from gansynth.score import Voice
 from gansynth.synthesizer import check_envelope
-from pipeline import graph, inputs
+from pipeline import graph, inputs, local
 from pipeline.config import JobConfig
+from pipeline.options import check_beam_options
 from pipeline.report import Summary, describe, write_report
-from transforms.elements import Source
+from transforms.elements import Failure, Source
 
 LOCAL_RUNNERS = ("DirectRunner", "FnApiRunner")
 
@@ -38,31 +40,25 @@ def run(config: JobConfig, beam_args: Sequence[str] = (), quiet: bool = False) -
         GansynthError: something is wrong that would make the whole job fail; nothing was rendered.
     """
     began = time.perf_counter()
-    options = pipeline_options(config, beam_args)
+    args = (*_flags(config.beam), *beam_args)
+    runner = check_beam_options(args)
     sources = list(inputs.list_sources(config.input))
     _check_output(config.output)
     synth = graph.model_settings(config).acquire()
     voice = synth.voice(config.instruments)
     check_envelope(config.envelope.release, config.envelope.max_sustain, synth)
 
-    runner = options.view_as(StandardOptions).runner
-    local = runner in LOCAL_RUNNERS
     counters: Counter[str] = Counter()
     done = 0
-    slices = _slices(sources, config) if local else iter([sources])
-    for number, part in enumerate(slices):
-        pipeline = beam.Pipeline(runner="FnApiRunner" if local else runner, options=options)
-        graph.build(pipeline, config, part, voice, synth.digest, name=f"part-{number:05d}")
-        result = pipeline.run()
-        result.wait_until_finish()
-        for counter in result.metrics().query()["counters"]:
-            if counter.key.metric.namespace == "gansynth":
-                counters[counter.key.metric.name] += counter.result or 0
-        done += len(part)
+    lost: list[Source] = []
+    for finished in _render(config, args, runner, sources, voice, synth.digest):
+        counters += finished.counters
+        done += finished.songs
+        lost += finished.lost
         if not quiet:
             print(f"{done} of {len(sources)} songs, {time.perf_counter() - began:.0f} s", file=sys.stderr)
 
-    summary = write_report(config, _account(sources, _rows(config.output)))
+    summary = write_report(config, _account(sources, _rows(config.output), lost))
     fs, path = storage.filesystem(storage.join(config.output, graph.ROWS))
     fs.rm(path, recursive=True)
     summary.counters = dict(counters)
@@ -71,27 +67,23 @@ def run(config: JobConfig, beam_args: Sequence[str] = (), quiet: bool = False) -
     return summary
 
 
-def pipeline_options(config: JobConfig, beam_args: Sequence[str]) -> PipelineOptions:
-    """Beam's options, from the config's `beam` section and the command line.
-
-    Raises:
-        ConfigError: an option that Beam does not know, or a way of running that loses elements.
-    """
-    from pipeline.options import check_beam_options
-
-    args = [*_flags(config.beam), *beam_args]
-    check_beam_options(args)
-    options = PipelineOptions(args)
-    standard = options.view_as(StandardOptions)
-    standard.runner = standard.runner or "FnApiRunner"
-    if options.view_as(DirectOptions).direct_running_mode == "multi_threading":
-        raise ConfigError(
-            "--direct_running_mode multi_threading: refused, Beam loses elements in this mode; use in_memory or "
-            "multi_processing."
-        )
-    if standard.runner.lower().startswith("dask"):
-        raise ConfigError(f"--runner {standard.runner}: refused, it gives silently wrong results; use another.")
-    return options
+def _render(
+    config: JobConfig, args: Sequence[str], runner: str, sources: Sequence[Source], voice: Voice, digest: str
+) -> Iterator[local.Done]:
+    """Local runners get the corpus in slices, on all cores; others get it whole."""
+    if runner in LOCAL_RUNNERS:
+        parts = list(local.slices(sources, config))
+        if len(parts) > 1 and local.workers(config) > 1:
+            yield from local.render_parts(config, args, parts, voice, digest)
+        else:
+            for part in parts:
+                yield local.render_part(config, args, part, voice, digest)
+        return
+    pipeline = beam.Pipeline(options=PipelineOptions(list(args)))
+    graph.build(pipeline, config, sources, voice, digest)
+    result = pipeline.run()
+    result.wait_until_finish()
+    yield local.Done(len(sources), graph.counters(result))
 
 
 def _flags(options: dict[str, Any]) -> Iterator[str]:
@@ -114,22 +106,6 @@ def _check_output(output: str) -> None:
         raise ConfigError(f"--output {output}: cannot be written ({error}).") from None
 
 
-def _slices(sources: Sequence[Source], config: JobConfig) -> Iterator[list[Source]]:
-    """Runs of songs that fit in memory together: the in-process runner holds all that is between two stages."""
-    part: list[Source] = []
-    total = 0
-    for source in sources:
-        size = inputs.size(source)
-        full = len(part) >= config.compute.slice_songs or total + size > config.compute.slice_bytes
-        if part and full:
-            yield part
-            part, total = [], 0
-        part.append(source)
-        total += size
-    if part:
-        yield part
-
-
 def _rows(output: str) -> Iterator[dict[str, Any]]:
     fs, path = storage.filesystem(storage.join(output, graph.ROWS))
     for name in sorted(fs.find(path)):
@@ -137,20 +113,18 @@ def _rows(output: str) -> Iterator[dict[str, Any]]:
             yield from (json.loads(line) for line in f)
 
 
-def _account(sources: Sequence[Source], rows: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """The rows, and one more for every input that has none: nothing ever vanishes."""
-    missing = {source.song_id: source for source in sources}
-    for row in rows:
-        if missing.pop(row["song_id"], None) is None:
-            raise GansynthError(f"{row['song_id']}: was reported twice; please report this as a bug.")
+def _account(
+    sources: Sequence[Source], rows: Iterable[dict[str, Any]], lost: Sequence[Source]
+) -> Iterator[dict[str, Any]]:
+    """One row for every input, whatever happened: nothing ever vanishes."""
+    found = {row["song_id"]: row for row in rows}
+    killers = {source.song_id for source in lost}
+    for source in sources:
+        row = found.get(source.song_id)
+        if row is None:
+            killed = source.song_id in killers
+            error = "WorkerDied" if killed else "LostSong"
+            message = "its process died, out of memory perhaps" if killed else "the runner lost this song"
+            failure = Failure(source.song_id, "mix", error, message, source=source.url)
+            row = {"status": "failed", **vars(failure)}
         yield row
-    for song_id, source in missing.items():
-        yield {
-            "status": "failed",
-            "song_id": song_id,
-            "stage": "mix",
-            "error": "LostSong",
-            "message": "the runner lost this song",
-            "trace": "",
-            "source": source.url,
-        }

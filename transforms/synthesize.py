@@ -28,6 +28,7 @@ class ModelSettings:
     cache_bytes: int
     threads: int
     device: str
+    precision: str
 
     def acquire(self) -> Synthesizer:
         """The process's own model, loaded by the first caller and kept for the others."""
@@ -38,6 +39,7 @@ class ModelSettings:
                 cache_bytes=self.cache_bytes,
                 threads=self.threads,
                 device=self.device,
+                precision=self.precision,
             ),
             tag=repr(self),
         )
