@@ -80,9 +80,7 @@ def curve(points: Mapping[int, int], bar: float) -> float:
 def rolled(names: str, start: float, length: float, velocity: int) -> list[Note]:
     """Return a chord whose notes enter one shortly after another, bottom up, and end together."""
     delay = 0.125
-    return [
-        Note(pitch(name), velocity, start + i * delay, length - i * delay) for i, name in enumerate(names.split())
-    ]
+    return [Note(pitch(name), velocity, start + i * delay, length - i * delay) for i, name in enumerate(names.split())]
 
 
 # Bach, Prelude in C major: the five voices of the chord in each of bars 1-32, lowest first.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import zlib
 from typing import Literal
 
 import numpy as np
@@ -33,6 +34,24 @@ def encode(clip: NDArray[np.float32], sample_rate: int, audio_format: AudioForma
         wavfile.write(buffer, sample_rate, clip)  # soundfile would stamp the time of day into a PEAK chunk
     elif audio_format == "ogg":
         soundfile.write(buffer, clip, sample_rate, format="OGG", subtype="VORBIS")
+        return _renumbered(buffer.getvalue())
     else:
         soundfile.write(buffer, to_pcm16(clip), sample_rate, format=audio_format.upper(), subtype="PCM_16")
     return buffer.getvalue()
+
+
+_REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
+
+
+def _renumbered(ogg: bytes) -> bytes:
+    """An Ogg stream under the serial number 0, where libsndfile draws one at random."""
+    pages, start = bytearray(ogg), 0
+    while start < len(pages):
+        segments = pages[start + 26]
+        end = start + 27 + segments + sum(pages[start + 27 : start + 27 + segments])
+        pages[start + 14 : start + 18] = pages[start + 22 : start + 26] = bytes(4)
+        # Ogg's checksum is zlib's with the bits of every byte, and of the result, the other way round.
+        crc = zlib.crc32(bytes(pages[start:end]).translate(_REVERSED), 0xFFFFFFFF) ^ 0xFFFFFFFF
+        pages[start + 22 : start + 26] = int(f"{crc:032b}"[::-1], 2).to_bytes(4, "little")
+        start = end
+    return bytes(pages)

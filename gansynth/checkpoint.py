@@ -5,9 +5,12 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import hashlib
+import io
 import json
 import os
 import re
+import zipfile
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -206,7 +209,7 @@ def _read_generator(folder: Path, config: ModelConfig, stage: Path, prefix: Path
     try:
         reader = tf.train.load_checkpoint(str(prefix))
         shapes = reader.get_variable_to_shape_map()
-    except (tf.errors.OpError, ValueError, RuntimeError) as error:
+    except Exception as error:  # the reader raises whatever Python error is nearest to its own
         raise CheckpointError(f"{prefix}: not a readable TensorFlow checkpoint ({_reason(error)}).") from None
 
     def read(name: str) -> NDArray[Any]:
@@ -214,12 +217,18 @@ def _read_generator(folder: Path, config: ModelConfig, stage: Path, prefix: Path
             raise CheckpointError(f"{prefix}: has no variable {name}; is this a GANSynth generator?")
         try:
             return np.asarray(reader.get_tensor(name))
-        except (tf.errors.OpError, ValueError, RuntimeError) as error:
+        except Exception as error:
             raise CheckpointError(
                 f"{prefix}: variable {name} cannot be read ({_reason(error)}); the file may be truncated."
             ) from None
 
-    progress = _progress(config, stage_id, num_blocks, read)
+    def read_number(name: str) -> float:
+        value = read(name)
+        if value.shape or value.dtype.kind not in "iuf" or not 0 <= value < np.inf:
+            raise CheckpointError(f"{prefix}: {name} is not a number 0 or more.")
+        return float(value)
+
+    progress = _progress(config, stage_id, num_blocks, read_number)
     scope = "Generator/progressive_gan_generator/"
     weights: dict[str, NDArray[np.float32]] = {}
     for name, shape in _variable_shapes(config, num_blocks, progress).items():
@@ -228,6 +237,8 @@ def _read_generator(folder: Path, config: ModelConfig, stage: Path, prefix: Path
             raise CheckpointError(
                 f"{prefix}: {name} has shape {list(value.shape)}, experiment.json asks for {list(shape)}."
             )
+        if value.dtype.kind != "f":
+            raise CheckpointError(f"{prefix}: {name} holds {value.dtype}, not floating-point numbers.")
         weights[name] = value.astype(np.float32)
         if not np.isfinite(weights[name]).all():
             raise CheckpointError(f"{prefix}: {name} holds values that are not finite.")
@@ -249,7 +260,7 @@ def _progress(config: ModelConfig, stage_id: int, num_blocks: int, read: Any) ->
         stages = 2 * config.num_resolutions - 1
         times = float(config.train_time_stage_multiplier) ** np.arange(stages)
         times = np.cumsum(times * (config.train_time_limit / times.sum()))
-        elapsed = float(read("Variable"))
+        elapsed = read("Variable")
         done = [np.clip((elapsed - times[i - 1]) / (times[i] - times[i - 1]), 0, 1) for i in range(1, stages, 2)]
         return float(min(sum(done), num_blocks - 1))
     stable, transition = config.stable_stage_num_images, config.transition_stage_num_images
@@ -305,9 +316,9 @@ def _normalizer(folder: Path, config: ModelConfig) -> tuple[NDArray[np.float64],
         width = config.output_resolution[1]
         shape = (4,) if "simple" in config.data_normalizer else (width, 4)
         try:
-            with np.load(path, allow_pickle=False) as archive:
+            with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as archive:
                 values = np.asarray(archive["normalizer"], np.float64)
-        except (OSError, ValueError, KeyError, EOFError) as error:
+        except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
             raise CheckpointError(f"{path}: cannot be read ({_reason(error)}).") from None
         if values.shape != shape:
             raise CheckpointError(f"{path}: has shape {list(values.shape)} instead of {list(shape)}.")
@@ -383,15 +394,18 @@ def _fetch_files(url: str, folder: Path, options: dict[str, Any]) -> dict[str, i
     fs.invalidate_cache()
     sizes: dict[str, int] = {}
 
+    def size_of(name: str) -> int:
+        return int(fs.info(f"{root}/{name}")["size"])
+
+    def read(name: str) -> bytes:
+        sizes[name], data = size_of(name), fs.cat_file(f"{root}/{name}")
+        if len(data) != sizes[name]:
+            raise CheckpointError(f"{url}/{name}: {len(data)} of {sizes[name]} bytes arrived; try again.")
+        return data
+
     def fetch(name: str) -> Path:
-        target, size = folder / name, int(fs.info(f"{root}/{name}")["size"])
-        if not (target.is_file() and target.stat().st_size == size and name.endswith((".index", "-00001"))):
-            data = fs.cat_file(f"{root}/{name}")
-            if len(data) != size:
-                raise CheckpointError(f"{url}/{name}: {len(data)} of {size} bytes arrived; try again.")
-            storage.write_bytes(str(target), data)
-        sizes[name] = size
-        return target
+        storage.write_bytes(str(folder / name), read(name))
+        return folder / name
 
     try:
         experiment = fetch("experiment.json")
@@ -407,8 +421,16 @@ def _fetch_files(url: str, folder: Path, options: dict[str, Any]) -> dict[str, i
         parts = [name for name in files if re.fullmatch(re.escape(save) + r"\.(index|data-\d{5}-of-\d{5})", name)]
         if len(parts) < 2:
             raise CheckpointError(f"{url}/{stages[-1]}: {save}.index and .data-* are not both there.")
-        for name in parts:
-            fetch(f"{stages[-1]}/{name}")
+        # The index holds the checksums of the data: where it is as it was, so are they. It is written last.
+        index_name = f"{stages[-1]}/{save}.index"
+        index, kept = read(index_name), folder / index_name
+        same = kept.is_file() and kept.read_bytes() == index
+        for name in (f"{stages[-1]}/{part}" for part in parts if not part.endswith(".index")):
+            if same and (folder / name).is_file() and (folder / name).stat().st_size == size_of(name):
+                sizes[name] = size_of(name)
+            else:
+                fetch(name)
+        storage.write_bytes(str(kept), index)
         config = ModelConfig.from_json(experiment.read_text(encoding="utf-8", errors="replace"), str(experiment))
         asset = _NORMALIZERS[config.data_normalizer]
         if asset:

@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import yaml
@@ -124,8 +125,12 @@ def load_bank(url: str, size: int) -> Bank:
     try:
         data = storage.read_bytes(url)
         entries = _entries_of_npz(data) if url.endswith(".npz") else _entries_of_text(data)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError) as error:
+        return _bank(entries, size, url)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, BadZipFile, yaml.YAMLError) as error:
         raise ConfigError(f"instruments.bank {url}: cannot be read ({error}).") from None
+
+
+def _bank(entries: list[dict[str, Any]], size: int, url: str) -> Bank:
     names, latents, programs, families = [], [], {}, {}
     for row, entry in enumerate(entries):
         name = str(entry.get("name", row))

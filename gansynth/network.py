@@ -122,7 +122,7 @@ class Network:
                 tf.TensorSpec([batch], tf.int32),
             ]
             method = self._waves if output == "waves" else self._specgrams
-            traced = tf.function(lambda z, labels: method(z, labels, rows), input_signature=signature)
+            traced = tf.function(lambda z, labels: method(z, labels, rows), input_signature=signature, autograph=False)
             self._functions[key] = traced.get_concrete_function()
         return self._functions[key]
 
@@ -244,11 +244,10 @@ class _Layers:
     def image(self, z: tf.Tensor, labels: tf.Tensor, rows: int) -> tf.Tensor:
         """The network's output before denormalising, float32 [n, rows, bins, 2]."""
         checkpoint, config = self._checkpoint, self._config
-        blocks = range(1, checkpoint.num_blocks + 1)
         needed = self._needed_rows(rows)
         x = tf.cast(tf.concat([z, tf.one_hot(labels, len(PITCHES))], axis=1), self._dtype)
         outputs = []
-        for block in blocks:
+        for block in sorted(needed):
             x = self._first_block(x, needed[1]) if block == 1 else self._block(x, block, needed[block])
             weight = checkpoint.block_weight(block)
             if weight > 0:
@@ -261,9 +260,11 @@ class _Layers:
         return tf.cast(tf.add_n(outputs), tf.float32)
 
     def _needed_rows(self, rows: int) -> dict[int, int]:
-        """Rows that each block has to put out, so that the last has what `rows` output rows need."""
+        """Rows that each block has to put out, so that the last that is heard has what `rows` output rows need."""
         config, needed, above = self._config, {}, 0
         for block in range(self._checkpoint.num_blocks, 0, -1):
+            if not above and self._checkpoint.block_weight(block) == 0:
+                continue
             own = -(-rows // config.scale_base ** (config.num_resolutions - block))
             height = config.resolution(block)[0]
             wanted = max(above, own if self._checkpoint.block_weight(block) > 0 else 0)

@@ -121,10 +121,11 @@ def _render(
         return
     z = np.stack([np.frombuffer(latent, np.float32) for latent, _ in missing])
     pitches = np.array([pitch for _, pitch in missing], np.int32)
+    sizes = list(synth.batch_sizes(bucket, len(missing)))
+    tally.batches += len(sizes)
+    tally.slots += sum(sizes)
+    tally.rendered += len(missing)
     for where, batch in synth.batches(z, pitches, bucket):
-        tally.batches += 1
-        tally.slots += synth.batch_size(bucket)
-        tally.rendered += len(batch)
         for key, audio in zip(missing[where], batch, strict=True):
             synth.cache.put((key, bucket), audio)
             yield key, audio

@@ -21,8 +21,12 @@ BATCH_ROWS = 1024
 """Rows of one batch, by default: eight whole notes, or 64 of the shortest."""
 CACHE_BYTES = 256 << 20
 """Memory for sounds that may be heard again, by default."""
-_LADDER = (16, 20, 24, 32, 40, 48, 64, 80, 112, 128)
-"""Rows that notes are rendered with, of a whole note's 128."""
+_LADDER = (16, 24, 32, 48, 64, 112, 128)
+"""Rows that notes are rendered with, of a whole note's 128: a finer ladder saves rows, a coarser one lets more notes
+share a sound. 112 is the longest that the default envelope lets sound."""
+_STEP = 8
+"""Batches are multiples of this: matrix kernels treat the rest of a block differently, and a note must sound the same
+wherever in whichever batch it stands."""
 
 
 class SoundCache:
@@ -153,25 +157,29 @@ class Synthesizer:
         needed = self._network.rows_for(samples)
         return next(rows for rows in self._ladder if rows >= needed)
 
-    def batch_size(self, bucket: int) -> int:
-        """Notes of one batch in this bucket: a multiple of 8, since matrix kernels treat the rest of a block
-        differently, and a note must sound the same wherever in a batch it stands."""
-        return max(8, self._batch_rows * self._network.rows // 128 // bucket // 8 * 8)
+    def batch_sizes(self, bucket: int, notes: int) -> Iterator[int]:
+        """The batches that so many notes of a bucket are rendered in: full ones, then small ones for the rest."""
+        full = max(_STEP, self._batch_rows * self._network.rows // 128 // bucket // _STEP * _STEP)
+        while notes > 0:
+            size = full if notes >= full else _STEP
+            yield size
+            notes -= size
 
     def batches(
         self, z: NDArray[np.float32], pitches: NDArray[np.int32], bucket: int
     ) -> Iterator[tuple[slice, NDArray[np.float32]]]:
-        """Renders notes in batches of one shape, the last one padded by repeating its last note.
+        """Renders notes in batches of few shapes, the last one padded by repeating its last note.
 
         Yields:
             Which notes, and their audio: float32 [notes, samples of the bucket].
         """
-        size = self.batch_size(bucket)
-        for first in range(0, len(z), size):
+        first = 0
+        for size in self.batch_sizes(bucket, len(z)):
             where = slice(first, min(first + size, len(z)))
             index = np.minimum(np.arange(first, first + size), len(z) - 1)
             audio = self._network.waves(z[index], pitches[index] - np.int32(self.pitches.start), bucket)
             yield where, audio[: where.stop - first]
+            first += size
 
     def voice(self, config: InstrumentsConfig) -> Voice:
         """What planning a song needs to know: range, rates, and the bank that the config asks for.

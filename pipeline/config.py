@@ -46,7 +46,7 @@ class ComputeConfig(Section):
     """CPU threads of the model in each process; 0: the cores shared out among the processes."""
     batch_rows: int = Field(1024, ge=16, le=1 << 20)
     """Size of a batch, in 1/128 of a whole note: 1024 are eight whole notes. Memory grows with it."""
-    batch_notes: int = Field(2048, ge=1, le=1 << 20)
+    batch_notes: int = Field(4096, ge=1, le=1 << 20)
     """Notes handed to the model together, to be sorted into batches."""
     cache_bytes: int = Field(256 << 20, ge=0)
     """Memory of all local processes together for sounds that may be heard again."""

@@ -34,8 +34,8 @@ class FakeSynth:
     def bucket(self, samples: int) -> int:
         return 128
 
-    def batch_size(self, bucket: int) -> int:
-        return 8
+    def batch_sizes(self, bucket: int, notes: int) -> list[int]:
+        return [8] * -(-notes // 8)
 
     def batches(self, z: Any, pitches: Any, bucket: int) -> Iterator[tuple[slice, Any]]:
         if (pitches == 66).any():

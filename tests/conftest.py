@@ -1,0 +1,40 @@
+"""What all tests share: quiet TensorFlow, repeatable hypothesis, and the oracle's data."""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before anything imports TensorFlow
+settings.register_profile("project", deadline=None, derandomize=True)
+settings.load_profile("project")
+
+DATA = Path(__file__).parent / "data"
+
+
+@pytest.fixture(scope="session")
+def data() -> Path:
+    return DATA
+
+
+@pytest.fixture(scope="session")
+def oracle_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """The folder of one of the oracle's checkpoints (see data/make_data.py)."""
+    unpacked: dict[str, Path] = {}
+
+    def find(name: str) -> Path:
+        folder = DATA / "checkpoints" / name
+        if folder.is_dir():
+            return folder
+        if name not in unpacked:
+            unpacked[name] = tmp_path_factory.mktemp("checkpoints") / name
+            with zipfile.ZipFile(DATA / "checkpoints" / f"{name}.zip") as archive:
+                archive.extractall(unpacked[name])
+        return unpacked[name]
+
+    return find
