@@ -10,23 +10,22 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from gansynth import checkpoint, network
+from gansynth import checkpoint
 from gansynth.config import InstrumentsConfig
 from gansynth.errors import ConfigError
 from gansynth.latents import Bank, load_bank
 from gansynth.schedule import default_bank
 from gansynth.score import Voice
 
-BATCH_ROWS = 1024
-"""Rows of one batch, by default: eight whole notes, or 64 of the shortest."""
+BATCH_ROWS = 512
+"""Rows of one batch, by default: four whole notes, or 32 of the shortest."""
 CACHE_BYTES = 256 << 20
 """Memory for sounds that may be heard again, by default."""
 _LADDER = (16, 24, 32, 48, 64, 112, 128)
 """Rows that notes are rendered with, of a whole note's 128: a finer ladder saves rows, a coarser one lets more notes
 share a sound. 112 is the longest that the default envelope lets sound."""
-_STEP = 8
-"""Batches are multiples of this: matrix kernels treat the rest of a block differently, and a note must sound the same
-wherever in whichever batch it stands."""
+_REST = 4
+"""Size of the batches for what is left when no full batch is."""
 
 
 class SoundCache:
@@ -80,6 +79,8 @@ class Synthesizer:
         cache_bytes: int = CACHE_BYTES,
         precision: str = "float32",
     ) -> None:
+        from gansynth import network  # TensorFlow: only where notes are played
+
         self._checkpoint = loaded
         self._network = network.Network(loaded, precision)
         self._batch_rows = batch_rows
@@ -118,6 +119,8 @@ class Synthesizer:
             CheckpointError: it cannot be found, fetched or read; the message says what is wrong with which file.
             ConfigError: a GPU was asked for and there is none.
         """
+        from gansynth import network
+
         network.configure(threads, device)
         return cls(checkpoint.load(str(name_or_path)), batch_rows, cache_bytes, precision)
 
@@ -159,9 +162,9 @@ class Synthesizer:
 
     def batch_sizes(self, bucket: int, notes: int) -> Iterator[int]:
         """The batches that so many notes of a bucket are rendered in: full ones, then small ones for the rest."""
-        full = max(_STEP, self._batch_rows * self._network.rows // 128 // bucket // _STEP * _STEP)
+        full = max(1, self._batch_rows * self._network.rows // 128 // bucket)
         while notes > 0:
-            size = full if notes >= full else _STEP
+            size = full if notes >= full else min(_REST, full)
             yield size
             notes -= size
 

@@ -40,12 +40,12 @@ class ComputeConfig(Section):
     """What the model runs on; gpu refuses to run where there is none."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """bfloat16 is faster on processors that have it and changes the sound a little."""
-    workers: int = Field(0, ge=0, le=1024)
-    """Local runs: processes that share the work; 0: one for each core."""
+    workers: int = Field(1, ge=0, le=1024)
+    """Local runs: processes that share the work, each with 0.5 to 1 GB of its own; 0: one for each core."""
     threads: int = Field(0, ge=0, le=1024)
     """CPU threads of the model in each process; 0: the cores shared out among the processes."""
-    batch_rows: int = Field(1024, ge=16, le=1 << 20)
-    """Size of a batch, in 1/128 of a whole note: 1024 are eight whole notes. Memory grows with it."""
+    batch_rows: int = Field(512, ge=1, le=1 << 20)
+    """Size of a batch, in 1/128 of a whole note: 512 are four whole notes. Memory grows with it."""
     batch_notes: int = Field(4096, ge=1, le=1 << 20)
     """Notes handed to the model together, to be sorted into batches."""
     cache_bytes: int = Field(256 << 20, ge=0)

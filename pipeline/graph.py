@@ -10,6 +10,7 @@ import apache_beam as beam
 
 from gansynth import storage
 from gansynth.score import Voice
+from gansynth.synthesizer import check_envelope
 from pipeline.config import JobConfig
 from pipeline.inputs import list_sources
 from transforms.elements import Source
@@ -33,6 +34,17 @@ def model_settings(config: JobConfig) -> ModelSettings:
         device=compute.device,
         precision=compute.precision,
     )
+
+
+def describe(config: JobConfig) -> tuple[Voice, str]:
+    """What planning needs to know of the checkpoint, and its digest; loads the model.
+
+    Raises:
+        CheckpointError, ConfigError: the checkpoint, the bank or the envelope cannot be used.
+    """
+    synth = model_settings(config).acquire()
+    check_envelope(config.envelope.release, config.envelope.max_sustain, synth)
+    return synth.voice(config.instruments), synth.digest
 
 
 def counters(result: Any) -> Counter[str]:
@@ -65,8 +77,7 @@ def build(
         URLs of the files of rows, one JSON object a line, one line for each source.
     """
     if voice is None or checkpoint_digest is None:
-        synth = model_settings(config).acquire()
-        voice, checkpoint_digest = synth.voice(config.instruments), synth.digest
+        voice, checkpoint_digest = describe(config)
     settings = WriteSettings(
         output=config.output,
         audio_format=config.audio.format,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -40,9 +40,10 @@ def slices(sources: Iterable[Source], config: JobConfig) -> Iterator[Part]:
     """Runs of songs that fit in memory together: the in-process runner holds all that is between two stages."""
     part: list[Source] = []
     total = number = 0
+    most, limit = (size // workers(config) for size in (config.compute.slice_songs, config.compute.slice_bytes))
     for source in sources:
         size = inputs.size(source)
-        full = len(part) >= config.compute.slice_songs or total + size > config.compute.slice_bytes
+        full = len(part) >= most or total + size > limit
         if part and full:
             yield Part(f"part-{number:06d}", tuple(part))
             part, total, number = [], 0, number + 1
@@ -66,68 +67,82 @@ def render_part(config: JobConfig, beam_args: Sequence[str], part: Part, voice: 
     return Done(len(part.sources), graph.counters(result))
 
 
-def render_parts(
-    config: JobConfig, beam_args: Sequence[str], parts: Iterable[Part], voice: Voice, digest: str
-) -> Iterator[Done]:
-    """Renders parts in several processes, a few at a time.
+class Crew:
+    """The processes that render parts: this one alone, or several that are started from a clean parent.
 
     A process that dies (out of memory, say) takes the parts in flight with it; their songs are then rendered one
     by one, each alone in a process, until the one that kills is found and reported.
     """
-    count = workers(config)
-    config = shared_out(config, count)
-    waiting = iter(parts)
-    suspects: deque[Part] = deque()
-    arguments = (config, tuple(beam_args))
-    running: dict[Future[Done], Part] = {}
-    pool = _pool(count)
-    try:
+
+    def __init__(self, config: JobConfig, beam_args: Sequence[str], count: int) -> None:
+        self._count = count
+        self._config = config if count == 1 else _share(config, count)
+        self._args = tuple(beam_args)
+        self._pool = None if count == 1 else _pool(count)
+
+    def __enter__(self) -> Crew:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+
+    def describe(self) -> tuple[Voice, str]:
+        """See graph.describe; done by one of the processes, so that this one need not load the model."""
+        if self._pool is None:
+            return graph.describe(self._config)
+        return self._pool.submit(graph.describe, self._config).result()
+
+    def render(self, parts: Iterable[Part], voice: Voice, digest: str) -> Iterator[Done]:
+        """Renders parts, a few at a time."""
+        if self._pool is None:
+            for only in parts:
+                yield render_part(self._config, self._args, only, voice, digest)
+            return
+        waiting = iter(parts)
+        running: dict[Future[Done], Part] = {}
         while True:
-            while len(running) < count + 1 and (part := next(waiting, None)) is not None:
-                running[pool.submit(render_part, *arguments, part, voice, digest)] = part
+            while len(running) <= self._count and (following := next(waiting, None)) is not None:
+                future = self._pool.submit(render_part, self._config, self._args, following, voice, digest)
+                running[future] = following
             if not running:
-                break
+                return
             finished, _ = wait(running, return_when=FIRST_COMPLETED)
-            broken = False
-            for future in finished:
-                part = running.pop(future)
+            suspects = []
+            for ended in finished:
+                part = running.pop(ended)
                 try:
-                    yield future.result()
+                    yield ended.result()
                 except BrokenProcessPool:
-                    broken = True
                     suspects.append(part)
-            if broken:
-                suspects.extend(running.values())
+            if suspects:
+                suspects += running.values()
                 running.clear()
-                pool.shutdown()
-                for part in suspects:
-                    yield from _one_by_one(arguments, part, voice, digest)
-                suspects.clear()
-                pool = _pool(count)
-    finally:
-        pool.shutdown(cancel_futures=True)
+                self._pool.shutdown()
+                for suspect in suspects:
+                    yield from self._one_by_one(suspect, voice, digest)
+                self._pool = _pool(self._count)
+
+    def _one_by_one(self, part: Part, voice: Voice, digest: str) -> Iterator[Done]:
+        for number, source in enumerate(part.sources):
+            alone = Part(f"{part.name}-{number:06d}", (source,))
+            with _pool(1) as pool:
+                try:
+                    yield pool.submit(render_part, self._config, self._args, alone, voice, digest).result()
+                except BrokenProcessPool:
+                    yield Done(1, lost=(source,))
 
 
-def shared_out(config: JobConfig, count: int) -> JobConfig:
+def _share(config: JobConfig, count: int) -> JobConfig:
     """The config of one of `count` processes: its share of the cores and of the cache."""
     compute = config.compute
     threads = compute.threads or max(1, len(os.sched_getaffinity(0)) // count)
-    shared = compute.model_copy(update={"threads": threads, "cache_bytes": compute.cache_bytes // count})
-    return config.model_copy(update={"compute": shared})
-
-
-def _one_by_one(arguments: tuple[JobConfig, tuple[str, ...]], part: Part, voice: Voice, digest: str) -> Iterator[Done]:
-    for number, source in enumerate(part.sources):
-        alone = Part(f"{part.name}-{number:06d}", (source,))
-        with _pool(1) as pool:
-            try:
-                yield pool.submit(render_part, *arguments, alone, voice, digest).result()
-            except BrokenProcessPool:
-                yield Done(1, lost=(source,))
+    share = compute.model_copy(update={"threads": threads, "cache_bytes": compute.cache_bytes // count})
+    return config.model_copy(update={"compute": share})
 
 
 def _pool(count: int) -> ProcessPoolExecutor:
     """Processes that start with everything imported, from a parent that runs nothing else."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["pipeline.local", "gansynth._tensorflow", "gansynth.notes"])
+    context.set_forkserver_preload(["pipeline.local", "gansynth.network", "note_seq"])
     return ProcessPoolExecutor(count, mp_context=context)

@@ -14,8 +14,6 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from gansynth import storage
 from gansynth.errors import ConfigError
-from gansynth.score import Voice
-from gansynth.synthesizer import check_envelope
 from pipeline import graph, inputs, local
 from pipeline.config import JobConfig
 from pipeline.options import check_beam_options
@@ -44,14 +42,10 @@ def run(config: JobConfig, beam_args: Sequence[str] = (), quiet: bool = False) -
     runner = check_beam_options(args)
     sources = list(inputs.list_sources(config.input))
     _check_output(config.output)
-    synth = graph.model_settings(config).acquire()
-    voice = synth.voice(config.instruments)
-    check_envelope(config.envelope.release, config.envelope.max_sustain, synth)
-
     counters: Counter[str] = Counter()
     done = 0
     lost: list[Source] = []
-    for finished in _render(config, args, runner, sources, voice, synth.digest):
+    for finished in _render(config, args, runner, sources):
         counters += finished.counters
         done += finished.songs
         lost += finished.lost
@@ -67,20 +61,15 @@ def run(config: JobConfig, beam_args: Sequence[str] = (), quiet: bool = False) -
     return summary
 
 
-def _render(
-    config: JobConfig, args: Sequence[str], runner: str, sources: Sequence[Source], voice: Voice, digest: str
-) -> Iterator[local.Done]:
+def _render(config: JobConfig, args: Sequence[str], runner: str, sources: Sequence[Source]) -> Iterator[local.Done]:
     """Local runners get the corpus in slices, on all cores; others get it whole."""
     if runner in LOCAL_RUNNERS:
         parts = list(local.slices(sources, config))
-        if len(parts) > 1 and local.workers(config) > 1:
-            yield from local.render_parts(config, args, parts, voice, digest)
-        else:
-            for part in parts:
-                yield local.render_part(config, args, part, voice, digest)
+        with local.Crew(config, args, min(local.workers(config), len(parts))) as crew:
+            yield from crew.render(parts, *crew.describe())
         return
     pipeline = beam.Pipeline(options=PipelineOptions(list(args)))
-    graph.build(pipeline, config, sources, voice, digest)
+    graph.build(pipeline, config, sources, *graph.describe(config))
     result = pipeline.run()
     result.wait_until_finish()
     yield local.Done(len(sources), graph.counters(result))

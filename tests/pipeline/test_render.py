@@ -74,10 +74,10 @@ def test_config_yaml_is_the_effective_config_and_renders_again(example: Path, tm
     "options",
     [
         ["--runner=DirectRunner"],
-        ["--set", "compute.slice_songs=1"],
-        ["--set", "compute.batch_notes=300", "--set", "compute.threads=1"],
+        ["--set", "compute.slice_songs=2", "--set", "compute.workers=2"],
+        ["--set", "compute.batch_notes=300", "--set", "compute.threads=1", "--set", "compute.batch_rows=200"],
     ],
-    ids=["DirectRunner", "slices", "batches"],
+    ids=["DirectRunner", "processes", "batches"],
 )
 def test_same_bytes_however_the_work_is_split(example: Path, tmp_path: Path, options: list[str]) -> None:
     arguments = ["render", "--output", str(tmp_path), "--set", "spectrogram.array=true", "--quiet", *options]

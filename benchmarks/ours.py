@@ -1,0 +1,182 @@
+"""Our side of the benchmarks, as functions that run in a process of their own (see common.Worker).
+
+Like the reference's they keep what they load in the module, so that a worker loads once and plays often.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import gansynth
+
+_synth: Any = None
+
+
+def load(checkpoint: str, threads: int = 0, **settings: Any) -> None:
+    """Loads a checkpoint, for the functions below to play with."""
+    global _synth
+    _synth = gansynth.Synthesizer.from_checkpoint(checkpoint, threads=threads, **settings)
+
+
+def latents(count: int, seed: int) -> NDArray[np.float64]:
+    """Random latents, all different."""
+    return gansynth.random_latents(count, _synth.latent_size, seed)
+
+
+def notes(z: NDArray[np.float64], pitches: list[int], kept: int = 0) -> NDArray[np.float32]:
+    """Renders whole notes; passes back the first `kept` of them."""
+    return _synth.synthesize(z, pitches)[:kept]
+
+
+def notes_of_lengths(z: NDArray[np.float64], pitches: list[int], samples: list[int]) -> None:
+    """Renders notes, each with as many samples as it is heard for.
+
+    Notes are sorted into the synthesizer's buckets and rendered in its batches, none of them twice.
+    """
+    buckets: dict[int, list[int]] = defaultdict(list)
+    for n, count in enumerate(samples):
+        buckets[_synth.bucket(count)].append(n)
+    for members in buckets.values():
+        _synth.synthesize(z[members], [pitches[n] for n in members], max(samples[n] for n in members))
+
+
+def rows_of(samples: list[int]) -> list[int]:
+    """Rows (time steps, of a whole note's 128) that notes of so many samples are rendered with."""
+    return [_synth.bucket(count) for count in samples]
+
+
+def corpus_notes(songs: list[str], count: int, seed: int) -> tuple[list[int], list[int]]:
+    """Pitches and samples heard (release included) of `count` notes drawn from songs, at the default settings."""
+    from gansynth.envelope import release_samples, sustain_samples
+
+    config = gansynth.SoundConfig()
+    pitches: list[int] = []
+    samples: list[int] = []
+    for song in songs:
+        found = gansynth.load_midi(song, config.notes.sustain_pedal).notes
+        found = found[~found.is_drum & (found.pitch >= _synth.pitches.start) & (found.pitch < _synth.pitches.stop)]
+        sustain = sustain_samples(found.end - found.start, config.envelope, _synth.sample_rate)
+        pitches += found.pitch.tolist()
+        samples += (sustain + release_samples(config.envelope, _synth.sample_rate)).tolist()
+    chosen = np.random.RandomState(seed).choice(len(pitches), count, replace=count > len(pitches))
+    return [pitches[n] for n in chosen], [min(samples[n], _synth.note_samples) for n in chosen]
+
+
+def matmul(size: int, times: int) -> float:
+    """Multiplies float32 matrices with TensorFlow; floating-point operations done."""
+    from gansynth._tensorflow import tf
+
+    a = tf.random.stateless_normal([size, size], seed=[1, 2])
+    for _ in range(times):
+        tf.linalg.matmul(a, a).numpy()
+    return 2.0 * size**3 * times
+
+
+def set_threads(threads: int) -> None:
+    """Chooses TensorFlow's number of threads, before its first use."""
+    from gansynth._tensorflow import tf
+
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
+
+
+def operations(z: NDArray[np.float64], pitches: list[int]) -> dict[str, float]:
+    """Wall seconds that TensorFlow spends in each kind of operation while it renders whole notes."""
+    import tempfile
+
+    from gansynth._tensorflow import tf
+
+    with tempfile.TemporaryDirectory() as folder:
+        options = tf.profiler.experimental.ProfilerOptions(
+            host_tracer_level=2, python_tracer_level=0, device_tracer_level=0
+        )
+        tf.profiler.experimental.start(folder, options)
+        _synth.synthesize(z, pitches)
+        tf.profiler.experimental.stop()
+        (trace,) = Path(folder).rglob("*.xplane.pb")
+        return _operation_seconds(trace.read_bytes())
+
+
+def _operation_seconds(trace: bytes) -> dict[str, float]:
+    from tensorflow.tsl.profiler.protobuf import xplane_pb2
+
+    space = xplane_pb2.XSpace()
+    space.ParseFromString(trace)
+    seconds: dict[str, float] = defaultdict(float)
+    for plane in space.planes:
+        for line in plane.lines:
+            for event in line.events:
+                name, colon, kind = plane.event_metadata[event.metadata_id].name.partition(":")
+                if colon and not name.endswith((":", " ")) and kind.isidentifier():
+                    seconds[kind] += event.duration_ps * 1e-12
+    return dict(seconds)
+
+
+def clip(midi: str, config: Any = None, song_id: str = "") -> NDArray[np.float32]:
+    """One song in memory."""
+    return gansynth.render(midi, _synth, config, song_id)
+
+
+def load_without_cache(checkpoint: str) -> None:
+    """Loads a checkpoint, and has it render every sound anew each time."""
+    load(checkpoint, cache_bytes=0)
+
+
+def clip_of_preset(midi: str, preset: str) -> NDArray[np.float32]:
+    """One song in memory, as a file of settings wants it."""
+    from pipeline.config import load_config
+
+    return clip(midi, load_config(preset).sound)
+
+
+def run_job(inputs: list[str], output: str, settings: list[str], preset: str | None = None) -> dict[str, Any]:
+    """Renders songs through the pipeline, as the command line does; what it says it did."""
+    import logging
+
+    from pipeline.config import load_config
+    from pipeline.run import run
+
+    logging.getLogger("apache_beam").setLevel(logging.ERROR)
+    summary = run(load_config(preset, settings, inputs, output), quiet=True)
+    return {
+        "rendered": summary.rendered,
+        "failed": summary.failed,
+        "notes": summary.notes,
+        "seconds": summary.seconds,
+        "counters": summary.counters,
+    }
+
+
+def run_in_memory(inputs: list[str], output: str, settings: list[str]) -> dict[str, Any]:
+    """Does with the Python API, song after song, what the pipeline does: the same files of sound and pictures."""
+    from gansynth import audiofile, paths, spectrogram, storage
+    from pipeline.config import load_config
+    from pipeline.inputs import list_sources
+
+    config = load_config(None, settings, inputs, output)
+    compute = config.compute
+    load(
+        config.checkpoint,
+        compute.threads,
+        batch_rows=compute.batch_rows,
+        cache_bytes=compute.cache_bytes,
+        device=compute.device,
+        precision=compute.precision,
+    )
+    count, seconds = 0, 0.0
+    for source in list_sources(config.input):
+        audio = clip(source.url, config.sound, source.song_id)
+        name = paths.output_name(source.song_id)
+        sound = audiofile.encode(audio, _synth.sample_rate, config.audio.format)
+        storage.write_bytes(storage.join(output, f"audio/{name}{audiofile.SUFFIX[config.audio.format]}"), sound)
+        if config.spectrogram.png:
+            levels = spectrogram.cqt(audio, _synth.sample_rate)
+            picture = spectrogram.write_png(levels, _synth.sample_rate, source.song_id)
+            storage.write_bytes(storage.join(output, f"spectrograms/{name}.png"), picture)
+        count, seconds = count + 1, seconds + len(audio) / _synth.sample_rate
+    return {"rendered": count, "seconds": seconds}

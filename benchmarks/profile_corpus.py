@@ -1,0 +1,144 @@
+"""Where the CPU time of a corpus run goes, stage by stage.
+
+    python -m benchmarks.profile_corpus
+    python -m benchmarks.profile_corpus --in-memory        the same work without Beam
+
+The functions of gansynth that do each stage's work are wrapped in clocks of their thread's CPU time, each without
+what it calls of the others. TensorFlow's own threads are asked of the system; what no clock saw is Beam's, and
+Python's between. The job is the pipeline's, but in a single process (compute.workers=1), where the clocks are.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from typing import Any
+
+import psutil
+
+from benchmarks import ours
+from benchmarks.common import Report, Worker, checkpoint_folder, cpu_seconds, parser, scratch, songs_of
+
+_STAGES = {
+    "parse (note_seq)": ["gansynth.notes:load_midi"],
+    "expand (policies, schedule, chunks)": ["gansynth.score:write_score"],
+    "play (sorting, latents, envelopes, placing)": ["gansynth.player:play"],
+    "network (calling thread)": ["gansynth.network:Network.waves"],
+    "load the checkpoint": ["gansynth.checkpoint:load", "gansynth.network:Network.__init__"],
+    "mix (adding bars)": ["gansynth.mix:SparseMix.merge"],
+    "finish (dense, normalised)": ["gansynth.mix:finish"],
+    "CQT": ["gansynth.spectrogram:cqt"],
+    "PNG": ["gansynth.spectrogram:write_png"],
+    "WAV": ["gansynth.audiofile:encode"],
+    "write files": ["gansynth.storage:write_bytes"],
+}
+_POOL, _IMPORTS, _REST = "network (TensorFlow's threads)", "imports", "Beam and the rest"
+_USERS = (
+    "gansynth.player",
+    "gansynth.synthesizer",
+    "transforms.read_midi",
+    "transforms.expand_notes",
+    "transforms.synthesize",
+    "transforms.mix_songs",
+    "transforms.write_songs",
+    "pipeline.graph",
+    "pipeline.run",
+)
+"""Modules that import functions by name: there the clocks have to stand too."""
+
+
+def main(argv: list[str] | None = None) -> None:
+    options = parser(__doc__, corpus=True)
+    options.add_argument("--in-memory", action="store_true", help="the Python API, song after song, without Beam")
+    options.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="settings of the job")
+    args = options.parse_args(argv)
+    folder = checkpoint_folder(args.checkpoint)
+    songs = songs_of(args.corpus, args.songs)
+    report = Report("profile_corpus", args.checkpoint)
+    with scratch() as out, Worker() as worker:
+        settings = [f"checkpoint={folder}", "compute.workers=1", *args.set]
+        (stages, missing), cost = worker.call(_profiled, args.in_memory, songs, str(out), settings)
+    for name in missing:
+        print(f"not found, counted with the rest: {name}")
+    report.add("songs", len(songs))
+    report.add("wall", cost.wall, "s")
+    report.add("CPU", cost.cpu, "s")
+    report.add("cores busy", 100 * cost.busy, "%")
+    for name, seconds in sorted(stages.items(), key=lambda item: -item[1]):
+        report.add(name, 100 * seconds / cost.cpu, "%", f"{seconds:.2f} s, {1000 * seconds / len(songs):.1f} ms a song")
+    report.close(args.json)
+
+
+def _profiled(
+    in_memory: bool, songs: list[str], output: str, settings: list[str]
+) -> tuple[dict[str, float], list[str]]:
+    """Runs the job; CPU seconds by stage, and the functions that were not found."""
+    began = cpu_seconds()
+    clocks = _Clocks([user for user in _USERS if not in_memory or user.startswith("gansynth")])
+    missing = [name for stage, names in _STAGES.items() for name in names if not clocks.wrap(stage, name)]
+    imports = cpu_seconds() - began
+    run = ours.run_in_memory if in_memory else ours.run_job
+    run(songs, output, settings)
+    stages = dict(clocks.seconds)
+    stages[_POOL] = _foreign_threads()
+    stages[_IMPORTS] = imports
+    stages[_REST] = cpu_seconds() - began - sum(stages.values())
+    return {name: seconds for name, seconds in stages.items() if seconds > 0}, missing
+
+
+def _foreign_threads() -> float:
+    """CPU seconds of the threads that are not Python's: those of TensorFlow, and of BLAS if it has any."""
+    own = {thread.native_id for thread in threading.enumerate()}
+    return sum(t.user_time + t.system_time for t in psutil.Process().threads() if t.id not in own)
+
+
+class _Clocks:
+    """Adds up what functions take of their thread's CPU time, less what other clocked functions in them took."""
+
+    def __init__(self, users: list[str]) -> None:
+        self.seconds: dict[str, float] = defaultdict(float)
+        self._users = [importlib.import_module(user) for user in users]
+        self._inner = threading.local()
+        self._lock = threading.Lock()
+
+    def wrap(self, stage: str, name: str) -> bool:
+        """Puts a clock on `module:function` or `module:Class.method`, wherever it is used; whether it was found."""
+        module, _, path = name.partition(":")
+        holder: Any = importlib.import_module(module)
+        *classes, attribute = path.split(".")
+        for part in classes:
+            holder = getattr(holder, part, None)
+        function = getattr(holder, attribute, None)
+        if function is None:
+            return False
+        clocked = self._clocked(stage, function)
+        setattr(holder, attribute, clocked)
+        for user in self._users:
+            for key, value in list(vars(user).items()):
+                if value is function:
+                    setattr(user, key, clocked)
+        return True
+
+    def _clocked(self, stage: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(function)
+        def clocked(*args: Any, **kwargs: Any) -> Any:
+            outer = getattr(self._inner, "seconds", 0.0)
+            self._inner.seconds = 0.0
+            began = time.thread_time()
+            try:
+                return function(*args, **kwargs)
+            finally:
+                spent = time.thread_time() - began
+                with self._lock:
+                    self.seconds[stage] += spent - self._inner.seconds
+                self._inner.seconds = outer + spent
+
+        return clocked
+
+
+if __name__ == "__main__":
+    main()

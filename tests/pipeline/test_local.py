@@ -1,0 +1,56 @@
+"""Slices of the corpus in several processes, and processes that die."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from gansynth.checkpoint import PITCHES
+from gansynth.latents import random_bank
+from gansynth.score import Voice
+from pipeline import local
+from pipeline.config import JobConfig, load_config
+from transforms.elements import Source
+
+VOICE = Voice(PITCHES, 16000, 64000, random_bank(1, 4, 0))
+
+
+def killer(config: JobConfig, beam_args: object, part: local.Part, voice: Voice, digest: str) -> local.Done:
+    """Stands in for render_part: a song named `kill` ends its process as the kernel would."""
+    if any(source.song_id == "kill" for source in part.sources):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return local.Done(len(part.sources))
+
+
+def sources(tmp_path: Path, sizes: dict[str, int]) -> list[Source]:
+    found = []
+    for name, size in sizes.items():
+        (tmp_path / name).write_bytes(bytes(size))
+        found.append(Source(name, str(tmp_path / name)))
+    return found
+
+
+def test_slices_hold_every_song_once_and_are_bounded(tmp_path: Path) -> None:
+    songs = sources(tmp_path, {f"{i}": 100 * (i % 5) for i in range(50)} | {"large": 5000})
+    config = load_config(None, ["compute.slice_songs=8", "compute.slice_bytes=1000"])
+    parts = list(local.slices(songs, config))
+    assert [source for part in parts for source in part.sources] == songs
+    assert len({part.name for part in parts}) == len(parts)
+    for part in parts:
+        total = sum(os.path.getsize(source.url) for source in part.sources)
+        assert len(part.sources) == 1 or (len(part.sources) <= 8 and total <= 1000)
+    shared = list(local.slices(songs, load_config(None, ["compute.slice_songs=8", "compute.workers=2"])))
+    assert max(len(part.sources) for part in shared) == 4
+
+
+def test_a_song_that_kills_its_process_costs_itself_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(local, "render_part", killer)
+    parts = [local.Part(f"p{i}", tuple(Source(f"{i}-{j}", "") for j in range(3))) for i in range(6)]
+    parts[2] = local.Part("p2", (*parts[2].sources[:2], Source("kill", ""), *parts[2].sources[2:]))
+    with local.Crew(load_config(None), (), 2) as crew:
+        done = list(crew.render(parts, VOICE, ""))
+    assert sum(part.songs for part in done) == 19
+    assert [source.song_id for part in done for source in part.lost] == ["kill"]
