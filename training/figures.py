@@ -10,7 +10,16 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 _COLOURS = np.array(
-    [[0, 0, 4], [51, 16, 104], [120, 28, 109], [181, 54, 79], [237, 105, 37], [252, 165, 10], [252, 255, 164]], float
+    [
+        [0, 0, 4],
+        [51, 16, 104],
+        [120, 28, 109],
+        [181, 54, 79],
+        [237, 105, 37],
+        [252, 165, 10],
+        [252, 255, 164],
+    ],
+    float,
 )
 
 
@@ -53,7 +62,5 @@ def comparison(
     def stretch(values: NDArray[np.floating]) -> NDArray[np.floating]:
         return np.repeat(values[:, :bins], max(1, 128 // len(values)), axis=0)
 
-    rows = [
-        [(name, stretch(one)) for name, one in zip(names, images, strict=True)] for images in (wanted, got)
-    ]
+    rows = [[(name, stretch(one)) for name, one in zip(names, images, strict=True)] for images in (wanted, got)]
     sheet(path, rows, -13.0, 9.0)

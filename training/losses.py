@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -30,16 +32,18 @@ class Loss(nn.Module):
     they add up to one sinusoid only while their phases agree, up to a note's end.
     """
 
-    WEIGHTS = {"peaks": 1.0, "body": 0.7, "log": 0.1, "tune": 3.0, "lock": 0.3}
+    WEIGHTS: ClassVar[dict[str, float]] = {"peaks": 1.0, "body": 0.7, "log": 0.2, "tune": 5.0, "lock": 0.5}
 
     def __init__(self, rows: int) -> None:
         super().__init__()
         self.rows = rows
-        images = np.stack([targets.phase_image(pitch) for pitch in PITCHES])
-        images = images.reshape(len(PITCHES), rows, ROWS // rows, BINS).mean(axis=2)
+        images = np.stack([targets.frequency_images(pitch) for pitch in PITCHES])
+        self.early = ROWS // rows > targets.ONSET_ROWS
         lobes = np.stack([targets.lobe(pitch) for pitch in PITCHES])
         inverse = spectra.mel_to_linear(BINS, targets.SAMPLE_RATE)
-        self.register_buffer("phase", torch.tensor(images, dtype=torch.float32))
+        self.register_buffer("images", torch.tensor(images, dtype=torch.float32))
+        first = torch.arange(rows)[:, None] * (ROWS // rows) < targets.ONSET_ROWS
+        self.register_buffer("first", first if not self.early else torch.zeros_like(first))
         self.register_buffer("inverse", torch.tensor(inverse, dtype=torch.float32))
         self.register_buffer("bands", torch.tensor(np.minimum(lobes @ inverse.T, 1.0), dtype=torch.float32))
         self.register_buffer("pairs", torch.tensor(lobes[:, 1:] * lobes[:, :-1], dtype=torch.float32))
@@ -48,11 +52,17 @@ class Loss(nn.Module):
             heard[: targets.LEAD // targets.HOP - 3] = 0.1
         self.register_buffer("heard", torch.tensor(heard, dtype=torch.float32))
 
-    def forward(self, power: Tensor, phase: Tensor, labels: Tensor, wanted: Tensor) -> dict[str, Tensor]:
+    def phase(self, labels: Tensor) -> Tensor:
+        """The phase channel of pitches at this height, [n, rows, BINS], in units of pi."""
+        images = self.images[labels]
+        return torch.where(self.first, images[:, :1], images[:, 1:])
+
+    def forward(self, power: Tensor, phase: Tensor, onset: Tensor, labels: Tensor, wanted: Tensor) -> dict[str, Tensor]:
         """The loss's parts, unweighted.
 
         Args:
-            power, phase: the generator's images, [n, rows, BINS].
+            power, phase, onset: the generator's images, [n, rows, BINS]. Where a row is longer than the onset, the
+                phase is to be the steady one everywhere, and the onset's phase is drawn apart.
             labels: int64 [n].
             wanted: [n, rows, BINS], natural log power.
         """
@@ -68,17 +78,26 @@ class Loss(nn.Module):
         distance = torch.where(silent, (got - targets.FLOOR).clamp(min=0.0), (got - wanted).abs())
         parts["log"] = ((0.3 + weight) * self.heard * distance).mean()
 
-        error = phase / targets.PHASE_SCALE - self.phase[labels]
+        error = phase / targets.PHASE_SCALE - self.phase(labels)
         at_partials = weight * self.bands[labels][:, None] + 0.01
         parts["tune"] = (at_partials * error.abs()).sum() / at_partials.sum()
-        segments = min(_SEGMENTS, self.rows)
-        drift = error.unflatten(1, (segments, -1)).mean(dim=2) @ self.inverse
-        drift = drift.cumsum(dim=1) * (ROWS // segments)
-        loudness = weight.square().unflatten(1, (segments, -1)).mean(dim=2) @ self.inverse
-        loudness = (loudness + 1e-6).sqrt()[..., 1:] * self.pairs[labels][:, None]
+        drift, spread = (
+            self._per_segment(error) @ self.inverse,
+            self._per_segment(weight.square()) @ self.inverse,
+        )
+        drift = drift.cumsum(dim=1) * (ROWS // drift.shape[1])
+        loudness = (spread + 1e-6).sqrt()[..., 1:] * self.pairs[labels][:, None]
         apart = (drift[..., 1:] - drift[..., :-1]).abs()
+        if self.early:
+            late = onset / targets.PHASE_SCALE - self.images[labels][:, :1]
+            parts["tune"] = parts["tune"] + (at_partials * late.abs()).sum() / at_partials.sum()
+            late = self._per_segment(late) @ self.inverse * targets.ONSET_ROWS
+            apart = apart + (late[..., 1:] - late[..., :-1]).abs()
         parts["lock"] = (loudness * apart / (1 + 0.3 * apart)).sum() / loudness.sum()
         return parts
+
+    def _per_segment(self, image: Tensor) -> Tensor:
+        return image.unflatten(1, (min(_SEGMENTS, self.rows), -1)).mean(dim=2)
 
     def _convergence(self, got: Tensor, wanted: Tensor) -> Tensor:
         difference = ((got - wanted).square() * self.heard).sum(dim=(1, 2))

@@ -23,11 +23,12 @@ class Shape:
     """The network's size, in the words of experiment.json."""
 
     latent_vector_size: int = 16
-    start_height: int = 2
-    num_resolutions: int = 7
-    fmap_base: int = 1024
-    fmap_max: int = 24
+    start_height: int = 1
+    num_resolutions: int = 8
+    fmap_base: int = 2048
+    fmap_max: int = 48
     fmap_decay: float = 1.0
+    to_rgb_activation: str = "linear"
 
     def filters(self, block: int) -> int:
         """Filters of a block (1-based)."""
@@ -47,7 +48,6 @@ class Shape:
             "scale_base": 2,
             "kernel_size": 3,
             "simple_arch": False,
-            "to_rgb_activation": "linear",
             "audio_length": targets.SAMPLES,
             "sample_rate": targets.SAMPLE_RATE,
         }
@@ -65,12 +65,14 @@ class Generator(nn.Module):
         self.first_bias = nn.Parameter(torch.zeros(first))
         self.conv = nn.ModuleList()
         self.rgb = nn.ModuleList()
+        self.onset = nn.ModuleList()  # draws the onset's phase while the rows are longer than it; not exported
         for block in range(1, shape.num_resolutions + 1):
             into, out = shape.filters(max(1, block - 1)), shape.filters(block)
             if block > 1:
                 self.conv.append(nn.Conv2d(into, out, 3, padding=1))
             self.conv.append(nn.Conv2d(out, out, 3, padding=1))
             self.rgb.append(nn.Conv2d(out, 2, 1))
+            self.onset.append(nn.Conv2d(out, 1, 1))
 
     def features(self, z: Tensor, labels: Tensor, depth: int) -> Tensor:
         """What the `to_rgb` of block `depth` sees, [n, filters, rows, BINS]."""
@@ -85,8 +87,8 @@ class Generator(nn.Module):
             x = _activate(self.conv[2 * block - 2](x))
         return x
 
-    def forward(self, z: Tensor, labels: Tensor, depth: int) -> tuple[Tensor, Tensor]:
-        """Images of block `depth`: [n, rows, BINS] each, float32.
+    def forward(self, z: Tensor, labels: Tensor, depth: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Images of block `depth`: log power, phase, and the onset's phase, [n, rows, BINS] each, float32.
 
         Args:
             z: float32 [n, latent size].
@@ -94,11 +96,14 @@ class Generator(nn.Module):
             depth: which block's `to_rgb` draws.
         """
         x = self.features(z, labels, depth)
-        rgb = self.rgb[depth - 1]
+        rgb, onset = self.rgb[depth - 1], self.onset[depth - 1]
         with torch.autocast(x.device.type, enabled=False):
             # Rounded to bfloat16, the frequency image would be out of tune.
-            image = functional.conv2d(x.float(), rgb.weight, rgb.bias)
-        return image[:, 0], image[:, 1]
+            weight, bias = torch.cat([rgb.weight, onset.weight]), torch.cat([rgb.bias, onset.bias])
+            image = functional.conv2d(x.float(), weight, bias)
+            if self.shape.to_rgb_activation == "tanh":
+                image = torch.tanh(image)
+        return image[:, 0], image[:, 1], image[:, 2]
 
 
 def _activate(x: Tensor) -> Tensor:
@@ -136,30 +141,30 @@ def grow(net: Generator, block: int, x: Tensor, onset_block: int, seed: int) -> 
     """
     first, second = net.conv[2 * block - 3], net.conv[2 * block - 2]
     out, into = first.weight.shape[:2]
-    heads = [net.rgb[block - 2].weight[0], net.rgb[block - 2].weight[1]]
+    phases = [(net.rgb[block - 2].weight[1], net.rgb[block - 2].bias[1])]
     if block <= onset_block:
-        heads.append(net.onset[block - 2].weight[0])
+        phases.append((net.onset[block - 2].weight[0], net.onset[block - 2].bias[0]))
     random = torch.Generator().manual_seed(seed + block)
     mixing = torch.linalg.qr(torch.randn(max(out, into), max(out, into), generator=random))[0][:out, :into].to(x.device)
-    for i, head in enumerate(heads):
-        mixing[2 * i], mixing[2 * i + 1] = head[:, 0, 0], -head[:, 0, 0]
-    y = torch.einsum("oc,ncrf->norf", mixing, x).transpose(0, 1).flatten(1)
+    mixing[0], mixing[1] = net.rgb[block - 2].weight[0, :, 0, 0], -net.rgb[block - 2].weight[0, :, 0, 0]
+    y = torch.einsum("oc,ncrf->onrf", mixing, x).flatten(1)
     mixing *= (0.35 / (y.std(dim=1) + 1e-6))[:, None]
-    mean = torch.einsum("oc,ncrf->o", mixing, x) / (x.numel() / into)
+    bias = 1.0 - torch.einsum("oc,ncrf->o", mixing, x) / (x.numel() / into)
+    for pair, (weight, offset) in enumerate(phases, start=1):
+        for side, sign in enumerate((0.8, -0.8)):
+            mixing[2 * pair + side], bias[2 * pair + side] = sign * weight[:, 0, 0], 1.0 + sign * offset
+    first.weight.normal_(0.0, 1e-3).add_(0.0)
     first.weight[:, :, 1, 1] += mixing
-    first.bias.copy_(1.0 - mean)
+    first.bias.copy_(bias)
+    second.weight.normal_(0.0, 1e-3)
     second.weight[:, :, 1, 1] += torch.eye(out, device=x.device)
+    second.bias.zero_()
     if block == onset_block:
-        # Both pairs scaled to their own deviation above: undo it, so that they mean the same.
-        ratio = float(mixing[2].norm() / heads[1].norm()) / float(mixing[4].norm() / heads[2].norm())
-        for side in (0, 1):
-            steady, onset = 2 + side, 4 + side
-            second.weight[steady, steady, 1, 1] -= 1.0
-            second.weight[steady, onset, 1, 1] += ratio
-            second.weight[steady, onset, 0, 1] -= ratio
-            second.weight[steady, steady, 0, 1] += 1.0
-        # The constants differ as well: fit_rgb, which follows, cannot make up for that row by row.
-        _match_constants(net, block, ratio, heads, first)
+        for steady in (2, 3):
+            second.weight[steady, steady] = 0.0
+            second.weight[steady, steady, 0, 1] = 1.0
+            second.weight[steady, steady + 2, 0, 1] = -1.0
+            second.weight[steady, steady + 2, 1, 1] = 1.0
 
 
 def variables(net: Generator, weights: dict[str, Tensor] | None = None) -> dict[str, NDArray[np.float32]]:
@@ -191,3 +196,29 @@ def variables(net: Generator, weights: dict[str, Tensor] | None = None) -> dict[
         kernel = values[f"rgb.{block - 1}.weight"].transpose(2, 3, 1, 0)
         put(f"{scope}/to_rgb", kernel, values[f"rgb.{block - 1}.bias"], 1.0, "conv2d/kernel")
     return out
+
+
+def load_variables(net: Generator, found: dict[str, NDArray[np.floating]]) -> None:
+    """Takes over a generator's variables, named and scaled as `variables` gives them; missing `to_rgb` stay."""
+    blocks = range(1, net.shape.num_resolutions + 1)
+
+    def kernel(name: str, gain: float) -> NDArray[np.floating]:
+        return found[name] * np.sqrt(gain / np.prod(found[name].shape[:-1]))
+
+    def take(target: Tensor, value: NDArray[np.floating]) -> None:
+        target.copy_(torch.from_numpy(np.ascontiguousarray(value, np.float32)))
+
+    with torch.no_grad():
+        first = "progressive_gan_block_1/conv0"
+        take(net.first, kernel(f"{first}/conv2d/kernel", 2.0)[::-1, ::-1].transpose(2, 3, 0, 1))
+        take(net.first_bias, found[f"{first}/bias"])
+        layers = [(block, layer) for block in blocks for layer in ("conv0", "conv1")][1:]
+        for conv, (block, layer) in zip(net.conv, layers, strict=True):
+            name = f"progressive_gan_block_{block}/{layer}"
+            take(conv.weight, kernel(f"{name}/conv2d/kernel", 2.0).transpose(3, 2, 0, 1))
+            take(conv.bias, found[f"{name}/bias"])
+        for block, rgb in zip(blocks, net.rgb, strict=True):
+            name = f"progressive_gan_block_{block}/to_rgb"
+            if f"{name}/conv2d/kernel" in found:
+                take(rgb.weight, kernel(f"{name}/conv2d/kernel", 1.0).transpose(3, 2, 0, 1))
+                take(rgb.bias, found[f"{name}/bias"])

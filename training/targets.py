@@ -57,7 +57,7 @@ def envelopes(audio: NDArray[np.floating], pitch: int) -> NDArray[np.float32]:
     channels = np.atleast_2d(np.asarray(audio, np.float64).T)
     channels = np.pad(channels, [[0, 0], [0, max(0, SAMPLES - channels.shape[1])]])[:, :SAMPLES]
     f0 = frequency(pitch)
-    half = int(round(max(4.0 / f0, 0.03) * SAMPLE_RATE / 2))
+    half = round(max(4.0 / f0, 0.03) * SAMPLE_RATE / 2)
     offsets = np.arange(-half, half)
 
     def hann(x: NDArray[np.integer]) -> NDArray[np.float64]:
@@ -76,7 +76,7 @@ def envelopes(audio: NDArray[np.floating], pitch: int) -> NDArray[np.float32]:
     for channel in channels:
         frames = (channel[index] * window * inside).astype(np.float32)
         power += np.abs(frames @ basis) ** 2
-    amplitude = 2.0 / (half) * np.sqrt(power / len(channels))
+    amplitude = 2.0 / half * np.sqrt(power / len(channels))
     return amplitude.T.astype(np.float32)
 
 

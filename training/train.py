@@ -14,7 +14,7 @@ import os
 import signal
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from torch import Tensor
 from training import figures, targets
 from training.instruments import blend, latents
 from training.losses import Loss, pooled
-from training.net import Generator, Shape, grow_identity
+from training.net import Generator, Shape, grow, start_identity, variables
 from training.prepare import Prepared, load
 from training.targets import BINS, PITCHES, ROWS
 
@@ -44,11 +44,11 @@ class Stage:
 class Recipe:
     """Everything that decides a run's result. Steps count from 0 over all stages."""
 
-    shape: Shape = Shape(latent_vector_size=16, start_height=1, num_resolutions=8, fmap_base=2048, fmap_max=48)
-    stages: tuple[Stage, ...] = (Stage(3, 61, 0.2), Stage(5, 24, 0.25), Stage(6, 16, 0.25), Stage(8, 6, 0.3))
-    steps: int = 6000
-    first_rate: float = 3e-3
-    conv_rate: float = 4e-4
+    shape: Shape = field(default_factory=Shape)
+    stages: tuple[Stage, ...] = (Stage(4, 16, 0.67), Stage(6, 12, 0.15), Stage(8, 6, 0.18))
+    steps: int = 9000
+    first_rate: float = 1e-3
+    conv_rate: float = 1e-4
     last_rate: float = 0.01
     average: float = 0.998
     pure: float = 0.7
@@ -108,7 +108,7 @@ def start(net: Generator, data: Prepared, seed: int) -> None:
     at each pitch and band; the latent rows get the instruments' mean spectra and the latent itself. Without this, the
     frequency images alone take longer than a whole run.
     """
-    grow_identity(net, seed)
+    start_identity(net, seed)
     random = np.random.RandomState(seed)
     size, rows = net.shape.latent_vector_size, net.shape.start_height
     codes = latents(len(data.instruments), size)
@@ -124,44 +124,99 @@ def start(net: Generator, data: Prepared, seed: int) -> None:
     scores = samples @ axes[:, -kept:] / (values[-kept:] ** 0.25 + 1e-6) * 0.5 / values[-1] ** 0.25
     scores = scores.reshape(len(PITCHES), BINS, kept)
     images = np.stack([targets.frequency_images(pitch) for pitch in PITCHES])
-    first = np.zeros(net.first.shape, np.float32)
-    channels = first.shape[1]
-    # Gains: the reference norm of the input is that of a latent of length 4 beside one label.
-    pitch_gain = float(np.sqrt((size + len(PITCHES)) / (1 + 16.0)))
-    for row in range(rows):
-        for pair, image in enumerate((images[:, 1], images[:, 0])):
-            for side, sign in enumerate((1.0, -1.0)):
-                first[size:, 2 * pair + side, row] = 1.5 + sign * image
-        mixing = np.linalg.qr(random.normal(size=[channels, channels]))[0][4:, :kept] * np.sqrt(channels / kept)
-        first[size:, 4:, row] = 2 * np.einsum("pfk,ck->pcf", scores, mixing)
-        first[:size, 4:, row] = random.normal(size=[size, channels - 4, 1]) * 0.15
-        spectra = np.linalg.pinv(codes) @ (mean - mean.mean(axis=0))
-        first[:size, 4:, row] += 0.5 * spectra[:, None] * random.choice([-1, 1], size=[channels - 4, 1])
+    channels = net.first.shape[1]
+    first = np.zeros([size + len(PITCHES), channels, BINS], np.float32)
+    # Every filter is a constant plus a little, so that it passes the leaky ReLUs and the norms nearly unchanged.
+    first[size:] = 1.0
+    for pair, image in enumerate((images[:, 1], images[:, 0])):
+        for side, sign in enumerate((0.6, -0.6)):
+            first[size:, 2 * pair + side] += sign * np.clip(image, -1.4, 1.4)
+    common = power.mean(axis=(0, 2))
+    spectra = np.linalg.pinv(codes) @ (mean - mean.mean(axis=0))
+    for side, sign in enumerate((0.2, -0.2)):
+        first[size:, 4 + side] += sign * common
+        first[:size, 4 + side] += sign * spectra
+    mixing = np.linalg.qr(random.normal(size=[channels, channels]))[0][6:, :kept] * np.sqrt(channels / kept)
+    first[size:, 6:] += np.einsum("pfk,ck->pcf", scores, mixing)
+    first[:size, 6:] += random.normal(size=[size, channels - 6, 1]) * 0.05
+    first[:size, 6:] += 0.15 * spectra[:, None] * random.choice([-1, 1], size=[channels - 6, 1])
+    # The norm of the input makes a label this large beside a latent of length 4.
+    gain = float(np.sqrt((size + len(PITCHES)) / (1 + 16.0)))
+    first[size:] /= gain
+    first[:size] /= gain
     with torch.no_grad():
-        net.first.copy_(torch.from_numpy(first / pitch_gain))
+        net.first.copy_(torch.from_numpy(np.repeat(first[:, :, None], rows, axis=2)))
 
 
 @torch.no_grad()
-def fit_rgb(net: Generator, depth: int, sampler: Sampler, loss: Loss, seed: int) -> None:
-    """Starts the `to_rgb` of a block by least squares on what the block's features are already able to draw."""
+def fit_rgb(net: Generator, depth: int, sampler: Sampler, loss: Loss, seed: int) -> Tensor:
+    """Starts the `to_rgb` of a block by least squares on what the block's features are already able to draw.
+
+    Returns:
+        Features of some notes, [n, filters, rows, BINS], for `grow`.
+    """
     device = net.first.device
     moments, wanted = 0.0, 0.0
     for step in range(4):
-        z, labels, power = sampler.batch(10**6 + seed * 100 + step, 8)
-        with torch.autocast(device.type, torch.bfloat16):
-            x = net.features(z, labels, depth).float()
-        x = torch.cat([x, torch.ones_like(x[:, :1])], dim=1).permute(0, 2, 3, 1)[:, :, ::3]
+        z, labels, power = sampler.batch(10**6 + seed * 100 + step, 12)
+        features = net.features(z, labels, depth)
+        x = torch.cat([features, torch.ones_like(features[:, :1])], dim=1).permute(0, 2, 3, 1)[:, :, ::3]
         power = power.clamp(min=targets.FLOOR)[:, :, ::3] * targets.MAG_SCALE + targets.MAG_OFFSET
-        phase = loss.phase[labels][:, :, ::3] * targets.PHASE_SCALE
-        weights = (torch.ones_like(power), loss.bands[labels][:, None, ::3].expand_as(phase) + 0.01)
-        both = torch.stack(weights)[..., None] * x
-        moments = moments + torch.einsum("wnrfc,nrfd->wcd", both, x).double()
-        wanted = wanted + torch.einsum("wnrfc,wnrf->wc", both, torch.stack([power, phase])).double()
+        phase = loss.phase(labels)[:, :, ::3] * targets.PHASE_SCALE
+        onset = loss.images[labels][:, :1, ::3].expand_as(phase) * targets.PHASE_SCALE
+        at_partials = loss.bands[labels][:, None, ::3].expand_as(phase) ** 2 + 1e-3
+        for i, (weight, image) in enumerate(
+            ((torch.ones_like(power), power), (at_partials, phase), (at_partials, onset))
+        ):
+            if step == i == 0:
+                moments = torch.zeros([3, x.shape[-1], x.shape[-1]], dtype=torch.float64, device=device)
+                wanted = torch.zeros([3, x.shape[-1]], dtype=torch.float64, device=device)
+            moments[i] += torch.einsum("nrfc,nrfd->cd", x * weight[..., None], x).double()
+            wanted[i] += torch.einsum("nrfc,nrf->c", x * weight[..., None], image).double()
     eye = torch.eye(moments.shape[1], dtype=torch.float64, device=device)
-    ridge = 1e-4 * moments.diagonal(dim1=1, dim2=2).mean(dim=1)[:, None, None] * eye
-    solved = torch.linalg.solve(moments + ridge, wanted[..., None])[..., 0]
-    net.rgb[depth - 1].weight.copy_(solved[:, :-1, None, None])
-    net.rgb[depth - 1].bias.copy_(solved[:, -1])
+    ridge = 1e-6 * moments.diagonal(dim1=1, dim2=2).mean(dim=1)[:, None, None] * eye
+    solved = torch.linalg.solve(moments + ridge, wanted[..., None])[..., 0].float()
+    for head, rows in ((net.rgb[depth - 1], solved[:2]), (net.onset[depth - 1], solved[2:])):
+        head.weight.copy_(rows[:, :-1, None, None])
+        head.bias.copy_(rows[:, -1])
+    return features
+
+
+PICTURES = 6
+"""The first layer's filters that hold the frequency images and the mean spectra, as pairs around a constant."""
+
+
+class CentredAdam:
+    """Adam (Kingma and Ba 2014), with the mean over a kernel's inputs taken out of every step.
+
+    The features are constants plus a little. Adam's steps have the same size for all of a kernel's hundreds of inputs,
+    so what the steps have in common would move the output a hundred times further than what they differ in, and put
+    the frequencies out of tune. A constant is the bias's to move.
+    """
+
+    def __init__(self, parameters: dict[str, Tensor], rates: dict[str, float]) -> None:
+        self._parameters, self._rates = parameters, rates
+        self.state: dict[str, tuple[int, Tensor, Tensor]] = {}
+
+    @torch.no_grad()
+    def step(self, share: float) -> None:
+        """Moves every parameter that has a gradient, at `share` of its rate, and forgets the gradients."""
+        for name, parameter in self._parameters.items():
+            gradient, parameter.grad = parameter.grad, None
+            if gradient is None:
+                continue
+            zeros = (0, torch.zeros_like(parameter), torch.zeros_like(parameter))
+            count, mean, square = self.state.get(name, zeros)
+            count += 1
+            mean.lerp_(gradient, 0.1)
+            square.mul_(0.99).addcmul_(gradient, gradient, value=0.01)
+            step = (mean / (1 - 0.9**count)) / ((square / (1 - 0.99**count)).sqrt_().add_(1e-12))
+            if parameter.dim() == 4 and name != "first":
+                step -= step.mean(dim=(1, 2, 3), keepdim=True)
+            elif name == "first":
+                step[:, :PICTURES] *= 0.1
+            parameter.add_(step, alpha=-share * self._rates[name])
+            self.state[name] = (count, mean, square)
 
 
 class Trainer:
@@ -172,24 +227,25 @@ class Trainer:
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         torch.manual_seed(recipe.seed)
         self.net = Generator(recipe.shape)
-        self.step, self.seconds, self.fitted = 0, 0.0, 0
+        self.step, self.seconds, self.fitted, self.began = 0, 0.0, 0, 0
         folder.mkdir(parents=True, exist_ok=True)
         state = torch.load(folder / "state.pt") if (folder / "state.pt").exists() else None
         if state is None:
             start(self.net, data, recipe.seed)
         self.net.to(self.device, memory_format=torch.channels_last)
-        # A convolution's hundreds of inputs move together: its steps must be small for the output to move as much.
-        groups = [
-            {"params": [self.net.first, self.net.first_bias], "peak": recipe.first_rate},
-            {"params": [*self.net.conv.parameters(), *self.net.rgb.parameters()], "peak": recipe.conv_rate},
-        ]
-        self.optimizer = torch.optim.Adam(groups, lr=1e-3, betas=(0.9, 0.98), fused=True)
+        rates = {}
+        for name, value in self.net.named_parameters():
+            # Fewer inputs move the output less, and the late blocks, which have fewer, have less time.
+            crowd = value.shape[1] / recipe.shape.fmap_max if value.dim() == 4 else 1.0
+            rates[name] = recipe.first_rate if name.startswith("first") else recipe.conv_rate / crowd
+        self.optimizer = CentredAdam(dict(self.net.named_parameters()), rates)
         if state is not None:
             if state["shape"] != dataclasses.asdict(recipe.shape):
                 raise SystemExit(f"{folder}: holds a run of another shape; choose another folder")
             self.net.load_state_dict(state["net"])
-            self.optimizer.load_state_dict(state["optimizer"])
+            self.optimizer.state = state["optimizer"]
             self.step, self.seconds, self.fitted = state["step"], state["seconds"], state["fitted"]
+            self.began = state.get("began", 0)
         self.average = {name: value.detach().clone() for name, value in self.net.named_parameters()}
         if state is not None:
             for name, value in state["average"].items():
@@ -201,14 +257,25 @@ class Trainer:
         state = {
             "net": self.net.state_dict(),
             "average": self.average,
-            "optimizer": self.optimizer.state_dict(),
+            "optimizer": self.optimizer.state,
             "shape": dataclasses.asdict(self.recipe.shape),
             "step": self.step,
             "seconds": self.seconds,
             "fitted": self.fitted,
+            "began": self.began,
         }
         torch.save(state, self.folder / "state.pt.new")
         os.replace(self.folder / "state.pt.new", self.folder / "state.pt")
+        self._freeze()
+
+    def _freeze(self) -> None:
+        """Writes the averaged generator as generator.npz, with the flags and instruments that export needs."""
+        (self.folder / "experiment.json").write_text(json.dumps(self.recipe.shape.experiment(), indent=1))
+        instruments = [dataclasses.asdict(entry) for entry in self.data.instruments]
+        (self.folder / "instruments.json").write_text(json.dumps(instruments, indent=1))
+        with (self.folder / "generator.npz.new").open("wb") as file:
+            np.savez(file, **variables(self.net, self.average))
+        os.replace(self.folder / "generator.npz.new", self.folder / "generator.npz")
 
     def run(self) -> None:
         """Trains until the recipe's last step, or until SIGINT or SIGTERM, and saves."""
@@ -230,23 +297,16 @@ class Trainer:
         loss = Loss(rows).to(self.device)
         sampler = Sampler(self.data, recipe, rows, self.device)
         if self.fitted <= number:
-            fit_rgb(self.net, stage.depth, sampler, loss, recipe.seed)
-            for name, value in self.net.named_parameters():
-                if name.startswith(f"rgb.{stage.depth - 1}."):
-                    self.average[name].copy_(value)
-            self.fitted = number + 1
+            self._grow(number, stage.depth, loss, sampler)
+            self.fitted, self.began = number + 1, self.step
         update = self._compiled(loss, stage.depth)
         sums: dict[str, float] = {}
         counted, shown, saved = 0, time.time(), time.time()
         while self.step < recipe.steps and not self._stop and recipe.stage_of(self.step) == number:
             rate = self._rate()
-            for group in self.optimizer.param_groups:
-                group["lr"] = rate * group["peak"]
             z, labels, wanted = sampler.batch(self.step, stage.batch)
             parts = update(z, labels, wanted)
-            torch.nn.utils.clip_grad_norm_(self.net.parameters(), 1.0)
-            self.optimizer.step()
-            self.optimizer.zero_grad(set_to_none=True)
+            self.optimizer.step(rate)
             self._follow()
             self.step += 1
             counted += 1
@@ -256,7 +316,13 @@ class Trainer:
             self.seconds, began = self.seconds + now - began, now
             if now - shown > 20 or self.step == recipe.steps:
                 means = {name: round(value / counted, 4) for name, value in sums.items()}
-                line = {"step": self.step, "rows": rows, "minutes": round(self.seconds / 60, 2), "rate": rate, **means}
+                line = {
+                    "step": self.step,
+                    "rows": rows,
+                    "minutes": round(self.seconds / 60, 2),
+                    "rate": rate,
+                    **means,
+                }
                 line["seconds_per_note"] = round((now - shown) / counted / stage.batch, 4)
                 print(json.dumps(line), flush=True)
                 with (self.folder / "log.jsonl").open("a") as log:
@@ -267,11 +333,33 @@ class Trainer:
                 self._picture(stage.depth, sampler)
                 saved = time.time()
 
+    def _grow(self, number: int, depth: int, loss: Loss, sampler: Sampler) -> None:
+        """Starts the blocks that the stage before did not train, and forgets their moments and averages."""
+        shape = self.recipe.shape
+        onset_block = 1 + int(math.log2(ROWS // targets.ONSET_ROWS // shape.start_height))
+        if number:
+            for block in range(self.recipe.stages[number - 1].depth + 1, depth + 1):
+                rows = shape.start_height * 2 ** (block - 1)
+                below = Sampler(self.data, self.recipe, rows, self.device) if block < depth else sampler
+                z, labels, _ = below.batch(10**6, 8)
+                grow(self.net, block, self.net.features(z, labels, block - 1), onset_block, self.recipe.seed)
+                fit_rgb(
+                    self.net,
+                    block,
+                    below,
+                    Loss(rows).to(self.device) if block < depth else loss,
+                    self.recipe.seed,
+                )
+        else:
+            fit_rgb(self.net, depth, sampler, loss, self.recipe.seed)
+        for name, value in self.net.named_parameters():
+            if not name.startswith("first"):
+                self.average[name].copy_(value.detach())
+
     def _compiled(self, loss: Loss, depth: int) -> Callable[[Tensor, Tensor, Tensor], dict[str, Tensor]]:
         def forward(z: Tensor, labels: Tensor, wanted: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
             with torch.autocast(self.device.type, torch.bfloat16):
-                power, phase = self.net(z, labels, depth)
-                parts = loss(power, phase, labels, wanted)
+                parts = loss(*self.net(z, labels, depth), labels, wanted)
             return loss.total(parts), parts
 
         compiled = torch.compile(forward, dynamic=False)
@@ -284,14 +372,16 @@ class Trainer:
         return update
 
     def _rate(self) -> float:
-        """The share of the peak learning rates: up over 50 steps, then half a cosine down to the last share."""
-        cosine = 0.5 + 0.5 * math.cos(math.pi * min(1.0, self.step / self.recipe.steps))
+        """The share of the peak learning rates: up over 50 steps, level for a quarter, half a cosine to the last."""
+        late = max(0.0, (min(1.0, self.step / self.recipe.steps) - 0.25) / 0.75)
+        cosine = 0.5 + 0.5 * math.cos(math.pi * late)
         return min(1.0, (self.step + 1) / 50) * (self.recipe.last_rate + (1 - self.recipe.last_rate) * cosine)
 
     @torch.no_grad()
     def _follow(self) -> None:
-        """Moves the average; its memory grows with the run, so that the start is soon forgotten."""
-        keep = min(self.recipe.average, (1 + self.step) / (10 + self.step))
+        """Moves the average; its memory grows with the stage, so that the stage's start is soon forgotten."""
+        counted = self.step - self.began
+        keep = min(self.recipe.average, (1 + counted) / (10 + counted))
         for name, value in self.net.named_parameters():
             self.average[name].lerp_(value, 1 - keep)
 
@@ -304,7 +394,7 @@ class Trainer:
         codes = latents(count, self.recipe.shape.latent_vector_size)[which].astype(np.float32)
         net = Generator(self.recipe.shape).to(self.device)
         net.load_state_dict(self.average)
-        power, _ = net(torch.from_numpy(codes).to(self.device), torch.from_numpy(labels).to(self.device), depth)
+        power, _, _ = net(torch.from_numpy(codes).to(self.device), torch.from_numpy(labels).to(self.device), depth)
         got = (power.cpu().numpy() - targets.MAG_OFFSET) / targets.MAG_SCALE
         wanted = sampler.mix(np.eye(count)[which], labels).cpu().numpy()
         names = [f"{self.data.instruments[i].name} {PITCHES[label]}" for i, label in zip(which, labels, strict=True)]
@@ -322,6 +412,3 @@ def train(data: Path, folder: Path, recipe: Recipe) -> None:
     trainer = Trainer(load(data), folder, recipe)
     (folder / "recipe.json").write_text(json.dumps(dataclasses.asdict(recipe), indent=1))
     trainer.run()
-
-
-assert ROWS == 128

@@ -1,0 +1,76 @@
+"""The bundled voice: that a new one has not become worse in what a few seconds can tell."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gansynth import Bank, Synthesizer, checkpoint, load_bank
+from training import evaluate
+
+MINI: Path = checkpoint.BUNDLED["mini"]
+PITCHES = (36, 52, 67, 84)
+
+
+@pytest.fixture(scope="module")
+def synth() -> Synthesizer:
+    return Synthesizer.from_checkpoint("mini")
+
+
+@pytest.fixture(scope="module")
+def bank(synth: Synthesizer) -> Bank:
+    return load_bank(str(MINI / "instruments.yaml"), synth.latent_size)
+
+
+@pytest.fixture(scope="module")
+def notes(synth: Synthesizer, bank: Bank) -> dict[tuple[str, int], np.ndarray]:
+    keys = [(name, pitch) for name in bank.names for pitch in PITCHES]
+    z = np.repeat(bank.latents, len(PITCHES), axis=0)
+    return dict(zip(keys, synth.synthesize(z, [pitch for _, pitch in keys], 32000), strict=True))
+
+
+def test_every_program_has_an_instrument_and_each_only_one(bank: Bank) -> None:
+    import yaml
+
+    entries = yaml.safe_load((MINI / "instruments.yaml").read_text())["instruments"]
+    assert sorted(p for entry in entries for p in entry["programs"]) == list(range(129))
+    assert len(bank) >= 10
+    assert {"keys", "mallets", "plucked", "bowed", "wind"} <= set(bank.families.values())
+    assert np.isfinite(bank.latents).all()
+
+
+def test_it_is_small() -> None:
+    weights = sum(path.stat().st_size for path in MINI.glob("stage_*/*"))
+    assert weights <= 8 * 2**20
+    assert sum(path.stat().st_size for path in MINI.rglob("*") if path.is_file()) <= 10 * 2**20
+
+
+def test_notes_are_in_tune(notes: dict[tuple[str, int], np.ndarray]) -> None:
+    off = {key: round(evaluate.cents_off(audio, key[1]), 1) for key, audio in notes.items()}
+    wrong = {key: cents for key, cents in off.items() if cents > 25}
+    assert len(wrong) <= 1, wrong
+
+
+def test_notes_are_sound_and_equally_loud(notes: dict[tuple[str, int], np.ndarray]) -> None:
+    loudest = {key: max(evaluate.decibels(a[i : i + 2048]) for i in range(0, 16384, 2048)) for key, a in notes.items()}
+    middle = np.median(list(loudest.values()))
+    assert all(np.isfinite(audio).all() for audio in notes.values())
+    assert {key: round(level - middle, 1) for key, level in loudest.items() if abs(level - middle) > 9} == {}
+
+
+def test_struck_notes_decay_and_sustained_ones_do_not(notes: dict[tuple[str, int], np.ndarray]) -> None:
+    def fall(name: str) -> float:
+        audio = notes[name, 67]
+        return evaluate.decibels(audio[:3200]) - evaluate.decibels(audio[-3200:])
+
+    assert fall("marimba") > 20
+    assert fall("harp") > fall("church_organ") + 3
+    assert abs(fall("church_organ")) < 4
+
+
+def test_half_way_between_instruments_is_in_tune(synth: Synthesizer, bank: Bank) -> None:
+    between = [(bank.latents[i] + bank.latents[i + 1]) / np.sqrt(2) for i in range(0, len(bank) - 1, 3)]
+    audio = synth.synthesize(np.stack(between), [60] * len(between), 24576)
+    assert sum(evaluate.cents_off(one, 60) > 25 for one in audio) <= 1

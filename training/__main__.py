@@ -1,0 +1,79 @@
+"""Command line: python -m training prepare | train | evaluate | export."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+
+_HERE = Path(__file__).parent
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Parses the command line and runs one of the four commands."""
+    parser = argparse.ArgumentParser(prog="python -m training", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+
+    def command(name: str, text: str) -> argparse.ArgumentParser:
+        added = commands.add_parser(name, help=text, description=text)
+        added.add_argument("--data", type=Path, default=_HERE / "data", help="prepared data set")
+        return added
+
+    prepare = command("prepare", "Render notes, or read WAV files, and make targets of them.")
+    prepare.add_argument("--notes", type=Path, help="folder of NSynth-style WAV files; default: FluidSynth renders")
+    prepare.add_argument("--soundfont", type=Path, help="for FluidSynth; default: FluidR3_GM")
+    prepare.add_argument("--jobs", type=int, default=2)
+
+    train = command("train", "Train, or go on from the run's last state.")
+    train.add_argument("--run", type=Path, default=_HERE / "runs" / "main", help="state, log and images")
+    train.add_argument("--steps", type=int, help="last step; may be changed when a run goes on")
+    train.add_argument("--seed", type=int, default=1)
+    train.add_argument("--threads", type=int, default=0, help="CPU threads; 0: as many as there are cores")
+
+    export = command("export", "Write a run's generator as a checkpoint in Magenta's layout.")
+    export.add_argument("--run", type=Path, default=_HERE / "runs" / "main")
+    export.add_argument("--out", type=Path, required=True, help="folder of the checkpoint")
+    export.add_argument("--full", action="store_true", help="float32, every variable that Magenta's Saver wants")
+
+    evaluate = command("evaluate", "Play every instrument and pitch through gansynth, and measure.")
+    evaluate.add_argument("--checkpoint", default="mini")
+    evaluate.add_argument("--out", type=Path, default=_HERE / "runs" / "figures")
+    evaluate.add_argument("--pitch-step", type=int, default=1, help="every which pitch")
+    options = parser.parse_args(arguments)
+
+    if options.command == "prepare":
+        from training import render
+        from training.prepare import prepare as run_prepare
+
+        run_prepare(options.data, options.notes, options.soundfont or render.SOUNDFONT, options.jobs)
+    elif options.command == "train":
+        import torch
+
+        from training.train import Recipe
+        from training.train import train as run_train
+
+        if options.threads:
+            torch.set_num_threads(options.threads)
+        recipe = Recipe(seed=options.seed)
+        run_train(options.data, options.run, dataclasses.replace(recipe, steps=options.steps or recipe.steps))
+    elif options.command == "export":
+        from training.export import export as run_export
+        from training.instruments import Instrument
+
+        with np.load(options.run / "generator.npz") as archive:
+            weights = {name: archive[name] for name in archive.files}
+        listed = json.loads((options.run / "instruments.json").read_text())
+        instruments = [Instrument(**{**entry, "programs": tuple(entry["programs"])}) for entry in listed]
+        experiment = json.loads((options.run / "experiment.json").read_text())
+        run_export(weights, experiment, instruments, options.out, options.full)
+    else:
+        from training.evaluate import evaluate as run_evaluate
+
+        print(json.dumps(run_evaluate(options.checkpoint, options.data, options.out, options.pitch_step), indent=1))
+
+
+if __name__ == "__main__":
+    main()
