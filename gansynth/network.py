@@ -246,12 +246,9 @@ class _Layers:
         checkpoint, config = self._checkpoint, self._config
         needed = self._needed_rows(rows)
         x = tf.cast(tf.concat([z, tf.one_hot(labels, len(PITCHES))], axis=1), self._dtype)
-        # A matrix product rounds the rows that are left over from blocks of eight differently; with none left over
-        # a note is the same bytes in a batch of any size.
-        x = tf.pad(x, [[0, -x.shape[0] % 8], [0, 0]])
         outputs = []
         for block in sorted(needed):
-            x = self._first_block(x, needed[1], z.shape[0]) if block == 1 else self._block(x, block, needed[block])
+            x = self._first_block(x, needed[1]) if block == 1 else self._block(x, block, needed[block])
             weight = checkpoint.block_weight(block)
             if weight > 0:
                 rgb = self._rgb(x, block)
@@ -276,15 +273,15 @@ class _Layers:
             above = (needed[block] + halo) // config.scale_base + 1
         return needed
 
-    def _first_block(self, x: tf.Tensor, rows: int, batch: int) -> tf.Tensor:
+    def _first_block(self, x: tf.Tensor, rows: int) -> tf.Tensor:
         config, scope = self._config, "progressive_gan_block_1"
         height, width = config.resolution(1)
         if config.simple_arch:
             x = tf.nn.relu(x @ self._weights[f"{scope}/dense/kernel"] + self._weights[f"{scope}/dense/bias"])
-            return tf.reshape(x, [x.shape[0], height, width, -1])[:batch, :rows]
+            return tf.reshape(x, [x.shape[0], height, width, -1])[:, :rows]
         x = x * tf.math.rsqrt(tf.reduce_mean(tf.square(x), axis=1, keepdims=True) + 1e-8)
         x = tf.reshape(x @ self._weights[f"{scope}/conv0/conv2d/kernel"], [x.shape[0], height, width, -1])
-        x = self._activate(x[:batch, : rows + config.kernel_size // 2], f"{scope}/conv0")
+        x = self._activate(x[:, : rows + config.kernel_size // 2], f"{scope}/conv0")
         return self._convolve(x, f"{scope}/conv1", rows, height)
 
     def _block(self, x: tf.Tensor, block: int, rows: int) -> tf.Tensor:

@@ -17,15 +17,16 @@ from gansynth.latents import Bank, load_bank
 from gansynth.schedule import default_bank
 from gansynth.score import Voice
 
-BATCH_ROWS = 512
-"""Rows of one batch, by default: four whole notes, or 32 of the shortest."""
+BATCH_ROWS = 1024
+"""Rows of one batch, by default: eight whole notes, or 64 of the shortest."""
 CACHE_BYTES = 256 << 20
 """Memory for sounds that may be heard again, by default."""
 _LADDER = (16, 24, 32, 48, 64, 112, 128)
 """Rows that notes are rendered with, of a whole note's 128: a finer ladder saves rows, a coarser one lets more notes
 share a sound. 112 is the longest that the default envelope lets sound."""
-_REST = 4
-"""Size of the batches for what is left when no full batch is."""
+_STEP = 8
+"""Batches are multiples of this: matrix and convolution kernels round what is left over from a block differently, and
+a note must be the same bytes wherever in whichever batch it stands, with any number of threads."""
 
 
 class SoundCache:
@@ -162,9 +163,9 @@ class Synthesizer:
 
     def batch_sizes(self, bucket: int, notes: int) -> Iterator[int]:
         """The batches that so many notes of a bucket are rendered in: full ones, then small ones for the rest."""
-        full = max(1, self._batch_rows * self._network.rows // 128 // bucket)
+        full = max(_STEP, self._batch_rows * self._network.rows // 128 // bucket // _STEP * _STEP)
         while notes > 0:
-            size = full if notes >= full else min(_REST, full)
+            size = full if notes >= full else _STEP
             yield size
             notes -= size
 

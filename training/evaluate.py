@@ -45,7 +45,7 @@ def yin(audio: NDArray[np.floating], expected: float, threshold: float = 0.3) ->
     found = []
     for start in range(0, len(audio) - window - longest, 1024):
         frame = audio[start : start + window + longest]
-        if np.sqrt(np.mean(frame**2)) < 0.003 * loudest:
+        if np.sqrt(np.mean(frame**2)) <= 0.003 * loudest:
             continue
         size = 1 << int(np.ceil(np.log2(len(frame) + window)))
         product = np.fft.irfft(np.fft.rfft(frame, size) * np.conj(np.fft.rfft(frame[:window], size)), size)
