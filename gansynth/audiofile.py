@@ -15,7 +15,11 @@ SUFFIX: dict[AudioFormat, str] = {"wav": ".wav", "wav-float": ".wav", "flac": ".
 
 def to_pcm16(clip: NDArray[np.float32]) -> NDArray[np.int16]:
     """A clip in 16 bits: 1.0 becomes 32767, louder is cut."""
-    return np.rint(np.clip(clip, -1.0, 1.0) * np.float32(32767)).astype(np.int16)
+    pcm = np.empty(len(clip), np.int16)
+    for first in range(0, len(clip), 1 << 20):  # a long clip is large enough without whole copies of it
+        piece = clip[first : first + (1 << 20)]
+        pcm[first : first + len(piece)] = np.rint(np.clip(piece, -1.0, 1.0) * np.float32(32767))
+    return pcm
 
 
 def encode(clip: NDArray[np.float32], sample_rate: int, audio_format: AudioFormat) -> bytes:

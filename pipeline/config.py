@@ -52,7 +52,7 @@ class ComputeConfig(Section):
     """Memory of all local processes together for sounds that may be heard again."""
     slice_songs: int = Field(64, ge=1)
     """Local runs: at most so many songs in memory at once."""
-    slice_bytes: int = Field(256_000, ge=1)
+    slice_bytes: int = Field(128_000, ge=1)
     """Local runs: at most so many bytes of MIDI in memory at once."""
 
 

@@ -137,7 +137,7 @@ class _Write(beam.DoFn):
             "audio_digest": "sha256:" + hashlib.sha256(audio).hexdigest(),
             "seconds": len(clip) / settings.sample_rate,
             "sample_rate": settings.sample_rate,
-            "peak": float(np.abs(clip).max(initial=0.0)),
+            "peak": float(max(clip.max(initial=0.0), -clip.min(initial=0.0))),
             "notes": {**score.counts, "silent": len(song.silent), "broken": len(song.broken)},
             "silent_notes": song.silent,
             "broken_notes": song.broken,
