@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import functools
+import logging
 import os
 import tempfile
 from pathlib import Path
 from typing import Any
 
 import fsspec
+
+# gcsfs would ask every bucket for its layout first, and report each failure with a traceback of its own.
+os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
+logging.getLogger("gcsfs").setLevel(logging.CRITICAL)
 
 
 def is_local(url: str) -> bool:
