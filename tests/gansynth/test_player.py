@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 from gansynth_helpers import FakeSynthesizer, make_notes, snr
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -23,14 +24,8 @@ from gansynth.schedule import interpolate
 from gansynth.score import NoteChunk, Voice, write_score
 
 DATA = Path(__file__).parents[1] / "data"
-REFERENCE = SoundConfig.model_validate(
-    {
-        "notes": {"min_pitch": 36, "max_pitch": 84, "out_of_range": "drop", "drums": "play", "sustain_pedal": False},
-        "instruments": {"mode": "random"},
-        "envelope": {"attack": 0.010, "release": 0.3, "max_sustain": 3.0, "note_peak": "positive"},
-        "mix": {"peak": 0.5, "clip_peak": "positive", "tail": "reference"},
-    }
-)
+_PRESET = yaml.safe_load((Path(__file__).parents[2] / "configs" / "magenta.yaml").read_text())
+REFERENCE = SoundConfig.model_validate({key: _PRESET[key] for key in ("notes", "instruments", "envelope", "mix")})
 """How gansynth_generate plays."""
 
 
