@@ -138,8 +138,6 @@ def _sounds(
     sounds: dict[int, dict[_Sound, list[tuple[int, int]]]] = defaultdict(lambda: defaultdict(list))
     for c, chunk in enumerate(chunks):
         z = slerp(chunk.latents[chunk.left], chunk.latents[chunk.right], chunk.fraction).astype(np.float32)
-        same = chunk.left == chunk.right
-        z[same] = chunk.latents[chunk.left[same]]
         for n in range(len(chunk)):
             bucket = synth.bucket(int(chunk.sustain[n]) + release)
             sounds[bucket][z[n].tobytes(), int(chunk.pitch[n])].append((c, n))

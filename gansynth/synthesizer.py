@@ -199,10 +199,14 @@ class Synthesizer:
         else:
             bank = default_bank(config, self.latent_size)
         voice = Voice(self.pitches, self.sample_rate, self.note_samples, bank)
-        wanted = config.programs.values() if config.mode == "per_program" else config.instruments
-        if config.mode != "random":
-            for name in wanted if config.mode != "fixed" else config.instruments[:1]:
-                bank.index(name)
+        named = {
+            "per_program": tuple(config.programs.values()),
+            "interpolate": config.instruments,
+            "fixed": config.instruments[:1],
+            "random": (),
+        }
+        for name in named[config.mode]:
+            bank.index(name)
         return voice
 
 

@@ -58,9 +58,11 @@ def workers(config: JobConfig) -> int:
     return config.compute.workers or len(os.sched_getaffinity(0))
 
 
-def render_part(config: JobConfig, beam_args: Sequence[str], part: Part, voice: Voice, digest: str) -> Done:
-    """Renders one part with Beam's in-process runner."""
-    pipeline = beam.Pipeline(runner="FnApiRunner", options=PipelineOptions(list(beam_args)))
+def render_part(
+    config: JobConfig, beam_args: Sequence[str], part: Part, voice: Voice, digest: str, runner: str = "FnApiRunner"
+) -> Done:
+    """Renders one part as a pipeline of its own, with Beam's in-process runner unless another is named."""
+    pipeline = beam.Pipeline(runner=runner, options=PipelineOptions(list(beam_args)))
     graph.build(pipeline, config, part.sources, voice, digest, part.name)
     result = pipeline.run()
     result.wait_until_finish()

@@ -9,9 +9,6 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-import apache_beam as beam
-from apache_beam.options.pipeline_options import PipelineOptions
-
 from gansynth import storage
 from gansynth.errors import ConfigError
 from pipeline import graph, inputs, local
@@ -53,8 +50,7 @@ def run(config: JobConfig, beam_args: Sequence[str] = (), quiet: bool = False) -
             print(f"{done} of {len(sources)} songs, {time.perf_counter() - began:.0f} s", file=sys.stderr)
 
     summary = write_report(config, _account(sources, _rows(config.output), lost))
-    fs, path = storage.filesystem(storage.join(config.output, graph.ROWS))
-    fs.rm(path, recursive=True)
+    _clear_rows(config.output)
     summary.counters = dict(counters)
     if not quiet:
         print(describe(summary, config, time.perf_counter() - began), file=sys.stderr)
@@ -68,11 +64,7 @@ def _render(config: JobConfig, args: Sequence[str], runner: str, sources: Sequen
         with local.Crew(config, args, min(local.workers(config), len(parts))) as crew:
             yield from crew.render(parts, *crew.describe())
         return
-    pipeline = beam.Pipeline(options=PipelineOptions(list(args)))
-    graph.build(pipeline, config, sources, *graph.describe(config))
-    result = pipeline.run()
-    result.wait_until_finish()
-    yield local.Done(len(sources), graph.counters(result))
+    yield local.render_part(config, args, local.Part("part-0", tuple(sources)), *graph.describe(config), runner)
 
 
 def _flags(options: dict[str, Any]) -> Iterator[str]:
@@ -89,10 +81,14 @@ def _check_output(output: str) -> None:
     probe = storage.join(output, graph.ROWS, ".writable")
     try:
         storage.write_bytes(probe, b"")
-        fs, path = storage.filesystem(storage.join(output, graph.ROWS))
-        fs.rm(path, recursive=True)
+        _clear_rows(output)
     except Exception as error:
         raise ConfigError(f"--output {output}: cannot be written ({error}).") from None
+
+
+def _clear_rows(output: str) -> None:
+    fs, path = storage.filesystem(storage.join(output, graph.ROWS))
+    fs.rm(path, recursive=True)
 
 
 def _rows(output: str) -> Iterator[dict[str, Any]]:
@@ -114,6 +110,5 @@ def _account(
             killed = source.song_id in killers
             error = "WorkerDied" if killed else "LostSong"
             message = "its process died, out of memory perhaps" if killed else "the runner lost this song"
-            failure = Failure(source.song_id, "mix", error, message, source=source.url)
-            row = {"status": "failed", **vars(failure)}
+            row = Failure(source.song_id, "mix", error, message, source=source.url).row()
         yield row

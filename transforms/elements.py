@@ -55,3 +55,7 @@ class Failure:
         expected = foreseen is not None and isinstance(error, foreseen)
         trace = "" if expected else "".join(traceback.format_exception(error)[-4:])[-2000:]
         return cls(song_id, stage, type(error).__name__, str(error)[:1000] or type(error).__name__, trace)
+
+    def row(self) -> dict[str, str]:
+        """What errors.jsonl says of it."""
+        return {"status": "failed", **vars(self)}

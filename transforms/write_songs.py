@@ -110,7 +110,7 @@ class _Write(beam.DoFn):
             except Exception as error:
                 outcome = replace(Failure.of(song_id, "write", error, OSError), source=outcome.source.url)
         self._failed.inc()
-        yield outcome.song_id, json.dumps({"status": "failed", **vars(outcome)}, sort_keys=True)
+        yield outcome.song_id, json.dumps(outcome.row(), sort_keys=True)
 
     def _write(self, song: MixedSong) -> dict[str, Any]:
         settings, score = self._settings, song.score
