@@ -248,15 +248,16 @@ class _Layers:
         x = tf.cast(tf.concat([z, tf.one_hot(labels, len(PITCHES))], axis=1), self._dtype)
         outputs = []
         for block in sorted(needed):
-            x = self._first_block(x, needed[1]) if block == 1 else self._block(x, block, needed[block])
+            x, norm = self._first_block(x, needed[1]) if block == 1 else self._block(x, block, needed[block])
             weight = checkpoint.block_weight(block)
             if weight > 0:
-                rgb = self._rgb(x, block)
+                rgb = self._rgb(x, norm, block)
                 factor = config.scale_base ** (config.num_resolutions - block)
                 rgb = tf.repeat(rgb, factor, axis=1) if factor > 1 else rgb
                 if factor > 1 and config.scale_mode == "ALL":
                     rgb = tf.repeat(rgb, factor, axis=2)
                 outputs.append(rgb[:, :rows] * weight)
+            x = x * norm
         return tf.cast(tf.add_n(outputs), tf.float32)
 
     def _needed_rows(self, rows: int) -> dict[int, int]:
@@ -273,41 +274,43 @@ class _Layers:
             above = (needed[block] + halo) // config.scale_base + 1
         return needed
 
-    def _first_block(self, x: tf.Tensor, rows: int) -> tf.Tensor:
+    def _first_block(self, x: tf.Tensor, rows: int) -> tuple[tf.Tensor, tf.Tensor]:
+        """A block's features before pixel norm, and what the norm multiplies each pixel by."""
         config, scope = self._config, "progressive_gan_block_1"
         height, width = config.resolution(1)
         if config.simple_arch:
             x = tf.nn.relu(x @ self._weights[f"{scope}/dense/kernel"] + self._weights[f"{scope}/dense/bias"])
-            return tf.reshape(x, [x.shape[0], height, width, -1])[:, :rows]
+            return tf.reshape(x, [x.shape[0], height, width, -1])[:, :rows], tf.ones([], self._dtype)
         x = x * tf.math.rsqrt(tf.reduce_mean(tf.square(x), axis=1, keepdims=True) + 1e-8)
         x = tf.reshape(x @ self._weights[f"{scope}/conv0/conv2d/kernel"], [x.shape[0], height, width, -1])
-        x = self._activate(x[:, : rows + config.kernel_size // 2], f"{scope}/conv0")
+        x, norm = self._activate(x[:, : rows + config.kernel_size // 2], f"{scope}/conv0")
+        x = x * norm
         return self._convolve(x, f"{scope}/conv1", rows, height)
 
-    def _block(self, x: tf.Tensor, block: int, rows: int) -> tf.Tensor:
+    def _block(self, x: tf.Tensor, block: int, rows: int) -> tuple[tf.Tensor, tf.Tensor]:
         config, scope = self._config, f"progressive_gan_block_{block}"
         height, width = config.resolution(block)
         if config.simple_arch:
             kernel = self._weights[f"{scope}/conv2d_transpose/kernel"]
             x = self._transposed(x, kernel, width, kernel.shape[2])[:, :rows]
-            return tf.nn.relu(x + self._weights[f"{scope}/conv2d_transpose/bias"])
+            return tf.nn.relu(x + self._weights[f"{scope}/conv2d_transpose/bias"]), tf.ones([], self._dtype)
         between = min(height, rows + config.kernel_size // 2)
         name = f"{scope}/conv0"
         if self._fuses(f"{name}/conv2d/kernel"):
             kernel = self._weights[f"{name}/conv2d/kernel"]
-            x = self._activate(self._transposed(x, kernel, width, kernel.shape[2])[:, :between], name)
+            x, norm = self._activate(self._transposed(x, kernel, width, kernel.shape[2])[:, :between], name)
         else:
             x = tf.repeat(x, self._stride[0], axis=1)
             x = tf.repeat(x, self._stride[1], axis=2) if self._stride[1] > 1 else x
-            x = self._convolve(x, name, between, height)
-        return self._convolve(x, f"{scope}/conv1", rows, height)
+            x, norm = self._convolve(x, name, between, height)
+        return self._convolve(x * norm, f"{scope}/conv1", rows, height)
 
     def _transposed(self, x: tf.Tensor, kernel: tf.Tensor, width: int, filters: int) -> tf.Tensor:
         shape = [x.shape[0], x.shape[1] * self._stride[0], width, filters]
         x = tf.nn.conv2d_transpose(tf.cast(x, kernel.dtype), kernel, shape, self._stride, "SAME")
         return tf.cast(x, self._dtype)
 
-    def _convolve(self, x: tf.Tensor, name: str, rows: int, height: int) -> tf.Tensor:
+    def _convolve(self, x: tf.Tensor, name: str, rows: int, height: int) -> tuple[tf.Tensor, tf.Tensor]:
         """A SAME convolution of an image `height` rows high, of which only the first rows are given or wanted."""
         k = self._config.kernel_size
         before, after = (k - 1) // 2, k // 2
@@ -318,14 +321,18 @@ class _Layers:
         kernel = self._weights[f"{name}/conv2d/kernel"]
         return self._activate(tf.cast(tf.nn.conv2d(tf.cast(x, kernel.dtype), kernel, 1, padding), self._dtype), name)
 
-    def _activate(self, x: tf.Tensor, name: str) -> tf.Tensor:
-        x = tf.nn.leaky_relu(x + self._weights[f"{name}/bias"], 0.2)
-        return x * tf.math.rsqrt(tf.reduce_mean(tf.square(x), axis=3, keepdims=True) + self._epsilon[name])
+    def _activate(self, x: tf.Tensor, name: str) -> tuple[tf.Tensor, tf.Tensor]:
+        """Bias and leaky ReLU; and pixel norm, as what each pixel is to be multiplied by."""
+        # `bias_add` and not `+`: TensorFlow then does both in the convolution. EuclideanNorm squares and adds in one pass.
+        x = tf.nn.leaky_relu(tf.nn.bias_add(x, self._weights[f"{name}/bias"]), 0.2)
+        length = tf.raw_ops.EuclideanNorm(input=x, axis=3, keep_dims=True)
+        return x, tf.math.rsqrt(tf.square(length) / x.shape[3] + self._epsilon[name])
 
-    def _rgb(self, x: tf.Tensor, block: int) -> tf.Tensor:
+    def _rgb(self, x: tf.Tensor, norm: tf.Tensor, block: int) -> tf.Tensor:
+        """The block's image; the norm is applied to its two channels and not to all the features'."""
         scope = f"progressive_gan_block_{block}/to_rgb"
         kernel = self._weights[f"{scope}/kernel" if self._config.simple_arch else f"{scope}/conv2d/kernel"]
-        x = tf.nn.conv2d(x, kernel, 1, "VALID") + self._weights[f"{scope}/bias"]
+        x = tf.nn.conv2d(x, kernel, 1, "VALID") * norm + self._weights[f"{scope}/bias"]
         return tf.tanh(x) if self._config.to_rgb_activation == "tanh" else x
 
 
