@@ -323,7 +323,7 @@ class _Layers:
 
     def _activate(self, x: tf.Tensor, name: str) -> tuple[tf.Tensor, tf.Tensor]:
         """Bias and leaky ReLU; and pixel norm, as what each pixel is to be multiplied by."""
-        # `bias_add` and not `+`: TensorFlow then does both in the convolution. EuclideanNorm squares and adds in one pass.
+        # With `bias_add`, and not `+`, TensorFlow does both in the convolution; EuclideanNorm squares and adds at once.
         x = tf.nn.leaky_relu(tf.nn.bias_add(x, self._weights[f"{name}/bias"]), 0.2)
         length = tf.raw_ops.EuclideanNorm(input=x, axis=3, keep_dims=True)
         return x, tf.math.rsqrt(tf.square(length) / x.shape[3] + self._epsilon[name])
