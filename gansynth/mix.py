@@ -14,6 +14,7 @@ UNIT = 1 << 20
 """Fixed-point 1.0: one step is -126 dB below it."""
 BLOCK = 1 << 14
 """Samples of one block of a sparse mix."""
+_MOST = np.iinfo(np.int32).max
 
 
 @dataclass
@@ -22,31 +23,43 @@ class SparseMix:
 
     Attributes:
         blocks: block number to int32 or int64 [BLOCK], in units of 1 / UNIT.
+        bound: no sample can be further from zero than this; while it fits, 32 bits do.
     """
 
     blocks: dict[int, NDArray[np.signedinteger]] = field(default_factory=dict)
+    bound: int = 0
 
     def add(self, start: int, audio: NDArray[np.floating]) -> None:
         """Adds `audio` (float [samples], finite) from sample `start` on."""
-        whole = np.rint(audio * UNIT).astype(np.int64)
+        whole = np.rint(audio * UNIT)
+        self.bound += int(np.abs(whole).max(initial=0))
+        whole = whole.astype(np.int32 if self.bound <= _MOST else np.int64)
         position = 0
         while position < len(whole):
             block, offset = divmod(start + position, BLOCK)
             piece = whole[position : position + BLOCK - offset]
-            if block not in self.blocks:
-                self.blocks[block] = np.zeros(BLOCK, np.int64)
-            self.blocks[block][offset : offset + len(piece)] += piece
+            mine = self.blocks.get(block)
+            if mine is None or mine.dtype != whole.dtype:
+                mine = np.zeros(BLOCK, whole.dtype) if mine is None else mine.astype(whole.dtype)
+                self.blocks[block] = mine
+            mine[offset : offset + len(piece)] += piece
             position += len(piece)
 
     def merge(self, other: SparseMix) -> None:
         """Adds another mix to this one; `other` stays as it is."""
+        self.bound += other.bound
         for block, values in other.blocks.items():
             mine = self.blocks.get(block)
-            self.blocks[block] = values if mine is None else _narrow(mine.astype(np.int64) + values)
+            if mine is None:
+                self.blocks[block] = values
+            elif self.bound <= _MOST:
+                self.blocks[block] = mine + values
+            else:
+                self.blocks[block] = _narrow(mine.astype(np.int64) + values)
 
     def packed(self) -> SparseMix:
         """The same mix in 32 bits wherever they are enough, to travel."""
-        return SparseMix({block: _narrow(values) for block, values in self.blocks.items()})
+        return SparseMix({block: _narrow(values) for block, values in self.blocks.items()}, self.bound)
 
     @property
     def nbytes(self) -> int:

@@ -40,7 +40,15 @@ class Bar:
 
 @dataclass
 class Tally:
-    """What playing cost: notes, sounds rendered, sounds found in the cache, slots of batches, and batches."""
+    """What playing cost.
+
+    Attributes:
+        notes: notes played.
+        rendered: sounds heard for the first time; over `slots`, how full the batches were.
+        cached: sounds found in the cache, heard before.
+        slots: places in batches, all that the network computed.
+        batches: their number.
+    """
 
     notes: int = 0
     rendered: int = 0
@@ -114,21 +122,43 @@ def _render(
         audio = synth.cache.get((key, bucket))
         if audio is None:
             missing.append(key)
-        else:
-            tally.cached += 1
-            yield key, audio
+            continue
+        first = synth.cache.first_use((key, bucket))
+        tally.rendered += first
+        tally.cached += not first
+        yield key, audio
     if not missing:
         return
-    z = np.stack([np.frombuffer(latent, np.float32) for latent, _ in missing])
-    pitches = np.array([pitch for _, pitch in missing], np.int32)
     sizes = list(synth.batch_sizes(bucket, len(missing)))
     tally.batches += len(sizes)
     tally.slots += sum(sizes)
     tally.rendered += len(missing)
+    wanted = len(missing)
+    missing += _neighbours(missing, synth, bucket, sum(sizes) - wanted)
+    z = np.stack([np.frombuffer(latent, np.float32) for latent, _ in missing])
+    pitches = np.array([pitch for _, pitch in missing], np.int32)
     for where, batch in synth.batches(z, pitches, bucket):
-        for key, audio in zip(missing[where], batch, strict=True):
-            synth.cache.put((key, bucket), audio)
-            yield key, audio
+        for n, audio in enumerate(batch, where.start):
+            synth.cache.put((missing[n], bucket), audio, ahead=n >= wanted)
+            if n < wanted:
+                yield missing[n], audio
+
+
+def _neighbours(keys: Sequence[_Sound], synth: Synthesizer, bucket: int, count: int) -> list[_Sound]:
+    """Sounds for slots that would stay empty: the same instruments at the pitches around, likely to be heard soon."""
+    known = set(keys)
+    found: list[_Sound] = []
+    if not synth.cache.limit:
+        return found
+    for distance in range(1, len(synth.pitches)):
+        for latent, pitch in keys:
+            for near in (latent, pitch + distance), (latent, pitch - distance):
+                if len(found) == count:
+                    return found
+                if near[1] in synth.pitches and near not in known and (near, bucket) not in synth.cache:
+                    known.add(near)
+                    found.append(near)
+    return found
 
 
 def _sounds(

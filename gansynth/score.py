@@ -70,6 +70,13 @@ class NoteChunk:
     def __len__(self) -> int:
         return len(self.pitch)
 
+    @property
+    def weight(self) -> int:
+        """The memory that playing it takes, in notes: a chunk of few long notes becomes a large mix."""
+        ends = self.start + self.sustain
+        covered = min(int(ends.max() - self.start.min()), int(self.sustain.sum()) + len(self) * mix.BLOCK)
+        return max(len(self), 2 * covered // mix.BLOCK)
+
 
 @dataclass(frozen=True)
 class Score:

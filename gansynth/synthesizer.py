@@ -39,8 +39,12 @@ class SoundCache:
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self._sounds: OrderedDict[Hashable, NDArray[np.float32]] = OrderedDict()
+        self._ahead: set[Hashable] = set()
         self._bytes = 0
         self._lock = threading.Lock()
+
+    def __contains__(self, key: Hashable) -> bool:
+        return key in self._sounds
 
     def get(self, key: Hashable) -> NDArray[np.float32] | None:
         """The sound, if it is still here."""
@@ -50,15 +54,26 @@ class SoundCache:
                 self._sounds.move_to_end(key)
             return sound
 
-    def put(self, key: Hashable, sound: NDArray[np.float32]) -> None:
-        """Keeps a copy of a sound; the ones not used for longest make room for it."""
+    def first_use(self, key: Hashable) -> bool:
+        """Whether a sound was put here ahead of need, and is now needed for the first time."""
+        with self._lock:
+            ahead = key in self._ahead
+            self._ahead.discard(key)
+            return ahead
+
+    def put(self, key: Hashable, sound: NDArray[np.float32], ahead: bool = False) -> None:
+        """Keeps a copy of a sound, `ahead` of need or not; the ones not used for longest make room for it."""
         with self._lock:
             if key in self._sounds or sound.nbytes > self.limit:
                 return
             self._sounds[key] = sound.copy()
             self._bytes += sound.nbytes
+            if ahead:
+                self._ahead.add(key)
             while self._bytes > self.limit:
-                self._bytes -= self._sounds.popitem(last=False)[1].nbytes
+                old, dropped = self._sounds.popitem(last=False)
+                self._bytes -= dropped.nbytes
+                self._ahead.discard(old)
 
 
 class Synthesizer:

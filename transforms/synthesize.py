@@ -55,7 +55,7 @@ class Synthesize(beam.PTransform):
     Attributes:
         model: the checkpoint to load.
         envelope: shape of the notes.
-        batch_notes: notes that are handed to the model together.
+        batch_notes: notes that are handed to the model together, fewer where they are long.
     """
 
     model: ModelSettings
@@ -68,7 +68,7 @@ class Synthesize(beam.PTransform):
             chunks
             | "Chunks" >> beam.Values()
             | "Spread" >> beam.Reshuffle()
-            | "Gather" >> beam.BatchElements(self.batch_notes, self.batch_notes, element_size_fn=len)
+            | "Gather" >> beam.BatchElements(self.batch_notes, self.batch_notes, element_size_fn=lambda chunk: chunk.weight)
             | "Play" >> beam.ParDo(_Play(self.model, self.envelope)).with_outputs("failures", main="bars")
         )
 

@@ -108,6 +108,17 @@ def test_sums_beyond_32_bits() -> None:
     assert alone.packed().blocks[0].dtype == np.int64
 
 
+def test_notes_that_add_up_beyond_32_bits() -> None:
+    mix = SparseMix()
+    for _ in range(3):
+        mix.add(0, np.full(10, 1000.0))
+    assert (mix.blocks[0][:10] == 3000 * UNIT).all()
+    for _ in range(3):
+        mix.add(0, np.full(10, -1000.0))
+    assert not mix.packed().blocks[0].any()
+    assert mix.packed().blocks[0].dtype == np.int32
+
+
 def test_only_where_there_is_sound() -> None:
     mix = SparseMix()
     mix.add(3600 * 16000, np.ones(100))

@@ -237,3 +237,35 @@ def test_same_latent_is_the_same_sound_in_every_mode() -> None:
         mix: SparseMix = merged(bar.mix for bar in play(chunks, synth, config.envelope))
         clips.append(finish(mix, score.samples, config.mix))
     assert np.abs(clips[0] - clips[1]).max() < 1e-5
+
+
+def test_empty_slots_are_given_to_sounds_that_will_be_needed() -> None:
+    synth, tally = FakeSynthesizer(cache_bytes=1 << 30), Tally()
+    notes = {pitch: make_notes((pitch, 0.0, 0.2, 100, 0)) for pitch in (60, 62, 59, 70)}
+    play(chunks_of(notes[60], synth), synth, EnvelopeConfig(), tally)
+    assert (synth.calls, tally.rendered, tally.slots) == ([8], 1, 8)
+    play(chunks_of(notes[62], synth), synth, EnvelopeConfig(), tally)
+    play(chunks_of(notes[59], synth), synth, EnvelopeConfig(), tally)
+    assert (synth.calls, tally.rendered, tally.cached, tally.slots) == ([8], 3, 0, 8)
+    play(chunks_of(notes[59], synth), synth, EnvelopeConfig(), tally)
+    assert (synth.calls, tally.rendered, tally.cached) == ([8], 3, 1)
+    play(chunks_of(notes[70], synth), synth, EnvelopeConfig(), tally)
+    assert (synth.calls, tally.rendered, tally.slots, tally.notes) == ([8, 8], 4, 16, 5)
+
+
+def test_no_sound_is_rendered_ahead_where_none_is_kept() -> None:
+    synth = FakeSynthesizer()
+    play(chunks_of(make_notes((60, 0.0, 0.2, 100, 0)), synth), synth, EnvelopeConfig())
+    assert synth.calls == [1]
+
+
+def test_long_notes_weigh_more_than_short_ones() -> None:
+    def weight(seconds: float, apart: float) -> int:
+        notes = make_notes(*((60, apart * n, apart * n + seconds, 100, 0) for n in range(60)))
+        (chunk,) = chunks_of(notes, FakeSynthesizer())
+        return chunk.weight
+
+    assert weight(0.1, 0.1) == 60
+    # 60 notes of 3 s: their mix holds 180 s
+    assert 2 * 180 * 16000 / 2**14 - 10 < weight(3.0, 3.0) < 2 * 180 * 16000 / 2**14 + 10
+    assert weight(0.1, 1000.0 / 60) <= 2 * 60 * 2
