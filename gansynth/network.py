@@ -53,16 +53,19 @@ class Network:
 
     Args:
         checkpoint: what `checkpoint.load` gives.
-        precision: "float32", or "bfloat16" for the convolutions alone: faster where the processor has it
-            (AMX, AVX512-BF16, GPUs), at an audible price that the README states.
+        precision: "float32"; "tf32" lets NVIDIA's tensor cores round the factors of its products (TensorFlow's own
+            default on GPUs, for the whole process; nothing changes on a CPU); "bfloat16" for the convolutions
+            alone, on processors that have it (AMX, AVX512-BF16, GPUs), at a price that the README states.
+        xla: compile each shape with XLA.
 
     Attributes:
         audio_samples: samples of a whole note.
         rows: time steps of a whole note.
     """
 
-    def __init__(self, checkpoint: Checkpoint, precision: str = "float32") -> None:
-        self._checkpoint = checkpoint
+    def __init__(self, checkpoint: Checkpoint, precision: str = "float32", xla: bool = False) -> None:
+        tf.config.experimental.enable_tensor_float_32_execution(precision == "tf32")
+        self._checkpoint, self._xla = checkpoint, xla
         self._config = config = checkpoint.config
         self.rows, self._bins = config.output_resolution
         self._is_wave = config.data_type == "wave"
@@ -84,7 +87,7 @@ class Network:
             self._window = spectra.inverse_window(self._frame_length, self._hop).astype(np.float32)
         if config.data_type == "mel":
             self._mel = _Banded(spectra.mel_to_linear(self._bins, config.sample_rate))
-        self._layers = _Layers(checkpoint, precision)
+        self._layers = _Layers(checkpoint, precision, xla)
         self._functions: dict[tuple[int, int, str], Any] = {}
 
     def rows_for(self, samples: int) -> int:
@@ -122,7 +125,12 @@ class Network:
                 tf.TensorSpec([batch], tf.int32),
             ]
             method = self._waves if output == "waves" else self._specgrams
-            traced = tf.function(lambda z, labels: method(z, labels, rows), input_signature=signature, autograph=False)
+            traced = tf.function(
+                lambda z, labels: method(z, labels, rows),
+                input_signature=signature,
+                autograph=False,
+                jit_compile=self._xla,
+            )
             self._functions[key] = traced.get_concrete_function()
         return self._functions[key]
 
@@ -182,8 +190,8 @@ class _Banded:
 class _Layers:
     """The generator from latent and label to its image in -1 .. 1, with weights scaled once."""
 
-    def __init__(self, checkpoint: Checkpoint, precision: str) -> None:
-        self._checkpoint, self._config = checkpoint, checkpoint.config
+    def __init__(self, checkpoint: Checkpoint, precision: str, xla: bool) -> None:
+        self._checkpoint, self._config, self._xla = checkpoint, checkpoint.config, xla
         self._stride = (
             self._config.scale_base,
             self._config.scale_base if self._config.scale_mode == "ALL" else 1,
@@ -325,8 +333,11 @@ class _Layers:
         """Bias and leaky ReLU; and pixel norm, as what each pixel is to be multiplied by."""
         # With `bias_add`, and not `+`, TensorFlow does both in the convolution; EuclideanNorm squares and adds at once.
         x = tf.nn.leaky_relu(tf.nn.bias_add(x, self._weights[f"{name}/bias"]), 0.2)
-        length = tf.raw_ops.EuclideanNorm(input=x, axis=3, keep_dims=True)
-        return x, tf.math.rsqrt(tf.square(length) / x.shape[3] + self._epsilon[name])
+        if self._xla:  # knows no EuclideanNorm, and needs none: it makes one loop of all this
+            mean = tf.reduce_mean(tf.square(x), axis=3, keepdims=True)
+        else:
+            mean = tf.square(tf.raw_ops.EuclideanNorm(input=x, axis=3, keep_dims=True)) / x.shape[3]
+        return x, tf.math.rsqrt(mean + self._epsilon[name])
 
     def _rgb(self, x: tf.Tensor, norm: tf.Tensor, block: int) -> tf.Tensor:
         """The block's image; the norm is applied to its two channels and not to all the features'."""

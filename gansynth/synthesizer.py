@@ -94,11 +94,12 @@ class Synthesizer:
         batch_rows: int = BATCH_ROWS,
         cache_bytes: int = CACHE_BYTES,
         precision: str = "float32",
+        xla: bool = False,
     ) -> None:
         from gansynth import network  # TensorFlow: only where notes are played
 
         self._checkpoint = loaded
-        self._network = network.Network(loaded, precision)
+        self._network = network.Network(loaded, precision, xla)
         self._batch_rows = batch_rows
         self.latent_size = loaded.config.latent_vector_size
         self.pitches = checkpoint.PITCHES
@@ -119,6 +120,7 @@ class Synthesizer:
         threads: int = 0,
         device: str = "auto",
         precision: str = "float32",
+        xla: bool = False,
     ) -> Synthesizer:
         """Loads a checkpoint.
 
@@ -129,7 +131,8 @@ class Synthesizer:
             cache_bytes: memory for sounds that may be heard again.
             threads: CPU threads; 0 leaves the choice to TensorFlow.
             device: "auto", "cpu" or "gpu" (an error where there is none).
-            precision: "float32", or "bfloat16" for faster, less exact convolutions.
+            precision: "float32"; "tf32" or "bfloat16" for faster, less exact convolutions, see Network.
+            xla: compile with XLA: seconds for each shape of a batch, to be won back on a GPU.
 
         Raises:
             CheckpointError: it cannot be found, fetched or read; the message says what is wrong with which file.
@@ -138,7 +141,7 @@ class Synthesizer:
         from gansynth import network
 
         network.configure(threads, device)
-        return cls(checkpoint.load(str(name_or_path)), batch_rows, cache_bytes, precision)
+        return cls(checkpoint.load(str(name_or_path)), batch_rows, cache_bytes, precision, xla)
 
     def synthesize(
         self, z: ArrayLike, pitches: Sequence[int] | ArrayLike, samples: int | None = None

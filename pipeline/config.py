@@ -38,8 +38,10 @@ class ComputeConfig(Section):
 
     device: Literal["auto", "cpu", "gpu"] = "auto"
     """What the model runs on; gpu refuses to run where there is none."""
-    precision: Literal["float32", "bfloat16"] = "float32"
-    """bfloat16 is faster on processors that have it and changes the sound a little."""
+    precision: Literal["float32", "tf32", "bfloat16"] = "float32"
+    """tf32 (NVIDIA GPUs) and bfloat16 are faster on processors that have them, and change the sound a little."""
+    xla: bool = False
+    """Compile the network with XLA: takes seconds for each shape of a batch, meant for GPUs."""
     workers: int = Field(1, ge=0, le=1024)
     """Local runs: processes that share the work, each with 0.5 to 1 GB of its own; 0: one for each core."""
     threads: int = Field(0, ge=0, le=1024)

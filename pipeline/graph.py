@@ -33,6 +33,7 @@ def model_settings(config: JobConfig) -> ModelSettings:
         threads=compute.threads,
         device=compute.device,
         precision=compute.precision,
+        xla=compute.xla,
     )
 
 

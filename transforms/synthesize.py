@@ -29,6 +29,7 @@ class ModelSettings:
     threads: int
     device: str
     precision: str
+    xla: bool
 
     def acquire(self) -> Synthesizer:
         """The process's own model, loaded by the first caller and kept for the others."""
@@ -40,6 +41,7 @@ class ModelSettings:
                 threads=self.threads,
                 device=self.device,
                 precision=self.precision,
+                xla=self.xla,
             ),
             tag=repr(self),
         )

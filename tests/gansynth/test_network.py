@@ -304,3 +304,34 @@ def test_device_gpu_is_an_error_where_there_is_none(monkeypatch: pytest.MonkeyPa
     with pytest.raises(ConfigError, match="finds no GPU"):
         configure(device="gpu")
     configure(threads=1, device="cpu")  # TensorFlow may be running already: harmless
+
+
+# Other ways to compute
+
+
+def test_xla_computes_the_same(oracle_checkpoint: Find, network: Callable[[str], Network], data: Path) -> None:
+    golden = np.load(data / "goldens" / "tiny8.npz")
+    compiled = Network(checkpoint.load(str(oracle_checkpoint("tiny8"))), xla=True)
+    given = golden["z"][:8], labels(golden["pitches"][:8]), 16
+    for expected, found in zip(network("tiny8").waves(*given), compiled.waves(*given), strict=True):
+        assert snr(expected, found) >= 60
+
+
+def test_bfloat16_keeps_levels_and_spectra() -> None:
+    mini = checkpoint.load("mini")
+    z, pitches = np.random.RandomState(0).normal(size=[8, 16]).astype(np.float32), labels(range(40, 80, 5))
+    exact, rough = (Network(mini, precision).specgrams(z, pitches, 64) for precision in ("float32", "bfloat16"))
+    loud = exact[..., 0] > exact[..., 0].max(axis=(1, 2), keepdims=True) - np.log(10) * 4  # within 40 dB
+    decibels = np.abs(exact - rough)[..., 0][loud] * 10 / np.log(10)
+    assert 0 < np.median(decibels) < 1
+    assert np.percentile(decibels, 95) < 4
+
+
+@pytest.mark.parametrize(("precision", "allowed"), [("float32", False), ("tf32", True), ("bfloat16", False)])
+def test_tensor_cores_round_only_where_they_were_asked_to(precision: str, allowed: bool) -> None:
+    from gansynth._tensorflow import tf
+
+    Network(checkpoint.load("mini"), precision)
+    assert tf.config.experimental.tensor_float_32_execution_enabled() is allowed
+    Network(checkpoint.load("mini"))
+    assert not tf.config.experimental.tensor_float_32_execution_enabled()

@@ -74,7 +74,7 @@ def test_one_bad_chunk_costs_its_song_alone_and_the_model_is_loaded_once(monkeyp
     played = (
         pipeline
         | beam.Create([(song.song_id, song) for song in songs])
-        | Synthesize(ModelSettings("fake-once", 8, 0, 0, "cpu", "float32"), EnvelopeConfig(), 16)
+        | Synthesize(ModelSettings("fake-once", 8, 0, 0, "cpu", "float32", False), EnvelopeConfig(), 16)
     )
     good = [(f"{i}.mid", 1) for i in range(20) if i != 6]
     assert_that(played.bars | beam.MapTuple(lambda key, bar: (key, bar.notes)), equal_to(good), label="bars")
