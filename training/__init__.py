@@ -1,1 +1,1 @@
-"""The tool that trains the bundled voice: prepare, train, evaluate, export. Not part of the installed packages."""
+"""Trains the bundled voice: prepare, train, export, evaluate, card. Not part of the installed packages."""

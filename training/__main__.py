@@ -1,4 +1,4 @@
-"""Command line: python -m training prepare | train | evaluate | export."""
+"""Command line: python -m training prepare | train | export | evaluate | card."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _HERE = Path(__file__).parent
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Parses the command line and runs one of the four commands."""
+    """Parses the command line and runs one of the commands."""
     parser = argparse.ArgumentParser(prog="python -m training", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
 
@@ -42,6 +42,14 @@ def main(arguments: list[str] | None = None) -> None:
     evaluate.add_argument("--checkpoint", default="mini")
     evaluate.add_argument("--out", type=Path, default=_HERE / "runs" / "figures")
     evaluate.add_argument("--pitch-step", type=int, default=1, help="every which pitch")
+    evaluate.add_argument("--full", type=Path, help="the same voice by export --full: compare with Magenta's own code")
+
+    card = command("card", "Write a voice's model card from what evaluate measured.")
+    card.add_argument("--checkpoint", default="mini")
+    card.add_argument("--figures", type=Path, default=_HERE / "runs" / "figures", help="what evaluate wrote")
+    card.add_argument("--run", type=Path, default=_HERE / "runs" / "main", help="what train wrote")
+    card.add_argument("--template", type=Path, default=_HERE / "model_card.md")
+    card.add_argument("--out", type=Path, required=True, help="for MODEL_CARD.md and card/")
     options = parser.parse_args(arguments)
 
     if options.command == "prepare":
@@ -69,10 +77,17 @@ def main(arguments: list[str] | None = None) -> None:
         instruments = [Instrument(**{**entry, "programs": tuple(entry["programs"])}) for entry in listed]
         experiment = json.loads((options.run / "experiment.json").read_text())
         run_export(weights, experiment, instruments, options.out, options.full)
-    else:
+    elif options.command == "evaluate":
         from training.evaluate import evaluate as run_evaluate
 
-        print(json.dumps(run_evaluate(options.checkpoint, options.data, options.out, options.pitch_step), indent=1))
+        result = run_evaluate(options.checkpoint, options.data, options.out, options.pitch_step, full=options.full)
+        print(json.dumps({"summary": result["summary"], "missed": result["missed"]}, indent=1))
+    else:
+        from gansynth import checkpoint
+        from training.card import card as run_card
+
+        digest = checkpoint.load(options.checkpoint).digest
+        run_card(digest, options.figures, options.run, options.out, options.template)
 
 
 if __name__ == "__main__":

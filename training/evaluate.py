@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
+import math
+import os
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gansynth import latents as gansynth_latents
 from training import figures, targets
-from training.prepare import Prepared, load
+from training.prepare import load
 
 if TYPE_CHECKING:
     from gansynth import Synthesizer
@@ -23,6 +26,8 @@ STRUCK = ("keys", "mallets", "plucked")
 """Families whose notes decay; the others are sustained."""
 _RATE = targets.SAMPLE_RATE
 _PICTURED = (36, 55, 72)
+IN_TUNE = 25.0
+"""Cents that a note may be off."""
 
 
 def yin(audio: NDArray[np.floating], expected: float, threshold: float = 0.3) -> float:
@@ -126,6 +131,11 @@ class Note:
     target_haze: float
     decay: float
 
+    @property
+    def in_tune(self) -> bool:
+        """Whether the note is near enough to its pitch."""
+        return self.cents <= IN_TUNE
+
 
 def measure(instrument: str, family: str, pitch: int, got: NDArray[np.floating], wanted: NDArray[np.floating]) -> Note:
     """One note's figures; audio float [samples] each."""
@@ -146,7 +156,48 @@ def measure(instrument: str, family: str, pitch: int, got: NDArray[np.floating],
     )
 
 
-def evaluate(checkpoint: str, data: Path, out: Path, pitch_step: int = 1, pictures: bool = True) -> dict[str, object]:
+@dataclass(frozen=True)
+class Goal:
+    """What a voice should reach.
+
+    Attributes:
+        what: in words.
+        figure: key of the summary.
+        limit: the least it should be, or the most where `most` is set.
+        unit: written behind the number.
+    """
+
+    what: str
+    figure: str
+    limit: float
+    unit: str = ""
+    most: bool = False
+
+    def reached(self, value: float | None) -> bool:
+        """Whether a figure is good enough; what was not measured is not."""
+        return value is not None and (value <= self.limit if self.most else value >= self.limit)
+
+
+GOALS = (
+    Goal("notes 36..84 within 25 cents", "in tune 36..84", 99.0, " %"),
+    Goal("the instrument with the fewest", "lowest instrument in tune", 97.0, " %"),
+    Goal("the octave with the fewest", "lowest octave in tune", 97.0, " %"),
+    Goal("notes 24..35 within 25 cents", "in tune 24..35", 90.0, " %"),
+    Goal("midpoints between instruments within 25 cents", "midpoints in tune", 98.0, " %"),
+    Goal("random latents within 25 cents", "random latents in tune", 98.0, " %"),
+    Goal("spectral convergence to the target, median", "spectral convergence, median", 0.3, most=True),
+    Goal("levels of notes against each other within 3 dB of the targets'", "level within 3 dB", 100.0, " %"),
+    Goal("sustained notes with haze at least 20 dB below the harmonics", "haze at least 20 dB below", 100.0, " %"),
+    Goal("struck and plucked notes within 6 dB of the target at 2 s", "decay within 6 dB", 100.0, " %"),
+    Goal("agreement with Magenta's own code, worst note", "agreement with Magenta", 60.0, " dB"),
+    Goal("whole notes of one instrument, times real time", "times real time", 10.0),
+)
+"""What the bundled voice should reach; a share of 100 % means every note."""
+
+
+def evaluate(
+    checkpoint: str, data: Path, out: Path, pitch_step: int = 1, pictures: bool = True, full: Path | None = None
+) -> dict[str, Any]:
     """Plays a checkpoint's bank and compares it with the prepared targets of the same instruments.
 
     Args:
@@ -155,23 +206,32 @@ def evaluate(checkpoint: str, data: Path, out: Path, pitch_step: int = 1, pictur
         out: where figures.json, figures.md and one PNG for each instrument go.
         pitch_step: every which pitch; 1 is all.
         pictures: whether to draw.
+        full: the same voice with every variable that Magenta's Saver wants (`export --full`), to be played by
+            Magenta's own code; None leaves that out.
 
     Returns:
-        What figures.json holds under "summary".
+        What figures.json holds.
+
+    Raises:
+        SystemExit: the data are of other instruments, or `full` is another voice.
     """
     from gansynth import Bank, Synthesizer, load_bank
+    from gansynth.checkpoint import load as load_checkpoint
     from gansynth.checkpoint import localize
 
     prepared = load(data)
-    out.mkdir(parents=True, exist_ok=True)
     synth = Synthesizer.from_checkpoint(checkpoint)
-    bank: Bank = load_bank(str(localize(checkpoint) / "instruments.yaml"), synth.latent_size)
-    names = {entry.name for entry in prepared.instruments}
+    folder = localize(checkpoint)
+    bank: Bank = load_bank(str(folder / "instruments.yaml"), synth.latent_size)
+    missing = set(bank.names) - {entry.name for entry in prepared.instruments}
+    if missing:
+        raise SystemExit(f"{data}: has no targets of {', '.join(sorted(missing))}; prepare the voice's own")
+    if full is not None and load_checkpoint(str(full)).digest != synth.digest:
+        raise SystemExit(f"{full}: is not the voice in {folder}; export both from the same run")
+    out.mkdir(parents=True, exist_ok=True)
     pitches = [p for p in targets.PITCHES if (p - 24) % pitch_step == 0]
     notes: list[Note] = []
     for name, latent in zip(bank.names, bank.latents, strict=True):
-        if name not in names:
-            continue
         got = dict(zip(pitches, synth.synthesize(np.tile(latent, [len(pitches), 1]), pitches), strict=True))
         envelopes = prepared.envelopes(name)
         wanted = {p: targets.resynthesize(envelopes[p], p, lead=0) for p in pitches}
@@ -180,62 +240,116 @@ def evaluate(checkpoint: str, data: Path, out: Path, pitch_step: int = 1, pictur
         if pictures:
             _picture(out / f"{name}.png", wanted, got)
         print(f"{name}: {summarise([n for n in notes if n.instrument == name])}", flush=True)
-    summary: dict[str, object] = dict(summarise(notes))
-    summary["lowest instrument in tune"] = _lowest(notes, lambda note: note.instrument)
-    summary["lowest octave in tune"] = _lowest(notes, lambda note: f"{note.pitch // 12 * 12}")
-    summary |= _blends(synth, bank)
-    summary["times real time, whole notes of one instrument"] = round(_speed(synth, bank.latents[0]), 1)
-    rows = [vars(note) for note in notes]
-    result = {"summary": summary, "instruments": by_instrument(notes), "notes": rows}
-    (out / "figures.json").write_text(json.dumps(result, indent=1) + "\n")
-    (out / "figures.md").write_text(table(summary, by_instrument(notes)))
-    return summary
+    more: dict[str, float | None] = dict(_blends(synth, bank))
+    more["agreement with Magenta"] = None if full is None else _agreement(synth, bank, full)
+    more["times real time"] = round(_speed(synth, bank.latents[0]), 1)
+    result = {
+        "voice": _describe(folder, load_checkpoint(checkpoint).weights, bank) | {"digest": synth.digest},
+        "pitches": [pitches[0], pitches[-1], pitch_step],
+        "cores": os.cpu_count(),
+        **report(notes, more),
+    }
+    (out / "figures.json").write_text(json.dumps(result, indent=1, allow_nan=False) + "\n")
+    (out / "figures.md").write_text(f"{goal_table(result)}\n{instrument_table(result)}")
+    return result
 
 
-def summarise(notes: list[Note]) -> dict[str, float]:
-    """The issue's table, of these notes. Shares are in percent."""
+def report(notes: Sequence[Note], more: Mapping[str, float | None]) -> dict[str, Any]:
+    """What JSON holds of measured notes: the summary with what GOALS asks for, what was missed, and every note.
 
-    def share(values: list[bool]) -> float:
-        return round(100.0 * float(np.mean(values)), 2) if values else float("nan")
+    Args:
+        notes: of all instruments.
+        more: figures of the summary that are not of single notes.
+    """
+    fewest = {
+        "lowest instrument in tune": _lowest(notes, lambda note: note.instrument),
+        "lowest octave in tune": _lowest(notes, lambda note: f"from {note.pitch // 12 * 12}"),
+    }
+    summary = {**summarise(notes), **{what: share for what, (_, share) in fewest.items()}, **more}
+    return {
+        "summary": summary,
+        "lowest": {what: name for what, (name, _) in fewest.items()},
+        "missed": [goal.what for goal in GOALS if not goal.reached(summary[goal.figure])],
+        "out of tune": {f"{note.instrument} {note.pitch}": _finite(note.cents) for note in notes if not note.in_tune},
+        "instruments": by_instrument(notes),
+        "notes": [{key: _finite(value) for key, value in asdict(note).items()} for note in notes],
+    }
 
-    def median(values: list[float]) -> float:
-        return round(float(np.median(values)), 3) if values else float("nan")
+
+def summarise(notes: Sequence[Note], level: float | None = None) -> dict[str, float | None]:
+    """The figures of some notes: shares in percent, None where there is no note to measure.
+
+    Args:
+        notes: which.
+        level: dB that levels are compared with; the median of these notes if None.
+    """
+
+    def share(values: list[bool]) -> float | None:
+        return round(100.0 * float(np.mean(values)), 2) if values else None
+
+    def median(values: list[float]) -> float | None:
+        return _finite(round(float(np.median(values)), 3)) if values else None
 
     usual = [n for n in notes if n.pitch >= 36]
     low = [n for n in notes if n.pitch < 36]
-    middle = float(np.median([n.level for n in notes]))
     struck = [n for n in usual if n.family in STRUCK]
     sustained = [n for n in usual if n.family not in STRUCK]
+    middle = median([n.level for n in usual])
+    against = middle if level is None else level
     return {
-        "in tune 36..84": share([n.cents <= 25 for n in usual]),
-        "in tune 24..35": share([n.cents <= 25 for n in low]),
+        "in tune 36..84": share([n.in_tune for n in usual]),
+        "in tune 24..35": share([n.in_tune for n in low]),
         "cents, median": median([n.cents for n in usual]),
         "spectral convergence, median": median([n.convergence for n in usual]),
-        "level within 3 dB": share([abs(n.level - middle) <= 3 for n in usual]),
-        "level, median dB": round(middle, 2),
+        "level within 3 dB": share([abs(n.level - against) <= 3 for n in usual]) if against is not None else None,
+        "level, median dB": middle,
         "haze, median dB": median([n.haze for n in sustained]),
         "haze at least 20 dB below": share([n.haze >= 20 for n in sustained]),
-        "the same of the targets": share([n.target_haze >= 20 for n in sustained]),
+        "targets' haze at least 20 dB below": share([n.target_haze >= 20 for n in sustained]),
         "decay within 6 dB": share([abs(n.decay) <= 6 for n in struck]),
     }
 
 
-def _lowest(notes: list[Note], group: Callable[[Note], str]) -> dict[str, object]:
+def _finite(value: Any) -> Any:
+    """None for a float that JSON cannot hold."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _lowest(notes: Sequence[Note], group: Callable[[Note], str]) -> tuple[str, float]:
+    """The group of the notes 36..84 with the smallest share in tune, and that share in percent."""
     groups: dict[str, list[bool]] = {}
     for note in notes:
         if note.pitch >= 36:
-            groups.setdefault(group(note), []).append(note.cents <= 25)
+            groups.setdefault(group(note), []).append(note.in_tune)
     name = min(groups, key=lambda key: float(np.mean(groups[key])))
-    return {"name": name, "share": round(100.0 * float(np.mean(groups[name])), 2)}
+    return name, round(100.0 * float(np.mean(groups[name])), 2)
 
 
-def by_instrument(notes: list[Note]) -> dict[str, dict[str, float]]:
-    """`summarise` of each instrument."""
+def by_instrument(notes: Sequence[Note]) -> dict[str, dict[str, float | None]]:
+    """`summarise` of each instrument, levels against the middle of all of them."""
     names = dict.fromkeys(note.instrument for note in notes)
-    return {name: summarise([note for note in notes if note.instrument == name]) for name in names}
+    middle = summarise(notes)["level, median dB"]
+    return {name: summarise([note for note in notes if note.instrument == name], middle) for name in names}
 
 
-def _blends(synth: Synthesizer, bank: gansynth_latents.Bank, count: int = 128) -> dict[str, object]:
+def _describe(folder: Path, weights: Mapping[str, NDArray[np.floating]], bank: gansynth_latents.Bank) -> dict[str, Any]:
+    """What a model card says about a checkpoint's size and its bank."""
+    files = [folder / "experiment.json", folder / "instruments.yaml", *sorted(folder.glob("stage_*/*"))]
+    unit = bank.latents / np.linalg.norm(bank.latents, axis=1, keepdims=True)
+    cosine = np.clip(unit @ unit.T, -1.0, 1.0)[np.triu_indices(len(bank), 1)]
+    return {
+        "parameters": sum(value.size for value in weights.values()),
+        "first layer": sum(v.size for name, v in weights.items() if name.startswith("progressive_gan_block_1/conv0")),
+        "megabytes": round(sum(path.stat().st_size for path in files) / 1e6, 2),
+        "compressed megabytes": round(sum(len(zlib.compress(path.read_bytes())) for path in files) / 1e6, 2),
+        "latent size": bank.latents.shape[1],
+        "latent norm": round(float(np.linalg.norm(bank.latents, axis=1).mean()), 2),
+        "nearest degrees": round(float(np.degrees(np.arccos(cosine.max()))), 1) if len(cosine) else None,
+        "instruments": {name: bank.families.get(name, "own") for name in bank.names},
+    }
+
+
+def _blends(synth: Synthesizer, bank: gansynth_latents.Bank, count: int = 128) -> dict[str, float]:
     """Shares in tune half way between pairs of instruments, and of random latents."""
     random = np.random.RandomState(5)
     pitches = random.randint(36, 85, size=count)
@@ -243,12 +357,28 @@ def _blends(synth: Synthesizer, bank: gansynth_latents.Bank, count: int = 128) -
     right = (left + random.randint(1, max(2, len(bank)), size=count)) % len(bank)
     between = gansynth_latents.slerp(bank.latents[left], bank.latents[right], 0.5)
     drawn = gansynth_latents.random_latents(count, synth.latent_size, 6)
-    out: dict[str, object] = {}
+    out = {}
     for name, z in (("midpoints in tune", between), ("random latents in tune", drawn)):
         audio = synth.synthesize(z, pitches, 24576)
-        near = [cents_off(one, int(pitch)) <= 25 for one, pitch in zip(audio, pitches, strict=True)]
+        near = [cents_off(one, int(pitch)) <= IN_TUNE for one, pitch in zip(audio, pitches, strict=True)]
         out[name] = round(100.0 * float(np.mean(near)), 2)
     return out
+
+
+def _agreement(synth: Synthesizer, bank: gansynth_latents.Bank, full: Path) -> float:
+    """The lowest SNR in dB of our notes against Magenta's, one of each instrument, from low to high."""
+    from importlib.util import find_spec
+
+    if find_spec("magenta") is None:
+        raise SystemExit("--full: Magenta's own code is not installed; ./run_tests.sh installs it")
+    from benchmarks import common, reference_server
+
+    pitches = np.linspace(targets.PITCHES[0], targets.PITCHES[-1], len(bank)).astype(int).tolist()
+    with common.Worker() as worker:
+        worker.call(reference_server.load, str(full))
+        wanted, _ = worker.call(reference_server.notes, bank.latents, pitches, len(bank))
+    got = synth.synthesize(bank.latents, pitches)
+    return round(min(common.signal_to_noise(a, b) for a, b in zip(wanted, got, strict=True)), 1)
 
 
 def _speed(synth: Synthesizer, latent: NDArray[np.float64]) -> float:
@@ -268,29 +398,35 @@ def _picture(path: Path, wanted: Mapping[int, NDArray[np.floating]], got: Mappin
         return 20 * np.log10(np.maximum(loud, 1e-6) / loud.max())
 
     pitches = [min(wanted, key=lambda p, at=at: abs(p - at)) for at in _PICTURED]
-    rows = [[(f"{what} {p}", image(notes[p])) for p in pitches] for what, notes in (("target", wanted), ("mini", got))]
+    rows = [[(f"{what} {p}", image(notes[p])) for p in pitches] for what, notes in (("target", wanted), ("voice", got))]
     figures.sheet(path, rows, -80.0, 0.0)
 
 
-def table(summary: Mapping[str, object], instruments: Mapping[str, Mapping[str, float]]) -> str:
-    """Both tables in markdown."""
-    lines = ["| figure | value |", "|---|---|"]
-    for name, value in summary.items():
-        shown = f"{value['share']} ({value['name']})" if isinstance(value, dict) else value
-        lines.append(f"| {name} | {shown} |")
+def goal_table(result: Mapping[str, Any]) -> str:
+    """What `evaluate` found against GOALS, in markdown."""
+    lines = ["| what | measured | goal | reached |", "|---|---|---|---|"]
+    for goal in GOALS:
+        value, name = result["summary"][goal.figure], result["lowest"].get(goal.figure)
+        where = f" ({name})" if name and value < 100 else ""
+        shown = "not measured" if value is None else f"{value}{goal.unit}{where}"
+        limit = f"{'at most' if goal.most else 'at least'} {goal.limit:g}{goal.unit}"
+        reached = "-" if value is None else "yes" if goal.reached(value) else "**no**"
+        lines.append(f"| {goal.what} | {shown} | {limit} | {reached} |")
+    return "\n".join(lines) + "\n"
+
+
+def instrument_table(result: Mapping[str, Any]) -> str:
+    """The figures of each instrument in markdown; "-" where there is nothing to measure."""
     columns = (
         "in tune 36..84",
         "in tune 24..35",
         "spectral convergence, median",
         "level, median dB",
+        "level within 3 dB",
         "haze, median dB",
         "decay within 6 dB",
     )
-    lines += ["", "| instrument | " + " | ".join(columns) + " |", "|---" * (len(columns) + 1) + "|"]
-    for name, figures_of in instruments.items():
-        values = ["-" if figures_of[c] != figures_of[c] else str(figures_of[c]) for c in columns]
-        lines.append(f"| {name} | " + " | ".join(values) + " |")
+    lines = ["| instrument | " + " | ".join(columns) + " |", "|---" * (len(columns) + 1) + "|"]
+    for name, found in result["instruments"].items():
+        lines.append(f"| {name} | " + " | ".join("-" if found[c] is None else str(found[c]) for c in columns) + " |")
     return "\n".join(lines) + "\n"
-
-
-__all__ = ["Note", "Prepared", "cents_off", "convergence", "evaluate", "haze", "measure", "summarise", "yin"]

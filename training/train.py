@@ -314,7 +314,7 @@ class Trainer:
                 sums[name] = sums.get(name, 0.0) + float(value)
             now = time.time()
             self.seconds, began = self.seconds + now - began, now
-            if now - shown > 20 or self.step == recipe.steps:
+            if now - shown > 20 or self.step == recipe.steps or self._stop:
                 means = {name: round(value / counted, 4) for name, value in sums.items()}
                 line = {
                     "step": self.step,
