@@ -58,7 +58,7 @@ def corpus_notes(songs: list[str], count: int, seed: int) -> tuple[list[int], li
     pitches: list[int] = []
     samples: list[int] = []
     for song in songs:
-        found = gansynth.load_midi(song, config.notes.sustain_pedal).notes
+        found = gansynth.load_midi(song, config.notes).notes
         found = found[~found.is_drum & (found.pitch >= _synth.pitches.start) & (found.pitch < _synth.pitches.stop)]
         sustain = sustain_samples(found.end - found.start, config.envelope, _synth.sample_rate)
         pitches += found.pitch.tolist()

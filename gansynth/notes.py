@@ -67,22 +67,28 @@ class Song:
     digest: str
 
 
-def load_midi(source: str | os.PathLike[str] | bytes, sustain_pedal: bool = False) -> Song:
+def digest_of(data: bytes) -> str:
+    """What a file's bytes are known by: "sha256:..."."""
+    return "sha256:" + hashlib.sha256(data).hexdigest()
+
+
+def load_midi(source: str | os.PathLike[str] | bytes, config: NotesConfig | None = None) -> Song:
     """Reads a MIDI file with note_seq.
 
     Args:
         source: a path or fsspec URL, or the file's bytes.
-        sustain_pedal: hold notes while the pedal is down (note_seq.apply_sustain_control_changes).
+        config: whether the sustain pedal holds notes (note_seq.apply_sustain_control_changes); the defaults if None.
 
     Raises:
         MidiError: the bytes are no MIDI that note_seq can read, or span more than MAX_TICKS.
         OSError: the file cannot be read.
     """
+    config = config or NotesConfig()
     data = source if isinstance(source, bytes) else storage.read_bytes(os.fspath(source))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # pretty_midi warns of odd but playable files, pydub of its own source
         sequence = _parse(data)
-        if sustain_pedal:
+        if config.sustain_pedal:
             import note_seq
 
             sequence = note_seq.apply_sustain_control_changes(sequence)
@@ -96,7 +102,7 @@ def load_midi(source: str | os.PathLike[str] | bytes, sustain_pedal: bool = Fals
         track=np.array([n.instrument for n in found], np.int32),
         is_drum=np.array([n.is_drum for n in found], np.bool_),
     )
-    return Song(notes, "sha256:" + hashlib.sha256(data).hexdigest())
+    return Song(notes, digest_of(data))
 
 
 def _parse(data: bytes) -> Any:
@@ -105,7 +111,7 @@ def _parse(data: bytes) -> Any:
 
     pretty_midi.pretty_midi.MAX_TICK = MAX_TICKS
     if not data:
-        raise MidiError("the file is empty")
+        raise MidiError("the file is empty", code="midi-empty")
     try:
         return note_seq.midi_to_note_sequence(data)
     except Exception as error:  # a parser fed with arbitrary bytes may raise anything
@@ -133,20 +139,22 @@ def select(notes: Notes, config: NotesConfig) -> tuple[Notes, dict[str, int]]:
     """
     counts: Counter[str] = Counter(total=len(notes))
     if not len(notes):
-        raise MidiError("it holds no notes")
+        raise MidiError("it holds no notes", code="midi-no-notes")
     if len(notes) > config.max_notes:
-        raise MidiError(f"{len(notes)} notes are more than notes.max_notes {config.max_notes}")
+        message = f"{len(notes)} notes are more than notes.max_notes {config.max_notes}"
+        raise MidiError(message, code="midi-too-many-notes")
     if config.drums == "skip":
         counts["drums_skipped"] = int(notes.is_drum.sum())
         notes = notes[~notes.is_drum]
         if not len(notes):
-            raise MidiError("all its notes are drums, and notes.drums is skip")
+            raise MidiError("all its notes are drums, and notes.drums is skip", code="midi-only-drums")
     pitch = notes.pitch.astype(np.int32)
     outside = (pitch < config.min_pitch) | (pitch > config.max_pitch)
     if outside.any():
         limits = f"{config.min_pitch}..{config.max_pitch}"
         if config.out_of_range == "error":
-            raise MidiError(f"{int(outside.sum())} notes are outside pitches {limits}, and out_of_range is error")
+            message = f"{int(outside.sum())} notes are outside pitches {limits}, and out_of_range is error"
+            raise MidiError(message, code="midi-out-of-range")
         if config.out_of_range == "fold":
             up = np.maximum(0, -((pitch - config.min_pitch) // 12))
             down = np.maximum(0, -((config.max_pitch - pitch) // 12))
@@ -157,11 +165,10 @@ def select(notes: Notes, config: NotesConfig) -> tuple[Notes, dict[str, int]]:
         counts["out_of_range_dropped"] = int(outside.sum())
         notes = replace(notes, pitch=pitch.astype(np.int16))[~outside]
         if not len(notes):
-            raise MidiError(f"all its notes are outside pitches {limits}")
+            raise MidiError(f"all its notes are outside pitches {limits}", code="midi-out-of-range")
     notes = replace(notes, start=notes.start * config.time_stretch, end=notes.end * config.time_stretch)
     if notes.span > config.max_song_seconds:
-        raise MidiError(
-            f"it lasts {notes.span:.0f} s, longer than notes.max_song_seconds {config.max_song_seconds:.0f}"
-        )
+        message = f"it lasts {notes.span:.0f} s, longer than notes.max_song_seconds {config.max_song_seconds:.0f}"
+        raise MidiError(message, code="midi-too-long")
     counts["played"] = len(notes)
     return notes, dict(counts)

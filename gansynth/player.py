@@ -192,7 +192,7 @@ def render(
         MidiError: it cannot be read, or holds nothing to play.
     """
     config = config or SoundConfig()
-    song = load_midi(midi, config.notes.sustain_pedal)
+    song = load_midi(midi, config.notes)
     score, chunks = write_score(song_id, song, config, synth.voice(config.instruments))
     bars = (bar for chunk in chunks for bar in play([chunk], synth, config.envelope))
     return finish(merged(bar.mix for bar in bars), score.samples, config.mix)

@@ -114,7 +114,8 @@ def write_score(song_id: str, song: Song, config: SoundConfig, voice: Voice) -> 
     if low > high:
         raise MidiError(
             f"notes.min_pitch..max_pitch {config.notes.min_pitch}..{config.notes.max_pitch} holds no pitch that the "
-            f"checkpoint knows ({voice.pitches.start}..{voice.pitches.stop - 1})"
+            f"checkpoint knows ({voice.pitches.start}..{voice.pitches.stop - 1})",
+            code="midi-out-of-range",
         )
     notes, counts = select(song.notes, config.notes.model_copy(update={"min_pitch": low, "max_pitch": high}))
     notes = notes[np.argsort(notes.start, kind="stable")]  # chunks that are short in time become small mixes

@@ -91,7 +91,7 @@ def build(
     )
 
     files = p | "Files" >> beam.Create(sources if sources is not None else list(list_sources(config.input)))
-    read = files | "Spread files" >> beam.Reshuffle() | "ReadMidi" >> ReadMidi(config.notes.sustain_pedal)
+    read = files | "Spread files" >> beam.Reshuffle() | "ReadMidi" >> ReadMidi(config.notes)
     notes = read.songs | "ExpandNotes" >> ExpandNotes(config.sound, voice)
     played = notes.chunks | "Synthesize" >> Synthesize(
         model_settings(config), config.envelope, config.compute.batch_notes

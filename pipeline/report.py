@@ -14,7 +14,7 @@ from pipeline.config import JobConfig
 
 @dataclass
 class Summary:
-    """What became of a job's songs."""
+    """What became of a job's songs; `reasons` counts failures by code."""
 
     rendered: int = 0
     failed: int = 0
@@ -51,7 +51,7 @@ def write_report(config: JobConfig, rows: Iterable[dict[str, Any]]) -> Summary:
         else:
             errors.append(line)
             summary.failed += 1
-            summary.reasons[f"{row['stage']}: {row['error']}"] += 1
+            summary.reasons[row["code"]] += 1
     for name, lines in (("manifest.jsonl", manifest), ("errors.jsonl", errors)):
         storage.write_bytes(storage.join(config.output, name), "".join(f"{line}\n" for line in lines).encode())
     storage.write_bytes(storage.join(config.output, "config.yaml"), config.to_yaml().encode())

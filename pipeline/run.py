@@ -110,5 +110,6 @@ def _account(
             killed = source.song_id in killers
             error = "WorkerDied" if killed else "LostSong"
             message = "its process died, out of memory perhaps" if killed else "the runner lost this song"
-            row = Failure(source.song_id, "mix", error, message, source=source.url).row()
+            code = "worker-died" if killed else "song-lost"
+            row = Failure(source.song_id, "mix", error, message, code=code, source=source.url).row()
         yield row

@@ -5,6 +5,7 @@ from __future__ import annotations
 import traceback
 from dataclasses import dataclass
 
+from gansynth.errors import GansynthError
 from gansynth.notes import Song
 
 
@@ -39,7 +40,9 @@ class Failure:
         error: class of the error.
         message: what was wrong.
         trace: last lines of the traceback where the error was not foreseen, else empty.
-        source: where the file was read from; filled in when the song's parts are gathered.
+        code: one of gansynth.errors.CODES.
+        digest: sha256 of the file's bytes; empty if it could not be read.
+        source: where the file was read from; it and the digest are filled in when the song's parts are gathered.
     """
 
     song_id: str
@@ -47,15 +50,25 @@ class Failure:
     error: str
     message: str
     trace: str = ""
+    code: str = "internal"
+    digest: str = ""
     source: str = ""
 
     @classmethod
-    def of(cls, song_id: str, stage: str, error: Exception, foreseen: type[Exception] | None = None) -> Failure:
-        """The dead letter of an exception; without a traceback where it is of the `foreseen` kind."""
-        expected = foreseen is not None and isinstance(error, foreseen)
-        trace = "" if expected else "".join(traceback.format_exception(error)[-4:])[-2000:]
-        return cls(song_id, stage, type(error).__name__, str(error)[:1000] or type(error).__name__, trace)
+    def of(cls, song_id: str, stage: str, error: Exception, digest: str = "") -> Failure:
+        """The dead letter of an exception; without a traceback where it was foreseen: it has a code of its own."""
+        code = _code(error, stage)
+        trace = "" if code != "internal" else "".join(traceback.format_exception(error)[-4:])[-2000:]
+        return cls(song_id, stage, type(error).__name__, str(error)[:1000] or type(error).__name__, trace, code, digest)
 
     def row(self) -> dict[str, str]:
         """What errors.jsonl says of it."""
         return {"status": "failed", **vars(self)}
+
+
+def _code(error: Exception, stage: str) -> str:
+    if isinstance(error, GansynthError):
+        return error.code
+    if isinstance(error, OSError):
+        return {"read": "input-unreadable", "write": "output-unwritable"}.get(stage, "internal")
+    return "internal"

@@ -9,7 +9,6 @@ import apache_beam as beam
 from apache_beam.metrics import Metrics
 
 from gansynth.config import SoundConfig
-from gansynth.errors import GansynthError
 from gansynth.score import Voice, write_score
 from transforms.elements import Failure, ReadSong
 
@@ -44,7 +43,7 @@ class _Score(beam.DoFn):
             score, chunks = write_score(song_id, song.song, self._sound, self._voice)
         except Exception as error:
             self._failed.inc()
-            failure = Failure.of(song_id, "expand", error, GansynthError)
+            failure = Failure.of(song_id, "expand", error, song.song.digest)
             yield beam.pvalue.TaggedOutput("failures", (song_id, failure))
             return
         for outcome, count in score.counts.items():

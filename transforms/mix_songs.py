@@ -103,15 +103,17 @@ class GatherSong(beam.CombineFn):
         if accumulator.failures:
             failure = min(accumulator.failures, key=lambda f: (f.stage, f.error, f.message))
         elif source is None or score is None:
-            failure = Failure(song_id, "mix", "LostSong", "the song was read, but the runner lost what came of it")
+            message = "the song was read, but the runner lost what came of it"
+            failure = Failure(song_id, "mix", "LostSong", message, code="song-lost")
         elif sorted(accumulator.chunks) != list(range(score.chunks)) or accumulator.notes != score.notes:
             arrived = (
                 f"{accumulator.notes} of {score.notes} notes in {len(accumulator.chunks)} of {score.chunks} chunks"
             )
             message = f"{arrived} arrived: the runner lost or repeated elements"
-            failure = Failure(song_id, "mix", "LostNotes", message)
+            failure = Failure(song_id, "mix", "LostNotes", message, code="notes-lost")
         if failure is not None or source is None or score is None:
             assert failure is not None
-            return replace(failure, source=source.url if source else "")
+            digest = failure.digest or (score.digest if score else "")
+            return replace(failure, digest=digest, source=source.url if source else "")
         silent, broken = tuple(sorted(accumulator.silent)), tuple(sorted(accumulator.broken))
         return MixedSong(source, score, silent, broken, accumulator.mix)

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import apache_beam as beam
 from apache_beam.metrics import Metrics
 
-from gansynth.errors import GansynthError
-from gansynth.notes import load_midi
+from gansynth import storage
+from gansynth.config import NotesConfig
+from gansynth.notes import digest_of, load_midi
 from transforms.elements import Failure, ReadSong, Source
 
 
@@ -18,31 +19,32 @@ class ReadMidi(beam.PTransform):
     """PCollection[Source] to `songs` (ReadSong) and `failures` ((song_id, Failure)).
 
     Attributes:
-        sustain_pedal: whether notes are held while the pedal is down.
+        notes: limits, salvage and pedal.
     """
 
-    sustain_pedal: bool
+    notes: NotesConfig
 
     def expand(self, sources: beam.PCollection[Source]) -> beam.pvalue.DoOutputsTuple:
         """Reads and parses every file."""
-        return sources | "Parse" >> beam.ParDo(_Parse(self.sustain_pedal)).with_outputs("failures", main="songs")
+        return sources | "Parse" >> beam.ParDo(_Parse(self.notes)).with_outputs("failures", main="songs")
 
 
 class _Parse(beam.DoFn):
-    def __init__(self, sustain_pedal: bool) -> None:
-        self._sustain_pedal = sustain_pedal
+    def __init__(self, config: NotesConfig) -> None:
+        self._config = config
         self._read = Metrics.counter("gansynth", "songs_read")
         self._failed = Metrics.counter("gansynth", "failed_read")
 
     def process(self, source: Source) -> Iterator[ReadSong | beam.pvalue.TaggedOutput]:
+        digest = ""
         try:
-            song = load_midi(source.url, self._sustain_pedal)
+            data = storage.read_bytes(source.url)
+            digest = digest_of(data)
+            song = load_midi(data, self._config)
         except Exception as error:
             self._failed.inc()
-            foreseen = OSError if isinstance(error, OSError) else GansynthError
-            yield beam.pvalue.TaggedOutput(
-                "failures", (source.song_id, Failure.of(source.song_id, "read", error, foreseen))
-            )
+            failure = Failure.of(source.song_id, "read", error, digest)
+            yield beam.pvalue.TaggedOutput("failures", (source.song_id, failure))
             return
         self._read.inc()
         yield ReadSong(source, song)

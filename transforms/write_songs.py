@@ -108,7 +108,8 @@ class _Write(beam.DoFn):
                 yield song_id, json.dumps(row, sort_keys=True)
                 return
             except Exception as error:
-                outcome = replace(Failure.of(song_id, "write", error, OSError), source=outcome.source.url)
+                failure = Failure.of(song_id, "write", error, outcome.score.digest)
+                outcome = replace(failure, source=outcome.source.url)
         self._failed.inc()
         yield outcome.song_id, json.dumps(outcome.row(), sort_keys=True)
 

@@ -43,7 +43,7 @@ def test_there_are_goldens() -> None:
 
 @pytest.mark.parametrize("name", PLAYABLE)
 def test_every_note_is_note_seqs(name: str) -> None:
-    notes, expected = load_midi(DATA / "midi" / name).notes, SONGS[name]["ns_notes"]
+    notes, expected = load_midi(DATA / "midi" / name, REFERENCE).notes, SONGS[name]["ns_notes"]
     assert len(notes) == SONGS[name]["ns_num_notes"]
     columns = (notes.pitch, notes.velocity, notes.start, notes.end, notes.is_drum, notes.track, notes.program)
     found = [list(row) for row in zip(*(column.tolist() for column in columns), strict=True)]
@@ -53,7 +53,7 @@ def test_every_note_is_note_seqs(name: str) -> None:
 
 @pytest.mark.parametrize("name", PLAYABLE)
 def test_selection_is_the_references(name: str) -> None:
-    song, expected = load_midi(str(DATA / "midi" / name)), SONGS[name]
+    song, expected = load_midi(str(DATA / "midi" / name), REFERENCE), SONGS[name]
     if not expected["pitches"]:
         with pytest.raises(MidiError):
             select(song.notes, REFERENCE)
@@ -110,7 +110,7 @@ def test_damaged_files_are_only_ever_a_midi_error(place: int, byte: int, pedal: 
     content = bytearray((DATA / "midi" / "sustain.mid").read_bytes())
     content[place % len(content)] = byte
     with contextlib.suppress(MidiError):
-        notes = load_midi(bytes(content), pedal).notes
+        notes = load_midi(bytes(content), NotesConfig(sustain_pedal=pedal)).notes
         assert (notes.end >= notes.start).all()
 
 
@@ -147,8 +147,8 @@ def test_sustain_pedal() -> None:
         mido.Message("note_on", note=62, velocity=90),
         mido.Message("note_off", note=62, time=480),
     )
-    assert load_midi(content).notes.end.tolist() == [0.5, 2.0]
-    assert load_midi(content, sustain_pedal=True).notes.end.tolist() == [1.5, 2.0]
+    assert load_midi(content, REFERENCE).notes.end.tolist() == [0.5, 2.0]
+    assert load_midi(content).notes.end.tolist() == [1.5, 2.0]
 
 
 # Policies

@@ -205,7 +205,7 @@ def test_render(mode: str) -> None:
 
 def test_render_is_what_the_stages_do() -> None:
     path, synth, config = DATA / "midi" / "order.mid", FakeSynthesizer(), SoundConfig()
-    song = gansynth.load_midi(path, sustain_pedal=True)
+    song = gansynth.load_midi(path)
     score, chunks = write_score("", song, config, synth.voice(config.instruments))
     bars = play(chunks, synth, config.envelope)
     assert sum(bar.notes for bar in bars) == score.notes

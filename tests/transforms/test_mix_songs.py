@@ -60,13 +60,14 @@ def test_missing_and_repeated_chunks_fail_the_song() -> None:
         result = outcome([SOURCE, score(2, 4), *bars])
         assert isinstance(result, Failure)
         assert (result.error, result.stage) == ("LostNotes", "mix")
+        assert (result.code, result.digest) == ("notes-lost", score(2, 4).digest)
         assert f"of {4} notes" in result.message
 
 
 def test_a_song_of_which_only_the_file_is_known_is_lost() -> None:
     result = outcome([SOURCE])
     assert isinstance(result, Failure)
-    assert (result.song_id, result.error) == ("a/x.mid", "LostSong")
+    assert (result.song_id, result.error, result.code) == ("a/x.mid", "LostSong", "song-lost")
     assert isinstance(outcome([score(1, 2), bar(0)]), Failure)
 
 

@@ -1,0 +1,37 @@
+"""Codes that never change, in the code and in the page that explains them."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+import re
+from pathlib import Path
+
+import pytest
+
+from gansynth.errors import CODES, CheckpointError, ConfigError, GansynthError, MidiError
+
+ROOT = Path(__file__).parents[2]
+ROW = re.compile(r"^\| `([a-z-]+)` \| (.+?) \| (.+?) \|$", re.MULTILINE)
+
+
+def test_the_page_has_every_code_with_its_meaning_and_no_other() -> None:
+    page = (ROOT / "docs" / "errors.md").read_text().split("\n# ")[0]
+    assert {code: meaning for code, meaning, _ in ROW.findall(page)} == CODES
+    assert "docs/errors.md" in (ROOT / "README.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (GansynthError("x"), "internal"),
+        (CheckpointError("x"), "checkpoint"),
+        (ConfigError("x"), "config"),
+        (MidiError("x"), "midi-unreadable"),
+        (MidiError("x", code="midi-too-long"), "midi-too-long"),
+    ],
+)
+def test_code_and_message_survive_the_way_between_processes(error: GansynthError, code: str) -> None:
+    for same in (error, pickle.loads(pickle.dumps(error)), copy.copy(error)):
+        assert (type(same), same.code, str(same), same.args) == (type(error), code, "x", ("x",))
+    assert type(error).code != code or "code" not in vars(error)
