@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 
 class Section(BaseModel):
@@ -32,6 +32,18 @@ class NotesConfig(Section):
     """A song that lasts longer fails."""
     max_notes: int = Field(200_000, gt=0)
     """A song with more notes fails."""
+    max_polyphony: int = Field(4096, gt=0)
+    """A song with more notes at once fails: it is noise."""
+    max_file_bytes: int = Field(2_000_000, gt=0)
+    """A larger file fails unread; each MB takes about 4 s and 150 MB of memory to read."""
+    salvage: Literal["off", "safe", "aggressive"] = "safe"
+    """Damaged files: note_seq's verdict alone; what is formally wrong is mended where the music is whole; what is no
+    MIDI inside a track is left out too."""
+
+    @field_validator("salvage", mode="before")
+    @classmethod
+    def _off(cls, value: object) -> object:
+        return "off" if value is False else value  # what YAML makes of the word
 
     @model_validator(mode="after")
     def _ordered(self) -> NotesConfig:

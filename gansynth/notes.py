@@ -16,9 +16,7 @@ from numpy.typing import NDArray
 from gansynth import storage
 from gansynth.config import NotesConfig
 from gansynth.errors import MidiError
-
-MAX_TICKS = 10_000_000
-"""note_seq lets pretty_midi build a table of 10^10 ticks; the longest song known has 1.8 million."""
+from gansynth.salvage import MAX_TICKS, Prepared, prepare
 
 
 @dataclass(frozen=True)
@@ -61,10 +59,12 @@ class Song:
     Attributes:
         notes: all its notes, before any policy.
         digest: sha256 of the file's bytes.
+        repairs: names of its defects that were overlooked or mended, sorted; docs/errors.md explains them.
     """
 
     notes: Notes
     digest: str
+    repairs: tuple[str, ...] = ()
 
 
 def digest_of(data: bytes) -> str:
@@ -72,22 +72,43 @@ def digest_of(data: bytes) -> str:
     return "sha256:" + hashlib.sha256(data).hexdigest()
 
 
+def read_midi(url: str, config: NotesConfig) -> bytes:
+    """The bytes of a MIDI file.
+
+    Raises:
+        MidiError: it is larger than `max_file_bytes`; no more than that is read.
+        OSError: it cannot be read.
+    """
+    data = storage.read_bytes(url, config.max_file_bytes + 1)
+    if len(data) > config.max_file_bytes:
+        raise _too_large(config)
+    return data
+
+
+def _too_large(config: NotesConfig) -> MidiError:
+    return MidiError(f"it is larger than notes.max_file_bytes {config.max_file_bytes}", code="midi-too-large")
+
+
 def load_midi(source: str | os.PathLike[str] | bytes, config: NotesConfig | None = None) -> Song:
     """Reads a MIDI file with note_seq.
 
     Args:
         source: a path or fsspec URL, or the file's bytes.
-        config: whether the sustain pedal holds notes (note_seq.apply_sustain_control_changes); the defaults if None.
+        config: limits, salvage, and whether the sustain pedal holds notes (note_seq.apply_sustain_control_changes); the
+            defaults if None.
 
     Raises:
-        MidiError: the bytes are no MIDI that note_seq can read, or span more than MAX_TICKS.
+        MidiError: the bytes are no MIDI that can be read or mended, or pass a limit.
         OSError: the file cannot be read.
     """
     config = config or NotesConfig()
-    data = source if isinstance(source, bytes) else storage.read_bytes(os.fspath(source))
+    data = source if isinstance(source, bytes) else read_midi(os.fspath(source), config)
+    if len(data) > config.max_file_bytes:
+        raise _too_large(config)
+    prepared = prepare(data, config)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # pretty_midi warns of odd but playable files, pydub of its own source
-        sequence = _parse(data)
+        sequence = _parse(prepared)
         if config.sustain_pedal:
             import note_seq
 
@@ -102,20 +123,18 @@ def load_midi(source: str | os.PathLike[str] | bytes, config: NotesConfig | None
         track=np.array([n.instrument for n in found], np.int32),
         is_drum=np.array([n.is_drum for n in found], np.bool_),
     )
-    return Song(notes, digest_of(data))
+    return Song(notes, digest_of(data), prepared.repairs)
 
 
-def _parse(data: bytes) -> Any:
+def _parse(prepared: Prepared) -> Any:
     import note_seq
     import pretty_midi
 
     pretty_midi.pretty_midi.MAX_TICK = MAX_TICKS
-    if not data:
-        raise MidiError("the file is empty", code="midi-empty")
     try:
-        return note_seq.midi_to_note_sequence(data)
+        return note_seq.midi_to_note_sequence(prepared.data)
     except Exception as error:  # a parser fed with arbitrary bytes may raise anything
-        raise MidiError(_explain(error)) from None
+        raise MidiError(_explain(error), code=prepared.code) from None
 
 
 def _explain(error: Exception) -> str:

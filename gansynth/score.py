@@ -90,6 +90,7 @@ class Score:
         counts: notes by outcome of the policies.
         instruments: names of the instruments that play.
         programs: MIDI programs (128: drums) to instrument name, for mode per_program.
+        repairs: names of the file's defects that were overlooked or mended.
     """
 
     song_id: str
@@ -100,6 +101,7 @@ class Score:
     counts: dict[str, int]
     instruments: tuple[str, ...]
     programs: dict[int, str]
+    repairs: tuple[str, ...] = ()
 
 
 def write_score(song_id: str, song: Song, config: SoundConfig, voice: Voice) -> tuple[Score, list[NoteChunk]]:
@@ -143,6 +145,7 @@ def write_score(song_id: str, song: Song, config: SoundConfig, voice: Voice) -> 
         counts=counts,
         instruments=plan.names,
         programs=dict(sorted(programs.items())),
+        repairs=song.repairs,
     )
     return score, chunks
 

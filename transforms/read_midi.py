@@ -8,9 +8,8 @@ from dataclasses import dataclass
 import apache_beam as beam
 from apache_beam.metrics import Metrics
 
-from gansynth import storage
 from gansynth.config import NotesConfig
-from gansynth.notes import digest_of, load_midi
+from gansynth.notes import digest_of, load_midi, read_midi
 from transforms.elements import Failure, ReadSong, Source
 
 
@@ -38,7 +37,7 @@ class _Parse(beam.DoFn):
     def process(self, source: Source) -> Iterator[ReadSong | beam.pvalue.TaggedOutput]:
         digest = ""
         try:
-            data = storage.read_bytes(source.url)
+            data = read_midi(source.url, self._config)
             digest = digest_of(data)
             song = load_midi(data, self._config)
         except Exception as error:

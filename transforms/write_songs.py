@@ -134,6 +134,7 @@ class _Write(beam.DoFn):
             "song_id": score.song_id,
             "source": song.source.url,
             "source_digest": score.digest,
+            "repairs": score.repairs,
             "outputs": outputs,
             "audio_digest": "sha256:" + hashlib.sha256(audio).hexdigest(),
             "seconds": len(clip) / settings.sample_rate,

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from gansynth.errors import CODES, CheckpointError, ConfigError, GansynthError, MidiError
+from gansynth.salvage import REPAIRS
 
 ROOT = Path(__file__).parents[2]
 ROW = re.compile(r"^\| `([a-z-]+)` \| (.+?) \| (.+?) \|$", re.MULTILINE)
@@ -19,6 +20,19 @@ def test_the_page_has_every_code_with_its_meaning_and_no_other() -> None:
     page = (ROOT / "docs" / "errors.md").read_text().split("\n# ")[0]
     assert {code: meaning for code, meaning, _ in ROW.findall(page)} == CODES
     assert "docs/errors.md" in (ROOT / "README.md").read_text()
+
+
+def test_every_code_is_used_and_every_used_code_is_known() -> None:
+    sources = [path for folder in ("gansynth", "transforms", "pipeline") for path in (ROOT / folder).glob("*.py")]
+    text = "\n".join(path.read_text() for path in sources if path.name != "errors.py")
+    assert set(re.findall(r'code="([\w-]+)"', text)) <= set(CODES)
+    defaults = {kind.code for kind in (GansynthError, CheckpointError, ConfigError, MidiError)}
+    assert {code for code in CODES if f'"{code}"' not in text} <= defaults
+
+
+def test_the_page_has_every_repair_with_its_meaning_and_no_other() -> None:
+    page = (ROOT / "docs" / "errors.md").read_text().split("\n# ")[1]
+    assert dict(re.findall(r"^\| `([a-z_]+)` \| (.+?) \|$", page, re.MULTILINE)) == REPAIRS
 
 
 @pytest.mark.parametrize(

@@ -20,12 +20,15 @@ import gansynth
 from gansynth import storage
 from gansynth.config import NotesConfig
 from gansynth.errors import MidiError
-from gansynth.notes import MAX_TICKS, Notes, load_midi, select
+from gansynth.notes import Notes, load_midi, select
+from gansynth.salvage import MAX_TICKS
 
 DATA = Path(__file__).parents[1] / "data"
 SONGS: dict[str, Any] = json.loads((DATA / "goldens" / "load_midi.json").read_text())
 PLAYABLE = [name for name, song in SONGS.items() if "exception" not in song]
-REFERENCE = NotesConfig(min_pitch=36, max_pitch=84, out_of_range="drop", drums="play", sustain_pedal=False)
+REFERENCE = NotesConfig(
+    min_pitch=36, max_pitch=84, out_of_range="drop", drums="play", sustain_pedal=False, salvage="off"
+)
 
 
 def midi(*messages: Any, division: int = 480) -> bytes:
@@ -41,9 +44,11 @@ def test_there_are_goldens() -> None:
     assert set(SONGS) == {path.name for path in (DATA / "midi").iterdir()}
 
 
+@pytest.mark.parametrize("salvage", ["off", "safe", "aggressive"])
 @pytest.mark.parametrize("name", PLAYABLE)
-def test_every_note_is_note_seqs(name: str) -> None:
-    notes, expected = load_midi(DATA / "midi" / name, REFERENCE).notes, SONGS[name]["ns_notes"]
+def test_every_note_is_note_seqs(name: str, salvage: str) -> None:
+    config = REFERENCE.model_copy(update={"salvage": salvage})
+    notes, expected = load_midi(DATA / "midi" / name, config).notes, SONGS[name]["ns_notes"]
     assert len(notes) == SONGS[name]["ns_num_notes"]
     columns = (notes.pitch, notes.velocity, notes.start, notes.end, notes.is_drum, notes.track, notes.program)
     found = [list(row) for row in zip(*(column.tolist() for column in columns), strict=True)]
@@ -70,7 +75,7 @@ def test_selection_is_the_references(name: str) -> None:
 @pytest.mark.parametrize("name", sorted(set(SONGS) - set(PLAYABLE)))
 def test_what_the_reference_cannot_read(name: str) -> None:
     with pytest.raises(MidiError) as caught:
-        load_midi(DATA / "midi" / name)
+        load_midi(DATA / "midi" / name, REFERENCE)
     assert str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -117,11 +122,16 @@ def test_damaged_files_are_only_ever_a_midi_error(place: int, byte: int, pedal: 
 def test_absurd_length_is_refused_at_once() -> None:
     # note_seq would build a table of every tick: 80 GB for this one.
     gaps = [mido.Message("note_on", note=60, velocity=1, time=0x0FFFFFFF) for _ in range(4)]
-    with pytest.raises(MidiError):
-        load_midi(midi(*gaps, mido.Message("note_off", note=60)))
-    ticks = MAX_TICKS // 2
-    song = load_midi(midi(mido.Message("note_on", note=60, velocity=1), mido.Message("note_off", note=60, time=ticks)))
-    assert song.notes.span == pytest.approx(ticks / 960)
+    for salvage in ("off", "safe"):
+        with pytest.raises(MidiError) as caught:
+            load_midi(midi(*gaps, mido.Message("note_off", note=60)), NotesConfig(salvage=salvage))
+        assert caught.value.code == "midi-too-long"
+    longest = NotesConfig(max_song_seconds=1e9)
+    for ticks, code in ((MAX_TICKS - 1, None), (MAX_TICKS, "midi-too-long")):
+        note = (mido.Message("note_on", note=60, velocity=1), mido.Message("note_off", note=60, time=ticks))
+        with pytest.raises(MidiError) if code else contextlib.nullcontext() as caught:
+            assert load_midi(midi(*note), longest).notes.span == pytest.approx(ticks / 960)
+        assert code is None or (caught and caught.value.code == code)
 
 
 def test_warnings_of_the_parser_stay_inside() -> None:

@@ -147,3 +147,15 @@ def test_all_of_shared_midi_is_accounted_for(tmp_path: Path) -> None:
     good = {name for name in names if name.startswith("good/")}
     assert good <= {row["song_id"] for row in rendered}
     assert not [row for row in failed if row["trace"]]
+    # tests/gansynth/test_salvage.py says what becomes of each.
+    assert len(rendered) == 30
+    mended = {row["song_id"]: row["repairs"] for row in rendered}
+    assert mended["bad/derived_smpte-25x40_bwv-988-v01.mid"] == ["smpte_division"]
+    assert mended["good/js-fakes__0.mid"] == []
+    codes = {row["song_id"].removeprefix("bad/"): row["code"] for row in failed}
+    assert codes["derived_tempo-0_bwv-988-v01.mid"] == "midi-bad-tempo"
+    assert codes["test-midi-files__test-empty.mid"] == "midi-no-notes"
+    assert codes["test-midi-files__test-all-gm-percussion.mid"] == "midi-only-drums"
+    for row in failed:
+        content = (SHARED / "midi" / row["song_id"]).read_bytes()
+        assert row["digest"] == "sha256:" + hashlib.sha256(content).hexdigest()

@@ -31,7 +31,7 @@ def test_songs_and_dead_letters_part_ways(tmp_path: Path) -> None:
         failed = read.failures | beam.MapTuple(lambda key, f: (key, f.stage, f.error, f.code, f.digest, f.trace))
         digest = "sha256:" + hashlib.sha256(b"not midi").hexdigest()
         wanted = [
-            ("bad.mid", "read", "MidiError", "midi-unreadable", digest, ""),
+            ("bad.mid", "read", "MidiError", "midi-not-midi", digest, ""),
             ("gone.mid", "read", "FileNotFoundError", "input-unreadable", "", ""),
         ]
         assert_that(failed, equal_to(wanted), label="failures")
