@@ -16,7 +16,11 @@ from numpy.typing import NDArray
 from gansynth import storage
 from gansynth.config import NotesConfig
 from gansynth.errors import MidiError
+from gansynth.pedal import hold
 from gansynth.salvage import MAX_TICKS, Prepared, prepare
+
+SUSTAIN = 64
+"""The sustain pedal's controller number; values from 64 on mean down."""
 
 
 @dataclass(frozen=True)
@@ -94,8 +98,7 @@ def load_midi(source: str | os.PathLike[str] | bytes, config: NotesConfig | None
 
     Args:
         source: a path or fsspec URL, or the file's bytes.
-        config: limits, salvage, and whether the sustain pedal holds notes (note_seq.apply_sustain_control_changes); the
-            defaults if None.
+        config: limits, salvage, and whether the sustain pedal holds notes; the defaults if None.
 
     Raises:
         MidiError: the bytes are no MIDI that can be read or mended, or pass a limit.
@@ -109,10 +112,6 @@ def load_midi(source: str | os.PathLike[str] | bytes, config: NotesConfig | None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # pretty_midi warns of odd but playable files, pydub of its own source
         sequence = _parse(prepared)
-        if config.sustain_pedal:
-            import note_seq
-
-            sequence = note_seq.apply_sustain_control_changes(sequence)
     found = sequence.notes
     notes = Notes(
         pitch=np.array([n.pitch for n in found], np.int16),
@@ -123,7 +122,26 @@ def load_midi(source: str | os.PathLike[str] | bytes, config: NotesConfig | None
         track=np.array([n.instrument for n in found], np.int32),
         is_drum=np.array([n.is_drum for n in found], np.bool_),
     )
+    if config.sustain_pedal:
+        notes = _hold(notes, [change for change in sequence.control_changes if change.control_number == SUSTAIN])
     return Song(notes, digest_of(data), prepared.repairs)
+
+
+def _hold(notes: Notes, pedal: list[Any]) -> Notes:
+    pitched = np.flatnonzero(~notes.is_drum)
+    if not pedal or not len(pitched):
+        return notes
+    end, kept = notes.end.copy(), np.ones(len(notes), np.bool_)
+    end[pitched], kept[pitched] = hold(
+        notes.start[pitched],
+        notes.end[pitched],
+        notes.pitch[pitched],
+        notes.track[pitched],
+        np.array([change.time for change in pedal], np.float64),
+        np.array([change.instrument for change in pedal], np.int64),
+        np.array([change.control_value >= 64 for change in pedal], np.bool_),
+    )
+    return replace(notes, end=end)[kept]
 
 
 def _parse(prepared: Prepared) -> Any:

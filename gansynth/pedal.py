@@ -1,0 +1,73 @@
+"""The sustain pedal: notes sound on until it is lifted, or until their pitch is struck again."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+import numpy as np
+from numpy.typing import NDArray
+
+_DOWN, _UP, _STRUCK, _RELEASED = range(4)
+
+
+def hold(
+    start: NDArray[np.float64],
+    end: NDArray[np.float64],
+    pitch: NDArray[np.integer],
+    track: NDArray[np.integer],
+    pedal_time: NDArray[np.float64],
+    pedal_track: NDArray[np.integer],
+    pedal_down: NDArray[np.bool_],
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Applies the pedal to the notes of all tracks; each pedal event to those of its own track.
+
+    Args:
+        start, end, pitch, track: [n], notes, times in seconds.
+        pedal_time, pedal_track, pedal_down: [m], when the pedal moves, on which track, and whether down.
+
+    Returns:
+        float64 [n], when each note ends now, and bool [n], whether it is kept: one whose pitch is struck again at the
+        very same time is not.
+
+    Source: note_seq.apply_sustain_control_changes, whose searches take time in the square of the number of notes:
+    30,000 can keep it for half a minute. The result is the same.
+    """
+    count = len(start)
+    times = np.concatenate([start, end, pedal_time])
+    kinds = np.repeat([_STRUCK, _RELEASED], count)
+    kinds = np.concatenate([kinds, np.where(pedal_down, _DOWN, _UP)])
+    subjects = np.concatenate([np.arange(count), np.arange(count), pedal_track])
+    order = np.lexsort((kinds, times))
+
+    ends, kept = end.tolist(), np.ones(count, bool)
+    starts, tracks = start.tolist(), track.tolist()
+    keys = list(zip(tracks, pitch.tolist(), strict=True))
+    down: set[int] = set()
+    sounding: dict[tuple[int, int], dict[int, None]] = defaultdict(dict)
+    held: dict[int, list[int]] = defaultdict(list)  # released, but for the pedal
+    time = 0.0
+    for time, kind, subject in zip(times[order].tolist(), kinds[order].tolist(), subjects[order].tolist(), strict=True):
+        if kind == _STRUCK:
+            same = sounding[keys[subject]]
+            if same and tracks[subject] in down:
+                for note in same:
+                    ends[note] = time
+                    kept[note] = starts[note] != time
+                same.clear()
+            same[subject] = None
+        elif kind == _RELEASED:
+            if tracks[subject] in down:
+                held[tracks[subject]].append(subject)
+            else:
+                sounding[keys[subject]].pop(subject, None)
+        elif kind == _DOWN:
+            down.add(subject)
+        else:
+            down.discard(subject)
+            for note in held.pop(subject, ()):
+                if sounding[keys[note]].pop(note, subject) is None:
+                    ends[note] = time
+    for same in sounding.values():
+        for note in same:
+            ends[note] = time
+    return np.array(ends, np.float64), kept
