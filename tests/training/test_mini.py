@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
+import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -41,10 +45,29 @@ def test_every_program_has_an_instrument_and_each_only_one(bank: Bank) -> None:
     assert np.isfinite(bank.latents).all()
 
 
-def test_it_is_small() -> None:
-    weights = sum(path.stat().st_size for path in MINI.glob("stage_*/*"))
-    assert weights <= 8 * 2**20
-    assert sum(path.stat().st_size for path in MINI.rglob("*") if path.is_file()) <= 10 * 2**20
+def test_it_is_small_in_the_wheel_and_complete(tmp_path: Path) -> None:
+    root = MINI.parents[1]
+    for name in ("setup.py", "pyproject.toml", "README.md"):
+        shutil.copy(root / name, tmp_path)
+    for name in ("gansynth", "transforms", "pipeline"):
+        shutil.copytree(root / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    command = [sys.executable, "-W", "ignore", "setup.py", "--quiet", "bdist_wheel"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    (wheel,) = (tmp_path / "dist").iterdir()
+    with zipfile.ZipFile(wheel) as archive:
+        parts = {i.filename.removeprefix("gansynth/mini/"): i for i in archive.infolist() if "/mini/" in i.filename}
+    assert sum(part.compress_size for part in parts.values()) <= 8e6
+    assert sum(part.file_size for part in parts.values()) <= 8 * 2**20
+    # The pictures of the card stay in the repository.
+    kept = {str(path.relative_to(MINI)) for path in MINI.rglob("*") if path.is_file() and path.parent.name != "card"}
+    assert set(parts) == kept
+
+
+def test_the_card_has_a_picture_of_every_instrument(bank: Bank) -> None:
+    pictures = sorted((MINI / "card").iterdir())
+    assert [path.name for path in pictures] == sorted(f"{name}.png" for name in bank.names)
+    assert sum(path.stat().st_size for path in pictures) <= 1.5e6
 
 
 def test_notes_are_in_tune(notes: dict[tuple[str, int], np.ndarray]) -> None:
