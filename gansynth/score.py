@@ -14,6 +14,7 @@ from gansynth.envelope import release_samples, sustain_samples
 from gansynth.errors import MidiError
 from gansynth.latents import Bank
 from gansynth.notes import Song, select
+from gansynth.played import PlayedNotes
 from gansynth.schedule import DRUMS, Schedule, schedule
 
 CHUNK_NOTES = 256
@@ -80,7 +81,7 @@ class NoteChunk:
 
 @dataclass(frozen=True)
 class Score:
-    """What a song becomes, but for its notes.
+    """What a song becomes, but for its sound.
 
     Attributes:
         song_id: path of the file relative to the input root.
@@ -91,6 +92,7 @@ class Score:
         instruments: names of the instruments that play.
         programs: MIDI programs (128: drums) to instrument name, for mode per_program.
         repairs: names of the file's defects that were overlooked or mended.
+        played: all notes, for what is drawn and written of them.
     """
 
     song_id: str
@@ -101,6 +103,7 @@ class Score:
     counts: dict[str, int]
     instruments: tuple[str, ...]
     programs: dict[int, str]
+    played: PlayedNotes = field(repr=False, compare=False)
     repairs: tuple[str, ...] = ()
 
 
@@ -132,10 +135,11 @@ def write_score(song_id: str, song: Song, config: SoundConfig, voice: Voice) -> 
         _chunk(song_id, index, where, notes.pitch, notes.velocity, start, sustain, plan)
         for index, where in enumerate(ranges)
     ]
+    program = np.where(notes.is_drum, DRUMS, notes.program).astype(np.uint8)
     programs = {}
     if config.instruments.mode == "per_program":
-        keys = np.where(notes.is_drum, DRUMS, notes.program)
-        programs = {int(key): plan.names[row] for key, row in zip(keys, plan.left, strict=True)}
+        programs = {int(key): plan.names[row] for key, row in zip(program, plan.left, strict=True)}
+    row_type = np.min_scalar_type(len(plan.names))
     score = Score(
         song_id=song_id,
         digest=song.digest,
@@ -146,6 +150,18 @@ def write_score(song_id: str, song: Song, config: SoundConfig, voice: Voice) -> 
         instruments=plan.names,
         programs=dict(sorted(programs.items())),
         repairs=song.repairs,
+        played=PlayedNotes(
+            start=start,
+            sustain=sustain.astype(np.int32),
+            pitch=notes.pitch.astype(np.uint8),
+            velocity=notes.velocity.astype(np.uint8),
+            program=program,
+            track=notes.track,
+            left=plan.left.astype(row_type),
+            right=plan.right.astype(row_type),
+            fraction=plan.fraction.astype(np.float32),
+            release=release,
+        ),
     )
     return score, chunks
 

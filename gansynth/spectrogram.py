@@ -10,19 +10,16 @@ matplotlib figure takes ten times as long. Heavy modules are imported where they
 from __future__ import annotations
 
 import io
-import math
-import unicodedata
-from bisect import bisect_right
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
+from gansynth import axes
+
 if TYPE_CHECKING:
-    from PIL import ImageFont
     from scipy import sparse
 
 # A batch of windows stays in the processor's cache and bounds the memory whatever the clip's length.
@@ -30,14 +27,10 @@ _BATCH_FRAMES = 16
 # Kernel values below this part of a filter's largest are side lobes that no cell of the picture shows.
 _KERNEL_FLOOR = 3e-4
 
-_LEFT, _RIGHT, _TOP, _BOTTOM = 56, 72, 50, 40
 # A picture is one byte per pixel: levels from black up, then inks from the background's colour to the text's.
 _LEVELS, _INKS = 192, 64
 _BACKGROUND, _LABEL, _TITLE = _LEVELS, _LEVELS + 42, _LEVELS + _INKS - 1
-_INK_COLOURS = ((16, 14, 24), (240, 238, 245))
 _GRID_LIFT = 14
-_MIN_TICK_SPACING = 80
-_TICK_STEPS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800)
 
 
 @dataclass(frozen=True)
@@ -59,13 +52,13 @@ class SpectrogramStyle:
         ValueError: If a value is out of its range.
     """
 
-    hop: int = 2048
+    hop: int = axes.HOP
     bins_per_octave: int = 36
     min_pitch: int = 36
     max_pitch: int = 84
     top_db: float = 60.0
     colormap: str = "magma"
-    width: int = 1200
+    width: int = axes.WIDTH
     height: int = 450
 
     def __post_init__(self) -> None:
@@ -164,12 +157,12 @@ def write_png(
 
     if levels.ndim != 2 or levels.shape[0] != style.bins or levels.shape[1] < 1:
         raise ValueError(f"expected levels [{style.bins}, frames], got shape {levels.shape}")
-    width, height = style.width - _LEFT - _RIGHT, style.height - _TOP - _BOTTOM
-    right, bottom = _LEFT + width, _TOP + height
+    width, height = style.width - axes.LEFT - axes.RIGHT, style.height - axes.TOP - axes.BOTTOM
+    right, bottom = axes.LEFT + width, axes.TOP + height
     canvas = Image.new("L", (style.width, style.height), _BACKGROUND)
     draw = ImageDraw.Draw(canvas)
-    label_font, title_font = _font(13), _font(20)
-    draw.text((_LEFT, _TOP - 18), _fit(title, title_font, width), _TITLE, title_font, "ls")
+    label = axes.font(13)
+    axes.draw_title(draw, title, width, _TITLE)
 
     per_column = -(-levels.shape[1] // width)
     loudest = np.maximum.reduceat(levels, np.arange(0, levels.shape[1], per_column), axis=1)
@@ -181,22 +174,16 @@ def write_png(
         row = (pitch - style.min_pitch) * style.bins_per_octave / 12 + 0.5
         y = height - 1 - int(row * height / style.bins)
         plot[y] = np.minimum(plot[y] + _GRID_LIFT, _LEVELS - 1)
-        draw.line((_LEFT - 6, _TOP + y, _LEFT - 1, _TOP + y), _LABEL)
-        draw.text((_LEFT - 11, _TOP + y), f"C{pitch // 12 - 1}", _LABEL, label_font, "rm")
-    canvas.paste(Image.fromarray(plot), (_LEFT, _TOP))
+        axes.draw_pitch(draw, pitch, axes.TOP + y, _LABEL, label)
+    canvas.paste(Image.fromarray(plot), (axes.LEFT, axes.TOP))
 
-    seconds = (levels.shape[1] - 0.5) * style.hop / sample_rate
-    step = _tick_step(seconds, width)
-    for tick in range(int(seconds / step) + 1):
-        x = _LEFT + round(tick * step / seconds * (width - 1))
-        draw.line((x, bottom, x, bottom + 5), _LABEL)
-        draw.text((x, bottom + 24), _clock(tick * step, step), _LABEL, label_font, "ms")
+    axes.draw_time(draw, (levels.shape[1] - 0.5) * style.hop / sample_rate, width, bottom, _LABEL, label)
 
     scale = np.repeat(np.linspace(_LEVELS - 1, 0, height).astype(np.uint8)[:, None], 10, axis=1)
-    canvas.paste(Image.fromarray(scale), (right + 16, _TOP))
-    for y, level, anchor in ((_TOP, 0.0, "lt"), (_TOP + height // 2, 0.5, "lm"), (bottom - 1, 1.0, "lb")):
+    canvas.paste(Image.fromarray(scale), (right + 16, axes.TOP))
+    for y, level, anchor in ((axes.TOP, 0.0, "lt"), (axes.TOP + height // 2, 0.5, "lm"), (bottom - 1, 1.0, "lb")):
         text = f"\N{MINUS SIGN}{level * style.top_db:.0f}" if level else "0 dB"
-        draw.text((right + 32, y), text, _LABEL, label_font, anchor)
+        draw.text((right + 32, y), text, _LABEL, label, anchor)
 
     canvas.putpalette(_palette(style.colormap))
     file = io.BytesIO()
@@ -244,43 +231,5 @@ def _palette(colormap: str) -> bytes:
     import matplotlib
 
     colours = matplotlib.colormaps[colormap](np.linspace(0, 1, _LEVELS), bytes=True)[:, :3]
-    inks = np.rint(np.linspace(*_INK_COLOURS, _INKS)).astype(np.uint8)
+    inks = np.rint(np.linspace(axes.GROUND, axes.INK, _INKS)).astype(np.uint8)
     return np.concatenate([colours, inks]).tobytes()
-
-
-def _font(size: int) -> ImageFont.FreeTypeFont:
-    """DejaVu Sans as matplotlib ships it: the same on every machine. A new one per picture and thread."""
-    import matplotlib
-    from PIL import ImageFont
-
-    return ImageFont.truetype(Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf"), size)
-
-
-def _fit(text: str, font: ImageFont.FreeTypeFont, width: int) -> str:
-    """One printable line of at most `width` pixels: the beginning and the end of what is too long."""
-    printable = (c for c in text if c.isspace() or not unicodedata.category(c).startswith("C"))
-    line = " ".join("".join(printable).split())
-    if len(line) <= width and font.getlength(line) <= width:
-        return line
-
-    def shortened(kept: int) -> str:
-        return line[: (kept + 1) // 2] + "…" + line[len(line) - kept // 2 :]
-
-    # A visible character is wider than a pixel, so the search need not go beyond `width` characters.
-    counts = range(min(len(line), width))
-    fitting = bisect_right(counts, width, key=lambda kept: math.ceil(font.getlength(shortened(kept))))
-    return shortened(max(0, fitting - 1))
-
-
-def _tick_step(seconds: float, width: int) -> float:
-    """Seconds between two labels of the time axis."""
-    least = seconds * _MIN_TICK_SPACING / width
-    return next((step for step in _TICK_STEPS if step >= least), 3600 * math.ceil(least / 3600))
-
-
-def _clock(seconds: float, step: float) -> str:
-    """Time as m:ss, with tenths where the ticks need them, and as h:mm:ss from an hour on."""
-    whole, tenth = divmod(round(seconds * 10), 10)
-    minutes, second = divmod(whole, 60)
-    text = f"{minutes}:{second:02d}" if minutes < 60 else f"{minutes // 60}:{minutes % 60:02d}:{second:02d}"
-    return f"{text}.{tenth}" if step < 1 else text

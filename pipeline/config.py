@@ -33,6 +33,13 @@ class SpectrogramConfig(Section):
     """Whether the constant-Q transform is kept as .npy too (float32 [bins, frames], dB below its maximum)."""
 
 
+class PianoRollConfig(Section):
+    """The picture of each song's notes."""
+
+    png: bool = True
+    """Whether a PNG is drawn: the notes as they are heard, in colours by instrument."""
+
+
 class ComputeConfig(Section):
     """How the work is done; but for `precision`, none of it changes how a song sounds."""
 
@@ -73,6 +80,9 @@ class JobConfig(Section):
     mix: MixConfig = MixConfig()
     audio: AudioConfig = AudioConfig()
     spectrogram: SpectrogramConfig = SpectrogramConfig()
+    piano_roll: PianoRollConfig = PianoRollConfig()
+    played_notes: tuple[Literal["midi", "json"], ...] = ()
+    """Files of the notes that are heard, aligned to the audio: notes/REL.mid, notes/REL.json, or both."""
     compute: ComputeConfig = ComputeConfig()
     beam: dict[str, Any] = Field(default_factory=dict)
     """Beam pipeline options by name, e.g. runner: DataflowRunner."""
@@ -85,8 +95,12 @@ class JobConfig(Section):
     @property
     def digest(self) -> str:
         """sha256 of all settings that a song's files depend on, the checkpoint's weights apart."""
-        parts = (self.notes, self.instruments, self.envelope, self.mix, self.audio, self.spectrogram)
-        values = [*(part.model_dump(mode="json") for part in parts), self.compute.precision]
+        parts = (
+            *(self.notes, self.instruments, self.envelope, self.mix),
+            *(self.audio, self.spectrogram, self.piano_roll),
+        )
+        values: list[Any] = [*(part.model_dump(mode="json") for part in parts), self.compute.precision]
+        values.append(sorted(set(self.played_notes)))
         text = json.dumps(values, sort_keys=True)
         return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
 

@@ -84,6 +84,8 @@ def build(
         audio_format=config.audio.format,
         spectrogram=config.spectrogram.png,
         spectrogram_array=config.spectrogram.array,
+        piano_roll=config.piano_roll.png,
+        played_notes=config.played_notes,
         sample_rate=voice.sample_rate,
         mix=config.mix,
         instruments=config.instruments,

@@ -1,4 +1,4 @@
-"""Mixed songs to files: audio, spectrogram, and one row for the manifest or the list of errors."""
+"""Mixed songs to files: audio, pictures, notes, and one row for the manifest or the list of errors."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import apache_beam as beam
 import numpy as np
 from apache_beam.metrics import Metrics
 
-from gansynth import audiofile, paths, storage
+from gansynth import audiofile, paths, pianoroll, played, storage
 from gansynth.config import InstrumentsConfig, MixConfig
 from gansynth.mix import finish
 from gansynth.spectrogram import cqt, write_png
@@ -30,6 +30,8 @@ class WriteSettings:
         audio_format: see gansynth.audiofile.
         spectrogram: whether a PNG is drawn.
         spectrogram_array: whether the CQT is kept as .npy too.
+        piano_roll: whether the notes are drawn.
+        played_notes: the files that are written of them, "midi" and "json".
         sample_rate: of the clips, in Hz.
         mix: how the clip is brought to its peak.
         instruments: the seed stands in the manifest.
@@ -40,6 +42,8 @@ class WriteSettings:
     audio_format: audiofile.AudioFormat
     spectrogram: bool
     spectrogram_array: bool
+    piano_roll: bool
+    played_notes: tuple[str, ...]
     sample_rate: int
     mix: MixConfig
     instruments: InstrumentsConfig
@@ -128,6 +132,7 @@ class _Write(beam.DoFn):
                 buffer = io.BytesIO()
                 np.save(buffer, levels)
                 outputs["cqt"] = self._put(f"spectrograms/{name}.npy", buffer.getvalue())
+        outputs |= self._write_notes(song, name)
         self._milliseconds.inc(1000 * len(clip) // settings.sample_rate)
         return {
             "status": "rendered",
@@ -148,6 +153,21 @@ class _Write(beam.DoFn):
             "seed": settings.instruments.seed,
             **settings.digests,
         }
+
+    def _write_notes(self, song: MixedSong, name: str) -> dict[str, str]:
+        settings, score = self._settings, song.score
+        heard = score.played.without(sorted({*song.silent, *song.broken}))
+        outputs = {}
+        if settings.piano_roll:
+            picture = pianoroll.write_png(heard, score.instruments, score.samples, settings.sample_rate, score.song_id)
+            outputs["piano_roll"] = self._put(f"piano_rolls/{name}.png", picture)
+        if "midi" in settings.played_notes:
+            midi = played.to_midi(heard, score.instruments, settings.sample_rate)
+            outputs["midi"] = self._put(f"notes/{name}.mid", midi)
+        if "json" in settings.played_notes:
+            table = played.to_json(heard, score.instruments, settings.sample_rate)
+            outputs["notes"] = self._put(f"notes/{name}.json", table)
+        return outputs
 
     def _put(self, name: str, data: bytes) -> str:
         storage.write_bytes(storage.join(self._settings.output, name), data)

@@ -15,11 +15,13 @@ from PIL import Image
 
 import gansynth
 from gansynth import audiofile
+from gansynth.notes import load_midi
 from pipeline.__main__ import EXAMPLES, main
 from pipeline.config import load_config
 
 SHARED = Path(__file__).parents[3] / "shared"
 RIFF = str(EXAMPLES / "riff.mid")
+ALL_FILES = ["--set", "spectrogram.array=true", "--set", "played_notes=[midi, json]"]
 
 
 def lines(path: Path) -> list[dict[str, Any]]:
@@ -34,7 +36,7 @@ def hashes(out: Path) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def example(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("example")
-    assert main(["render", "--output", str(out), "--set", "spectrogram.array=true"]) == 0
+    assert main(["render", "--output", str(out), *ALL_FILES]) == 0
     return out
 
 
@@ -53,6 +55,8 @@ def test_every_song_has_audio_picture_and_row(example: Path) -> None:
         assert 20 * np.log10(np.sqrt((audio**2).mean())) > -40  # music, not near-silence with one click
         with Image.open(example / row["outputs"]["spectrogram"]) as picture:
             assert picture.size == (1200, 450)
+        with Image.open(example / row["outputs"]["piano_roll"]) as picture:
+            assert picture.size == (1200, 290)
         levels = np.load(example / row["outputs"]["cqt"], allow_pickle=False)
         assert levels.shape[0] == 180
         assert row["notes"]["played"] + row["notes"]["drums_skipped"] == row["notes"]["total"]
@@ -60,6 +64,27 @@ def test_every_song_has_audio_picture_and_row(example: Path) -> None:
     riff = next(row for row in rows if row["song_id"] == "riff.mid")
     assert riff["notes"]["drums_skipped"] > 0
     assert riff["programs"]["73"] == "flute"
+
+
+def test_the_notes_written_are_where_the_audio_sounds(example: Path) -> None:
+    for row in lines(example / "manifest.jsonl"):
+        audio, rate = soundfile.read(example / row["outputs"]["audio"])
+        table = json.loads((example / row["outputs"]["notes"]).read_text())
+        columns = table["notes"]
+        assert len(columns["start"]) == row["notes"]["played"] - row["notes"]["silent"]
+        end = round((max(columns["end"]) + table["release_seconds"]) * rate)
+        assert end == len(audio)
+        covered = np.zeros(len(audio), bool)
+        for start, stop in zip(columns["start"], columns["end"], strict=True):
+            piece = slice(round(start * rate), round((stop + table["release_seconds"]) * rate))
+            covered[piece] = True
+            assert np.abs(audio[piece]).max() > 0
+        assert np.abs(audio[~covered]).max(initial=0) == 0
+        midi = load_midi(str(example / row["outputs"]["midi"])).notes
+        assert len(midi) == len(columns["start"])
+        assert sorted(midi.pitch.tolist()) == sorted(columns["pitch"])
+        np.testing.assert_allclose(np.sort(midi.start), columns["start"], atol=6e-4)
+        np.testing.assert_allclose(np.sort(midi.end), np.sort(columns["end"]), atol=6e-4)
 
 
 def test_config_yaml_is_the_effective_config_and_renders_again(example: Path, tmp_path: Path) -> None:
@@ -80,8 +105,7 @@ def test_config_yaml_is_the_effective_config_and_renders_again(example: Path, tm
     ids=["DirectRunner", "processes", "batches"],
 )
 def test_same_bytes_however_the_work_is_split(example: Path, tmp_path: Path, options: list[str]) -> None:
-    arguments = ["render", "--output", str(tmp_path), "--set", "spectrogram.array=true", "--quiet", *options]
-    assert main(arguments) == 0
+    assert main(["render", "--output", str(tmp_path), "--quiet", *ALL_FILES, *options]) == 0
     assert hashes(tmp_path) == hashes(example)
 
 

@@ -9,6 +9,7 @@ from apache_beam.testing.test_pipeline import TestPipeline as BeamPipeline
 from apache_beam.testing.util import assert_that, equal_to
 
 from gansynth.mix import SparseMix
+from gansynth.played import PlayedNotes
 from gansynth.player import Bar
 from gansynth.score import Score
 from transforms.elements import Failure, Source
@@ -18,7 +19,8 @@ SOURCE = Source("a/x.mid", "/in/a/x.mid")
 
 
 def score(chunks: int, notes: int) -> Score:
-    return Score("a/x.mid", "sha256:0", chunks, notes, 1000, {"played": notes}, ("piano",), {0: "piano"})
+    played = PlayedNotes(*[np.zeros(notes, np.uint8)] * 9, release=4800)
+    return Score("a/x.mid", "sha256:0", chunks, notes, 1000, {"played": notes}, ("piano",), {0: "piano"}, played)
 
 
 def bar(index: int, notes: int = 2) -> Bar:

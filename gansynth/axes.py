@@ -1,0 +1,93 @@
+"""What the pictures of a song have in common: one time axis, one type, one ground; a playhead crosses them all.
+
+A picture is `WIDTH` pixels across. Its plot begins `LEFT` pixels in, where time is 0, and ends `RIGHT` pixels
+before the edge, at `seconds_across`. Pillow and matplotlib (for its font) are imported where they are first needed.
+"""
+
+from __future__ import annotations
+
+import math
+import unicodedata
+from bisect import bisect_right
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from PIL import ImageDraw, ImageFont
+
+WIDTH = 1200
+LEFT, RIGHT, TOP, BOTTOM = 56, 72, 50, 40
+HOP = 2048
+"""Samples between two columns of a spectrogram; the time axis ends in the middle between two of them."""
+GROUND, INK = (16, 14, 24), (240, 238, 245)
+
+_Ink = int | tuple[int, int, int]
+
+_MIN_TICK_SPACING = 80
+_TICK_STEPS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800)
+
+
+def seconds_across(samples: int, sample_rate: int, hop: int = HOP) -> float:
+    """The time at the right edge of the plot of a clip: half a column after the centre of the last one."""
+    return (samples // hop + 0.5) * hop / sample_rate
+
+
+def draw_title(draw: ImageDraw.ImageDraw, title: str, width: int, ink: _Ink) -> None:
+    """Writes a title over a plot that is `width` pixels across; what is too long is shortened in the middle."""
+    title_font = font(20)
+    draw.text((LEFT, TOP - 18), _fit(title, title_font, width), ink, title_font, "ls")
+
+
+def draw_pitch(draw: ImageDraw.ImageDraw, pitch: int, y: int, ink: _Ink, label: ImageFont.FreeTypeFont) -> None:
+    """Writes the name of a C beside row `y` of the picture."""
+    draw.line((LEFT - 6, y, LEFT - 1, y), ink)
+    draw.text((LEFT - 11, y), f"C{pitch // 12 - 1}", ink, label, "rm")
+
+
+def draw_time(
+    draw: ImageDraw.ImageDraw, seconds: float, width: int, bottom: int, ink: _Ink, label: ImageFont.FreeTypeFont
+) -> None:
+    """Writes the time axis below a plot: `seconds` over `width` pixels."""
+    step = _tick_step(seconds, width)
+    for tick in range(int(seconds / step) + 1):
+        x = LEFT + round(tick * step / seconds * (width - 1))
+        draw.line((x, bottom, x, bottom + 5), ink)
+        draw.text((x, bottom + 24), _clock(tick * step, step), ink, label, "ms")
+
+
+def font(size: int) -> ImageFont.FreeTypeFont:
+    """DejaVu Sans as matplotlib ships it: the same on every machine. A new one per picture and thread."""
+    import matplotlib
+    from PIL import ImageFont
+
+    return ImageFont.truetype(Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf"), size)
+
+
+def _fit(text: str, font: ImageFont.FreeTypeFont, width: int) -> str:
+    """One printable line of at most `width` pixels: the beginning and the end of what is too long."""
+    printable = (c for c in text if c.isspace() or not unicodedata.category(c).startswith("C"))
+    line = " ".join("".join(printable).split())
+    if len(line) <= width and font.getlength(line) <= width:
+        return line
+
+    def shortened(kept: int) -> str:
+        return line[: (kept + 1) // 2] + "…" + line[len(line) - kept // 2 :]
+
+    # A visible character is wider than a pixel, so the search need not go beyond `width` characters.
+    counts = range(min(len(line), width))
+    fitting = bisect_right(counts, width, key=lambda kept: math.ceil(font.getlength(shortened(kept))))
+    return shortened(max(0, fitting - 1))
+
+
+def _tick_step(seconds: float, width: int) -> float:
+    """Seconds between two labels of the time axis."""
+    least = seconds * _MIN_TICK_SPACING / width
+    return next((step for step in _TICK_STEPS if step >= least), 3600 * math.ceil(least / 3600))
+
+
+def _clock(seconds: float, step: float) -> str:
+    """Time as m:ss, with tenths where the ticks need them, and as h:mm:ss from an hour on."""
+    whole, tenth = divmod(round(seconds * 10), 10)
+    minutes, second = divmod(whole, 60)
+    text = f"{minutes}:{second:02d}" if minutes < 60 else f"{minutes // 60}:{minutes % 60:02d}:{second:02d}"
+    return f"{text}.{tenth}" if step < 1 else text
