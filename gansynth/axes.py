@@ -52,7 +52,7 @@ def draw_time(
     for tick in range(int(seconds / step) + 1):
         x = LEFT + round(tick * step / seconds * (width - 1))
         draw.line((x, bottom, x, bottom + 5), ink)
-        draw.text((x, bottom + 24), _clock(tick * step, step), ink, label, "ms")
+        draw.text((x, bottom + 24), clock(tick * step, step), ink, label, "ms")
 
 
 def font(size: int) -> ImageFont.FreeTypeFont:
@@ -85,7 +85,7 @@ def _tick_step(seconds: float, width: int) -> float:
     return next((step for step in _TICK_STEPS if step >= least), 3600 * math.ceil(least / 3600))
 
 
-def _clock(seconds: float, step: float) -> str:
+def clock(seconds: float, step: float = 1) -> str:
     """Time as m:ss, with tenths where the ticks need them, and as h:mm:ss from an hour on."""
     whole, tenth = divmod(round(seconds * 10), 10)
     minutes, second = divmod(whole, 60)

@@ -68,5 +68,5 @@ def describe(summary: Summary, config: JobConfig, wall_seconds: float) -> str:
     if summary.failed:
         lines.append(f"{summary.failed} failed, see errors.jsonl:")
         lines += [f"  {count:>6}  {reason}" for reason, count in summary.reasons.most_common(10)]
-    lines.append(f"Outputs: {config.output} (audio/, spectrograms/, manifest.jsonl)")
+    lines.append(f"Outputs: {config.output} (index.html to listen and look, audio/, manifest.jsonl, ...)")
     return "\n".join(lines)

@@ -14,6 +14,7 @@ from gansynth.errors import ConfigError
 from pipeline import graph, inputs, local
 from pipeline.config import JobConfig
 from pipeline.options import check_beam_options
+from pipeline.page import write_pages
 from pipeline.report import Summary, describe, write_report
 from transforms.elements import Failure, Source
 
@@ -49,7 +50,9 @@ def run(config: JobConfig, beam_args: Sequence[str] = (), quiet: bool = False) -
         if not quiet:
             print(f"{done} of {len(sources)} songs, {time.perf_counter() - began:.0f} s", file=sys.stderr)
 
-    summary = write_report(config, _account(sources, _rows(config.output), lost))
+    rows = list(_account(sources, _rows(config.output), lost))
+    summary = write_report(config, rows)
+    write_pages(config, rows)
     _clear_rows(config.output)
     summary.counters = dict(counters)
     if not quiet:

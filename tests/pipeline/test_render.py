@@ -29,7 +29,8 @@ def lines(path: Path) -> list[dict[str, Any]]:
 
 
 def hashes(out: Path) -> dict[str, str]:
-    files = [path for path in out.rglob("*") if path.is_file() and path.name != "config.yaml"]
+    settings = ("config.yaml", "index.html")  # they show the settings, which name the output folder
+    files = [path for path in out.rglob("*") if path.is_file() and path.name not in settings]
     return {str(path.relative_to(out)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 

@@ -1,0 +1,245 @@
+"""The listening page: index.html, page-2.html, ... in the output folder, from the rows of a job's songs.
+
+A page needs neither server nor network: style and script stand in it, links are relative. It holds no time of
+day, so the same job gives the same bytes. Names come from untrusted files: jinja2 escapes all of them, and a
+content security policy lets no script run but the page's own.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import posixpath
+import unicodedata
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib import resources
+from itertools import pairwise
+from typing import Any
+from urllib.parse import quote
+
+import jinja2
+
+from gansynth import axes, pianoroll, storage
+from gansynth.schedule import DRUMS
+from gansynth.spectrogram import SpectrogramStyle
+from pipeline.config import JobConfig
+
+SONGS_PER_PAGE = 200
+INDEXED_SONGS = 5000
+"""The first page finds songs on all pages as long as there are no more than this: their names stand in it."""
+LISTED_FAILURES = 1000
+_LEGEND = 12
+_TURNING = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+_OUTCOMES = {
+    "folded": "folded into range by octaves",
+    "out_of_range_dropped": "out of range, left out",
+    "drums_skipped": "drum notes skipped",
+    "silent": "came out silent",
+    "broken": "came out broken, left out",
+}
+
+
+@dataclass(frozen=True)
+class Instrument:
+    """An entry of a song's legend: number of its colour, name, and the MIDI programs that it plays."""
+
+    colour: int
+    name: str
+    plays: str
+
+
+@dataclass(frozen=True)
+class Song:
+    """What the page shows of a rendered song; texts are fit for display, links for an href.
+
+    Attributes:
+        number: from 1 on, over all pages.
+        title, folder, name: file name without .mid, the folders above it, and both.
+        seconds, clock: length of the clip.
+        across: seconds from left to right of its pictures.
+        notes: how many are played.
+        outcomes: what the policies did to the others.
+        instruments, more_instruments: the legend, and how many are left out of it.
+        links: by kind of output: audio, spectrogram, piano_roll, midi, notes, ...
+    """
+
+    number: int
+    title: str
+    folder: str
+    name: str
+    seconds: float
+    clock: str
+    across: float
+    notes: int
+    outcomes: tuple[str, ...]
+    instruments: tuple[Instrument, ...]
+    more_instruments: int
+    links: dict[str, str]
+
+
+def write_pages(config: JobConfig, rows: Sequence[dict[str, Any]]) -> None:
+    """Writes the pages of a job, and removes those that a longer job left behind.
+
+    Args:
+        config: the job; its output is where the pages go.
+        rows: one for each input, as in manifest.jsonl and errors.jsonl, with their status.
+    """
+    number = 0
+    for number, html in enumerate(pages(config, rows), 1):
+        storage.write_bytes(storage.join(config.output, page_name(number)), html.encode())
+    while True:
+        number += 1
+        fs, stale = storage.filesystem(storage.join(config.output, page_name(number)))
+        if not fs.exists(stale):
+            return
+        fs.rm_file(stale)
+
+
+def page_name(number: int) -> str:
+    """index.html, page-2.html, ..."""
+    return "index.html" if number == 1 else f"page-{number}.html"
+
+
+def pages(config: JobConfig, rows: Sequence[dict[str, Any]]) -> Iterator[str]:
+    """The HTML of a job's pages, at least one; see write_pages."""
+    rows = sorted(rows, key=lambda row: row["song_id"])
+    rendered = [row for row in rows if row["status"] == "rendered"]
+    failed = [row for row in rows if row["status"] != "rendered"]
+    count = max(1, -(-len(rendered) // SONGS_PER_PAGE))
+    script = _asset("page.js")
+    common = {
+        "config": config,
+        "settings": _display(config.to_yaml(), keep="\n"),
+        "title": _display(posixpath.basename(config.output.rstrip("/"))) or "GANSynth",
+        "songs_in_all": len(rendered),
+        "failed": len(failed),
+        "notes": sum(row["notes"]["played"] for row in rendered),
+        "length": _length(sum(row["seconds"] for row in rendered)),
+        "count": count,
+        "per_page": SONGS_PER_PAGE,
+        "page_name": page_name,
+        "style": _asset("page.css"),
+        "script": script,
+        "script_digest": base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        "colours": ["#{:02x}{:02x}{:02x}".format(*colour) for colour in pianoroll.palette().tolist()],
+        "axes": axes,
+        "roll_height": pianoroll.HEIGHT,
+        "spectrogram_height": SpectrogramStyle().height,
+    }
+    template = _environment().get_template("page.html")
+    for number in range(1, count + 1):
+        first = (number - 1) * SONGS_PER_PAGE
+        songs = [_song(first + i, row) for i, row in enumerate(rendered[first : first + SONGS_PER_PAGE], 1)]
+        extra: dict[str, Any] = {"failures": (), "unlisted": 0, "index": None}
+        if number == 1:
+            extra = {
+                "failures": _failures(failed[:LISTED_FAILURES]),
+                "unlisted": len(failed[LISTED_FAILURES:]),
+                "index": _index(rendered) if count > 1 and len(rendered) <= INDEXED_SONGS else None,
+            }
+        yield template.render(common, number=number, near=_near(number, count), songs=songs, **extra)
+
+
+def _song(number: int, row: dict[str, Any]) -> Song:
+    folder, name = posixpath.split(row["song_id"])
+    samples = round(row["seconds"] * row["sample_rate"])
+    notes = row["notes"]
+    outcomes = [
+        f"{count:,} {_OUTCOMES.get(key, key.replace('_', ' '))}"
+        for key, count in notes.items()
+        if count and key not in ("total", "played")
+    ]
+    outcomes += [f"repaired: {_display(str(repair))}" for repair in row.get("repairs", ())]
+    instruments = _legend(row["instruments"], row["programs"])
+    return Song(
+        number=number,
+        title=_display(name.removesuffix(".mid")) or "untitled",
+        folder=_display(folder),
+        name=_display(row["song_id"]),
+        seconds=row["seconds"],
+        clock=axes.clock(row["seconds"]),
+        across=axes.seconds_across(samples, row["sample_rate"]),
+        notes=notes["played"],
+        outcomes=tuple(outcomes),
+        instruments=tuple(instruments[:_LEGEND]),
+        more_instruments=len(instruments[_LEGEND:]),
+        links={kind: quote(path) for kind, path in row["outputs"].items()},
+    )
+
+
+def _legend(names: Sequence[str], programs: dict[str, str]) -> list[Instrument]:
+    """Every instrument once, with its colour in the piano roll and the programs that it plays."""
+    colours = dict(zip(names, pianoroll.colour_numbers(names), strict=True))
+    plays: dict[str, list[str]] = {name: [] for name in colours}
+    for program, name in programs.items():
+        plays[name].append(_program_name(int(program)))
+    return [
+        Instrument(colour, _display(name), _display(", ".join(p for p in plays[name] if not _same(p, name))))
+        for name, colour in colours.items()
+    ]
+
+
+def _same(program: str, instrument: str) -> bool:
+    return program.casefold() == instrument.casefold().replace("_", " ")
+
+
+def _program_name(program: int) -> str:
+    from pretty_midi import program_to_instrument_name
+
+    return "drums" if program == DRUMS else program_to_instrument_name(program)
+
+
+def _failures(rows: Sequence[dict[str, Any]]) -> list[tuple[str, list[tuple[str, str]]]]:
+    """Reasons, the most frequent first, each with the names and messages of its files."""
+    reasons: dict[str, list[tuple[str, str]]] = defaultdict(list)
+    for row in rows:
+        reason = row.get("code") or f"{row['stage']}: {row['error']}"
+        reasons[_display(reason)].append((_display(row["song_id"]), _display(row["message"])))
+    return sorted(reasons.items(), key=lambda item: -len(item[1]))
+
+
+def _index(rendered: Sequence[dict[str, Any]]) -> list[tuple[str, int, int]]:
+    """Name, seconds and notes of all songs: what the first page searches and sorts the others by."""
+    return [(_display(row["song_id"]), round(row["seconds"]), row["notes"]["played"]) for row in rendered]
+
+
+def _near(number: int, count: int) -> list[int]:
+    """Numbers of the pages to link to: the first, the last and those around `number`; 0 for a gap."""
+    shown = sorted({1, count, *range(max(1, number - 2), min(count, number + 2) + 1)})
+    gaps = [after - before for before, after in pairwise([0, *shown])]
+    return [n for gap, page in zip(gaps, shown, strict=True) for n in ((0, page) if gap > 1 else (page,))]
+
+
+def _length(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} seconds"
+    minutes = round(seconds / 60)
+    return f"{minutes} minutes" if minutes < 120 else f"{minutes / 60:,.1f} hours"
+
+
+def _display(text: str, keep: str = "") -> str:
+    """Text as it may stand in a page: what is no character, or would turn the text around it, is shown as such."""
+    return "".join(
+        "\N{REPLACEMENT CHARACTER}"
+        if c not in keep and (c in _TURNING or unicodedata.category(c) in ("Cc", "Cs"))
+        else c
+        for c in text
+    )
+
+
+def _asset(name: str) -> str:
+    return resources.files(__package__).joinpath("templates", name).read_text("utf-8")
+
+
+@lru_cache(maxsize=1)
+def _environment() -> jinja2.Environment:
+    return jinja2.Environment(
+        loader=jinja2.FunctionLoader(_asset),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )

@@ -1,0 +1,23 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from page_helpers import BROKEN, NAMES, write_song
+
+from pipeline.__main__ import main
+
+
+@pytest.fixture(scope="session")
+def site(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The output folder of a job over NAMES and BROKEN, with every kind of output."""
+    folder = tmp_path_factory.mktemp("site")
+    for number, name in enumerate(NAMES):
+        write_song(folder / "in" / name, range(60, 64 + number))
+    for name, content in BROKEN.items():
+        (folder / "in" / name).parent.mkdir(exist_ok=True)
+        (folder / "in" / name).write_bytes(content)
+    settings = (f"checkpoint={data / 'checkpoints' / 'tiny'}", "played_notes=[midi, json]", "spectrogram.array=true")
+    options = [word for setting in settings for word in ("--set", setting)]
+    assert main(["render", str(folder / "in"), "--output", str(folder / "out"), "--quiet", *options]) == 3
+    return folder / "out"

@@ -1,0 +1,52 @@
+"""A corpus whose file names are attacks: what the page is tested on, with and without a browser."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import mido
+
+NAMES = (
+    '"><script>alert(1)</script>.mid',
+    "<img src=x onerror=alert(2)>.mid",
+    "' onmouseover='alert(3).mid",
+    "javascript:alert(4).mid",
+    "{{ 7 * 7 }}{% raw %}.mid",
+    "</script><script>alert(5)</script>/<!--.mid",
+    "a#b?c%20d&amp;e.mid",
+    "new\nline\tand\x1b[31mred.mid",
+    "\u202egnorw.mid",
+    "日本語の歌/さくら さくら.mid",
+    "x" * 220 + ".mid",
+    "same.mid",
+    "same.midi",
+    "plain/Träumerei.mid",
+)
+BROKEN = {"broken/<b>empty.mid": b"", "broken/page.mid": b"<html><script>alert(6)</script></html>"}
+
+
+def write_song(path: Path, pitches: range) -> None:
+    """A few seconds for piano, bass and drums."""
+    file = mido.MidiFile(ticks_per_beat=480)
+    for channel, program in ((0, 0), (1, 33), (9, 0)):
+        track = file.add_track()
+        track.append(mido.Message("program_change", channel=channel, program=program))
+        for pitch in pitches:
+            track.append(mido.Message("note_on", channel=channel, note=pitch - 12 * (channel == 1), velocity=90))
+            track.append(mido.Message("note_off", channel=channel, note=pitch - 12 * (channel == 1), time=480))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    file.save(path)
+
+
+def manifest(out: Path, name: str = "manifest.jsonl") -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (out / name).read_text().splitlines()]
+
+
+def all_rows(out: Path) -> list[dict[str, Any]]:
+    """The rows of a finished job, with their status, as the page gets them."""
+    return [
+        *({"status": "rendered", **row} for row in manifest(out)),
+        *({"status": "failed", **row} for row in manifest(out, "errors.jsonl")),
+    ]

@@ -1,0 +1,289 @@
+"""The page as a program reads it: links that lead somewhere, and names that stay text. See test_browser.py too."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+import time
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from page_helpers import BROKEN, NAMES, all_rows
+
+from gansynth import storage
+from pipeline import page
+from pipeline.config import JobConfig, load_config
+
+VOID = {"meta", "input", "img", "link", "br", "hr", "path"}
+ROW: dict[str, Any] = {
+    "status": "rendered",
+    "song_id": "a/x.mid",
+    "outputs": {"audio": "audio/a/x.wav", "piano_roll": "piano_rolls/a/x.png"},
+    "seconds": 61.5,
+    "sample_rate": 16000,
+    "notes": {"total": 12, "played": 10, "drums_skipped": 2, "folded": 0},
+    "instruments": ["piano", "flute"],
+    "programs": {"0": "piano", "73": "flute", "74": "flute"},
+}
+FAILED = {"status": "failed", "song_id": "b.mid", "stage": "read", "error": "MidiError", "message": "the file is empty"}
+
+
+class Page(HTMLParser):
+    """Elements in order, as (tag, attributes), with texts; fails on what is not well nested."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.elements: list[tuple[str, dict[str, str]]] = []
+        self.texts: list[tuple[str, str]] = []
+        self._open: list[str] = []
+        self.feed(html)
+        self.close()
+        assert not self._open
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, {name: value or "" for name, value in attrs}))
+        if tag not in VOID:
+            self._open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in VOID:
+            assert self._open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.texts.append((self._open[-1] if self._open else "", data))
+
+    def all(self, tag: str, **attributes: str) -> list[dict[str, str]]:
+        wanted = {name.rstrip("_"): value for name, value in attributes.items()}
+        return [found for name, found in self.elements if name == tag and wanted.items() <= found.items()]
+
+    @property
+    def text(self) -> str:
+        return " ".join("".join(text for tag, text in self.texts if tag not in ("script", "style")).split())
+
+    def script(self) -> str:
+        return "".join(text for tag, text in self.texts if tag == "script")
+
+
+def read(path: Path) -> Page:
+    return Page(path.read_text("utf-8"))
+
+
+def rows_of(count: int) -> list[dict[str, Any]]:
+    return [{**ROW, "song_id": f"{i:05d}.mid", "seconds": 1.0 + i} for i in range(count)]
+
+
+def only(rows: list[dict[str, Any]], **config: Any) -> Page:
+    (html,) = page.pages(JobConfig(**config), rows)
+    return Page(html)
+
+
+def links(found: Page) -> Iterator[str]:
+    for _, attributes in found.elements:
+        yield from (attributes[name] for name in ("href", "src") if name in attributes)
+
+
+# The page of a hostile corpus
+
+
+def test_every_link_leads_to_a_file_of_the_output_folder(site: Path) -> None:
+    found = read(site / "index.html")
+    targets = list(links(found))
+    for url in targets:
+        parts = urlsplit(url)
+        assert not parts.scheme
+        assert not parts.netloc
+        assert not parts.query
+        if parts.path:
+            target = (site / unquote(parts.path)).resolve()
+            assert target.is_relative_to(site.resolve())
+            assert target.is_file(), url
+        else:
+            assert any(attributes.get("id") == parts.fragment for _, attributes in found.elements), url
+    for row in all_rows(site):
+        for name in row.get("outputs", {}).values():
+            assert name in {unquote(url) for url in targets}
+    sounds = [unquote(audio["src"]) for audio in found.all("audio")]
+    assert sorted(sounds) == sorted(row["outputs"]["audio"] for row in all_rows(site) if row["status"] == "rendered")
+    assert len(sounds) == len(NAMES)
+
+
+def test_names_are_text_and_nothing_else(site: Path) -> None:
+    found = read(site / "index.html")
+    harmless = only([{**ROW, "song_id": f"{i}.mid"} for i in range(len(NAMES))])
+    assert {tag for tag, _ in found.elements} <= {tag for tag, _ in harmless.elements} | {"details", "summary", "dl"}
+    names = {name for _, attributes in found.elements for name in attributes}
+    assert not {name for name in names if name.startswith("on") or name in ("style", "srcset", "srcdoc")}
+    for text in ('"><script>alert(1)<', "<img src=x onerror=alert(2)>", "{{ 7 * 7 }}{% raw %}", "<b>empty.mid"):
+        assert text in found.text
+    assert "49" not in found.text
+    assert "\u202e" not in found.text
+    assert "\x1b" not in found.text
+    (script,) = found.all("script")
+    assert script == {}
+    assert "alert" not in found.script()
+
+
+def test_only_the_pages_own_script_may_run(site: Path) -> None:
+    for found in (read(site / "index.html"), *map(Page, page.pages(JobConfig(), rows_of(450)))):
+        (policy,) = found.all("meta", **{"http-equiv": "Content-Security-Policy"})
+        digest = base64.b64encode(hashlib.sha256(script_text(found).encode()).digest()).decode()
+        assert f"script-src 'sha256-{digest}';" in policy["content"]
+        assert "unsafe" not in policy["content"]
+
+
+def script_text(found: Page) -> str:
+    """The script that runs: the last one; the other holds data."""
+    return [text for tag, text in found.texts if tag == "script"][-1]
+
+
+def test_nothing_comes_from_elsewhere(site: Path) -> None:
+    html = (site / "index.html").read_text()
+    assert "http:" not in html.replace("http-equiv", "")
+    assert "https:" not in html
+    assert "url(" not in html
+    assert "@import" not in html
+    assert not read(site / "index.html").all("link")
+
+
+def test_failures_and_their_reasons_are_told(site: Path) -> None:
+    found = read(site / "index.html")
+    assert "2 failed" in found.text
+    for name in BROKEN:
+        assert name in found.text
+    assert "the file is empty" in found.text
+    assert found.all("a", href="errors.jsonl")
+
+
+def test_players_pictures_and_labels(site: Path) -> None:
+    found = read(site / "index.html")
+    assert all(audio["preload"] == "none" and "controls" in audio for audio in found.all("audio"))
+    assert all(image["loading"] == "lazy" and image["alt"] and image["width"] for image in found.all("img"))
+    assert len(found.all("img")) == 2 * len(NAMES)
+    ids = [attributes["id"] for _, attributes in found.elements if "id" in attributes]
+    assert len(set(ids)) == len(ids)
+    labels = [attributes["aria-labelledby"] for _, attributes in found.elements if "aria-labelledby" in attributes]
+    assert set(labels) <= set(ids)
+    for tag in ("button", "audio"):
+        assert all(element["aria-label"] for element in found.all(tag))
+    for slider in found.all("div", role="slider"):
+        assert slider["aria-label"]
+        assert slider["tabindex"] == "0"
+        assert float(slider["aria-valuemax"]) > 0
+
+
+# What it says
+
+
+def test_what_a_song_says() -> None:
+    found = only([{**ROW, "repairs": ["unwrapped from RIFF"]}, {**FAILED, "code": "empty-file"}])
+    assert "GANSynth 1 song, 62 seconds" in found.text
+    assert "001 x a" in found.text  # number, title, folder
+    assert "0:00 1:01" in found.text
+    # Program 73 is called Flute too, which need not be said twice.
+    assert "piano Acoustic Grand Piano flute Recorder 10 notes 2 drum notes skipped" in found.text
+    assert "repaired: unwrapped from RIFF" in found.text
+    assert "empty-file 1 file" in found.text
+    assert "the file is empty" in found.text
+    assert [i["class"] for i in found.all("i")] == ["c0", "c1"]
+
+
+def test_settings_are_there_and_escaped() -> None:
+    found = only([ROW], output="out/<script>x</script>", checkpoint="</pre><b>")
+    assert "output: out/<script>x</script>" in found.text
+    assert len(found.all("b")) == len(only([ROW]).all("b"))
+    assert "max_sustain: 3.0" in found.text
+
+
+def test_no_songs_and_no_failures() -> None:
+    assert "No song was rendered." in only([]).text
+    assert "No song was rendered." in only([FAILED]).text
+    assert "1 failed" in only([FAILED]).text
+    assert "Failednone" in only([ROW]).text
+    assert not only([ROW]).all("section", id="failed")
+
+
+def test_songs_without_pictures_have_a_bar_to_seek_in() -> None:
+    found = only([{**ROW, "outputs": {"audio": "audio/x.wav"}}])
+    assert not found.all("img")
+    assert found.all("div", class_="bare")
+    assert found.all("div", role="slider")
+
+
+def test_legends_are_bounded() -> None:
+    names = [f"random-0-{i}" for i in range(600)]
+    found = only([{**ROW, "instruments": names, "programs": {}}])
+    assert "random-0-11 and 588 more" in found.text
+    assert "random-0-12" not in found.text
+
+
+# Many songs
+
+
+def test_pages_of_200_songs() -> None:
+    html = list(page.pages(JobConfig(), rows_of(450)))
+    found = [Page(text) for text in html]
+    assert [len(one.all("article")) for one in found] == [200, 200, 50]
+    for number, one in enumerate(found, 1):
+        current = one.all("a", **{"aria-current": "page"})
+        assert [link["href"] for link in current] == [page.page_name(number)]
+        assert {"index.html", "page-2.html", "page-3.html"} <= set(links(one))
+    assert found[1].all("article")[0]["id"] == "s201"
+    index = json.loads(next(text for tag, text in found[0].texts if tag == "script"))
+    assert index["songs"][200] == ["00200.mid", 201, 10]
+    assert len(index["songs"]) == 450
+    assert len(found[1].all("script")) == 1
+    assert "Search all 450 names" in found[0].all("input", id="find")[0]["placeholder"]
+    assert "Search the 200 songs of this page" in found[1].all("input", id="find")[0]["placeholder"]
+
+
+def test_a_huge_corpus_stays_bounded() -> None:
+    began = time.perf_counter()
+    failures = [{**FAILED, "song_id": f"bad/{i}.mid", "message": "x" * 50} for i in range(3000)]
+    html = list(page.pages(JobConfig(), [*rows_of(page.INDEXED_SONGS + 1), *failures]))
+    assert time.perf_counter() - began < 60
+    assert len(html) == 26
+    assert max(map(len, html)) < 1_000_000
+    assert len(Page(html[0]).all("script")) == 1  # no index of the names
+    assert "2,000 more stand in errors.jsonl" in Page(html[0]).text
+    numbers = re.findall(r">(\d+|…)</(?:a|span)>", html[10][html[10].index('<nav class="pages"') :])
+    assert numbers == ["1", "…", "9", "10", "11", "12", "13", "…", "26"]
+
+
+def test_pages_of_a_longer_job_are_removed(tmp_path: Path) -> None:
+    config = JobConfig(output=str(tmp_path))
+    page.write_pages(config, rows_of(650))
+    (tmp_path / "page-9.html").write_text("the user's own")
+    page.write_pages(config, rows_of(250))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["index.html", "page-2.html", "page-9.html"]
+
+
+def test_other_file_systems() -> None:
+    config = JobConfig(output="memory://bucket/out")
+    page.write_pages(config, rows_of(450))
+    page.write_pages(config, rows_of(3))
+    fs, path = storage.filesystem("memory://bucket/out")
+    assert [name.rsplit("/", 1)[1] for name in fs.ls(path, detail=False)] == ["index.html"]
+    assert len(Page(storage.read_bytes("memory://bucket/out/index.html").decode()).all("article")) == 3
+
+
+def test_same_rows_same_bytes(site: Path) -> None:
+    config = load_config(str(site / "config.yaml"))
+    (again,) = page.pages(config, all_rows(site)[::-1])
+    assert again == (site / "index.html").read_text("utf-8")
+
+
+@settings(max_examples=30)
+@given(st.text(st.characters(codec=None) | st.sampled_from("\udcff\udc80<>&\"'\n\x00\u202e/#?%"), max_size=30))
+def test_any_name_makes_a_page_that_can_be_written(name: str) -> None:
+    row = {**ROW, "song_id": name, "instruments": [name], "programs": {}}
+    for html in page.pages(JobConfig(), [row, {**FAILED, "song_id": name + "!", "message": name}]):
+        html.encode()
+        harmless = only([{**ROW, "instruments": ["a"], "programs": {}}, FAILED])
+        assert abs(len(Page(html).elements) - len(harmless.elements)) <= 1  # the folder's line
