@@ -19,6 +19,7 @@ RENDER = [
     "rich",
     "scipy",
     "soundfile",
+    "tenacity",
     "tensorflow==2.21.*",
 ]
 

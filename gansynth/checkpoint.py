@@ -390,15 +390,13 @@ def _is_complete(folder: Path) -> bool:
 
 
 def _fetch_files(url: str, folder: Path, options: dict[str, Any]) -> dict[str, int]:
-    fs, root = storage.filesystem(url, **options)
-    fs.invalidate_cache()
     sizes: dict[str, int] = {}
 
     def size_of(name: str) -> int:
-        return int(fs.info(f"{root}/{name}")["size"])
+        return storage.size(f"{url}/{name}", **options)
 
     def read(name: str) -> bytes:
-        sizes[name], data = size_of(name), fs.cat_file(f"{root}/{name}")
+        sizes[name], data = size_of(name), storage.read_bytes(f"{url}/{name}", **options)
         if len(data) != sizes[name]:
             raise CheckpointError(f"{url}/{name}: {len(data)} of {sizes[name]} bytes arrived; try again.")
         return data
@@ -409,15 +407,14 @@ def _fetch_files(url: str, folder: Path, options: dict[str, Any]) -> dict[str, i
 
     try:
         experiment = fetch("experiment.json")
-        listed = [str(entry).rstrip("/").rsplit("/", 1)[-1] for entry in fs.ls(root, detail=False)]
-        stages = sorted(name for name in listed if _stage_id(name) is not None)
+        stages = [name for name in storage.names(url, **options) if _stage_id(name) is not None]
         if not stages:
             raise CheckpointError(f"{url}: no stage_* folder; is this the folder of a trained GANSynth?")
         state = fetch(f"{stages[-1]}/checkpoint")
         save = _named_save(state.read_text(encoding="utf-8", errors="replace")).replace("\\", "/").rsplit("/", 1)[-1]
         if not re.fullmatch(r"[\w.\-]+", save):
             raise CheckpointError(f"{url}/{stages[-1]}/checkpoint: names no model_checkpoint_path.")
-        files = [str(entry).rsplit("/", 1)[-1] for entry in fs.ls(f"{root}/{stages[-1]}", detail=False)]
+        files = storage.names(f"{url}/{stages[-1]}", **options)
         parts = [name for name in files if re.fullmatch(re.escape(save) + r"\.(index|data-\d{5}-of-\d{5})", name)]
         if len(parts) < 2:
             raise CheckpointError(f"{url}/{stages[-1]}: {save}.index and .data-* are not both there.")

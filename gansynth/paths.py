@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import posixpath
 import re
 from collections.abc import Iterable
@@ -31,13 +32,14 @@ def pattern_root(url: str) -> str:
 
 def common_root(roots: Iterable[str]) -> str:
     """The deepest folder that holds all `roots`; empty where they have none in common."""
-    split = [root.split("/") for root in roots]
-    common = []
-    for parts in zip(*split, strict=False):
-        if len(set(parts)) > 1:
-            break
-        common.append(parts[0])
-    return "/".join(common)
+    common: list[str] | None = None
+    for root in roots:
+        parts = root.split("/")
+        if common is None:
+            common = parts
+        same = sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], zip(common, parts, strict=False)))
+        common = common[:same]
+    return "/".join(common or ())
 
 
 def song_id(url: str, root: str) -> str:

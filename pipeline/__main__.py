@@ -35,10 +35,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         config = load_config(args.config, args.set, patterns, args.output)
         if not config.input:
             config = config.model_copy(update={"input": (str(EXAMPLES),)})
-        from pipeline.run import run
+        from pipeline.remote import JobError
+        from pipeline.run import dry_run, run
 
         logging.getLogger("apache_beam").setLevel(logging.ERROR)
-        return run(config, beam_args, args.quiet).exit_code
+        if args.dry_run:
+            print(dry_run(config, beam_args))
+            return 0
+        try:
+            return run(config, beam_args, args.quiet).exit_code
+        except JobError as error:
+            print(f"error: {error}", file=sys.stderr)
+            return 1
     except GansynthError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -62,6 +70,7 @@ def _parser() -> argparse.ArgumentParser:
     render.add_argument("--output", metavar="DIR", help="folder or URL for all outputs (default: out)")
     render.add_argument("--config", metavar="FILE", help="YAML settings, see configs/")
     render.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="one setting over the file's")
+    render.add_argument("--dry-run", action="store_true", help="check everything, print what would be done, and end")
     render.add_argument("--quiet", action="store_true", help="print nothing but errors")
     return parser
 

@@ -15,6 +15,7 @@ from gansynth import storage
 from gansynth.audiofile import AudioFormat
 from gansynth.config import EnvelopeConfig, InstrumentsConfig, MixConfig, NotesConfig, Section, SoundConfig
 from gansynth.errors import ConfigError
+from gansynth.storage import StorageConfig
 
 
 class AudioConfig(Section):
@@ -63,6 +64,8 @@ class ComputeConfig(Section):
     """Local runs: at most so many songs in memory at once."""
     slice_bytes: int = Field(128_000, ge=1)
     """Local runs: at most so many bytes of MIDI in memory at once."""
+    resource_hints: dict[str, str] = Field(default_factory=dict)
+    """Beam's hints for the workers that run the model: accelerator, min_ram, cpu_count."""
 
 
 class JobConfig(Section):
@@ -84,6 +87,7 @@ class JobConfig(Section):
     played_notes: tuple[Literal["midi", "json"], ...] = ()
     """Files of the notes that are heard, aligned to the audio: notes/REL.mid, notes/REL.json, or both."""
     compute: ComputeConfig = ComputeConfig()
+    storage: StorageConfig = StorageConfig()
     beam: dict[str, Any] = Field(default_factory=dict)
     """Beam pipeline options by name, e.g. runner: DataflowRunner."""
 

@@ -13,8 +13,10 @@ from gansynth.score import Voice
 from gansynth.synthesizer import check_envelope
 from pipeline.config import JobConfig
 from pipeline.inputs import list_sources
+from transforms.check_worker import CheckWorker, code_digest
 from transforms.elements import Source
 from transforms.expand_notes import ExpandNotes
+from transforms.list_files import ListFiles
 from transforms.mix_songs import MixSongs
 from transforms.read_midi import ReadMidi
 from transforms.synthesize import ModelSettings, Synthesize
@@ -34,6 +36,7 @@ def model_settings(config: JobConfig) -> ModelSettings:
         device=compute.device,
         precision=compute.precision,
         xla=compute.xla,
+        storage=config.storage,
     )
 
 
@@ -60,19 +63,22 @@ def counters(result: Any) -> Counter[str]:
 def build(
     p: beam.Pipeline,
     config: JobConfig,
-    sources: Sequence[Source] | None = None,
+    sources: Sequence[Source] | str | None = None,
     voice: Voice | None = None,
     checkpoint_digest: str | None = None,
     name: str = "part-0",
+    shards: int = 1,
 ) -> beam.PCollection[str]:
     """Draws the pipeline.
 
     Args:
         p: where it is drawn.
         config: the job.
-        sources: the files to render; those that the config's input names if None.
+        sources: the files to render, or the URL of a list of them (see ListFiles); those that the config's input
+            names if None.
         voice, checkpoint_digest: what is known of the checkpoint; it is loaded to find out if None.
         name: start of the names of the files of rows, unique among pipelines with the same output.
+        shards: how many files of rows.
 
     Returns:
         URLs of the files of rows, one JSON object a line, one line for each source.
@@ -90,14 +96,19 @@ def build(
         mix=config.mix,
         instruments=config.instruments,
         digests={"checkpoint_digest": checkpoint_digest, "config_digest": config.digest},
+        storage=config.storage,
     )
+    model, hints = model_settings(config), config.compute.resource_hints
 
-    files = p | "Files" >> beam.Create(sources if sources is not None else list(list_sources(config.input)))
-    read = files | "Spread files" >> beam.Reshuffle() | "ReadMidi" >> ReadMidi(config.notes)
+    if isinstance(sources, str):
+        p | "CheckWorker" >> CheckWorker(model, code_digest(), hints)
+        files = p | "Files" >> ListFiles(sources, config.storage)
+    else:
+        files = p | "Files" >> beam.Create(list(list_sources(config.input)) if sources is None else sources)
+    spread = files | "Spread files" >> beam.Reshuffle()
+    read = spread | "ReadMidi" >> ReadMidi(config.notes, config.storage)
     notes = read.songs | "ExpandNotes" >> ExpandNotes(config.sound, voice)
-    played = notes.chunks | "Synthesize" >> Synthesize(
-        model_settings(config), config.envelope, config.compute.batch_notes
-    )
+    played = notes.chunks | "Synthesize" >> Synthesize(model, config.envelope, config.compute.batch_notes, hints)
     songs = (
         (
             files | "By song" >> beam.WithKeys(lambda source: source.song_id).with_output_types(tuple[str, Source]),
@@ -111,4 +122,4 @@ def build(
         | "MixSongs" >> MixSongs()
     )
     rows = songs | "WriteSongs" >> WriteSongs(settings)
-    return rows | "WriteRows" >> WriteRows(storage.join(config.output, ROWS), name)
+    return rows | "WriteRows" >> WriteRows(storage.join(config.output, ROWS), name, shards, config.storage)

@@ -2,68 +2,175 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import contextlib
+import json
+import os
+import posixpath
+import tempfile
+import weakref
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
 
-from gansynth import paths, storage
-from gansynth.errors import ConfigError
+from gansynth import archives, paths, storage
+from gansynth.errors import ConfigError, GansynthError
 from transforms.elements import Source
+
+
+class _Found(NamedTuple):
+    """A file: the path it has among all inputs, an archive counting as a folder; where it is read; its bytes."""
+
+    path: str
+    url: str
+    size: int | None
+
+
+class Listing:
+    """The files of a job, listed once and kept on disk: a corpus may be larger than memory.
+
+    Attributes:
+        path: the local file that holds them, one JSON array [song_id, url, size] a line.
+    """
+
+    def __init__(self, sources: Iterable[Source]) -> None:
+        handle, path = tempfile.mkstemp(prefix="gansynth-inputs-")
+        self.path = Path(path)
+        weakref.finalize(self, os.unlink, path)
+        self._count = self._bytes = 0
+        with os.fdopen(handle, "w") as f:
+            for source in sources:
+                f.write(json.dumps([source.song_id, source.url, source.size]) + "\n")
+                self._count += 1
+                self._bytes += source.size or 0
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[Source]:
+        with self.path.open() as f:
+            for line in f:
+                yield Source(*json.loads(line))
+
+    @property
+    def size(self) -> int:
+        """Bytes of all files together, as far as they are known."""
+        return self._bytes
 
 
 def list_sources(patterns: Sequence[str]) -> Iterator[Source]:
     """Every file that the patterns name, each once, sorted within a pattern.
 
     Args:
-        patterns: files, folders (all MIDI files below them, by suffix) or globs, local or fsspec URLs.
+        patterns: files, folders (all MIDI files below them, by suffix), globs, archives (.zip, .tar, .tar.gz: all
+            MIDI files in them), and lists ("@FILE": a path or URL a line); local or fsspec URLs.
 
     Raises:
-        ConfigError: a pattern matches nothing; the message says which.
+        ConfigError: a pattern matches nothing or cannot be read; the message says which, and why.
     """
-    absolute = [_absolute(pattern) for pattern in patterns]
-    root = paths.common_root([_root(pattern) for pattern in absolute])
+    root = paths.common_root(_root(pattern) for pattern in patterns)
     seen: set[str] = set()
-    for pattern, given in zip(absolute, patterns, strict=True):
+    for pattern in patterns:
         found = False
-        for url in _match(pattern):
-            found = True
-            song_id = paths.song_id(url, root)
-            if song_id not in seen:
-                seen.add(song_id)
-                yield Source(song_id, url)
+        with _explained(pattern):
+            for file in _files(pattern):
+                found = True
+                song_id = paths.song_id(file.path, root)
+                if len(patterns) > 1 or pattern.startswith("@"):  # else nothing is found twice
+                    if song_id in seen:
+                        continue
+                    seen.add(song_id)
+                yield Source(song_id, file.url, file.size)
         if not found:
             raise ConfigError(
-                f"--input {given}: no MIDI file found; give a file, a folder, or a pattern such as 'midi/**/*.mid' "
-                "(in quotes)."
+                f"--input {pattern}: no MIDI file found; give a file, a folder, an archive, @LIST, or a pattern such "
+                "as 'midi/**/*.mid' (in quotes)."
             )
 
 
+@contextlib.contextmanager
+def _explained(pattern: str) -> Iterator[None]:
+    try:
+        yield
+    except GansynthError as error:
+        raise ConfigError(f"--input {pattern}: {error}") from None
+    except Exception as error:  # every file system has errors of its own
+        raise ConfigError(f"--input {pattern}: cannot be listed ({storage.reason(error, pattern)}).") from None
+
+
 def _absolute(pattern: str) -> str:
-    _, path = storage.filesystem(pattern)
-    return path if storage.is_local(pattern) else f"{pattern.split('://', 1)[0]}://{path.rstrip('/')}"
+    fs, path = storage.filesystem(pattern)
+    return path if storage.is_local(pattern) else str(fs.unstrip_protocol(path.rstrip("/")))
 
 
 def _root(pattern: str) -> str:
-    fs, path = storage.filesystem(pattern)
-    if not fs.exists(path) and paths.is_pattern(pattern):
-        return paths.pattern_root(pattern)
-    return pattern if fs.isdir(path) else pattern.rsplit("/", 1)[0]
+    """The folder that the song ids of a pattern's files are relative to."""
+    with _explained(pattern):
+        if pattern.startswith("@"):
+            return paths.common_root(
+                url if archives.archive_kind(url) else posixpath.dirname(url) for url in _lines(pattern)
+            )
+        url = _absolute(pattern)
+        match storage.kind(url):
+            case "folder":
+                return url
+            case "file":
+                return url if archives.archive_kind(url) else posixpath.dirname(url)
+        return paths.pattern_root(url)
 
 
-def _match(pattern: str) -> Iterator[str]:
-    fs, path = storage.filesystem(pattern)
-    prefix = "" if storage.is_local(pattern) else pattern.split("://", 1)[0] + "://"
-    if fs.isfile(path):
-        yield pattern
-    elif fs.isdir(path):
-        yield from (prefix + name for name in sorted(fs.find(path)) if paths.has_midi_suffix(name))
-    elif paths.is_pattern(pattern):
-        details = fs.glob(path, detail=True)
-        yield from (prefix + name for name in sorted(details) if details[name]["type"] == "file")
+def _files(pattern: str) -> Iterator[_Found]:
+    if pattern.startswith("@"):
+        for url in _lines(pattern):
+            yield from _opened(url, None)
+        return
+    url = _absolute(pattern)
+    kind = storage.kind(url)
+    if kind == "file":
+        yield from _opened(url, storage.size(url))
+    elif kind == "folder":
+        yield from (_Found(url, url, size) for url, size in storage.find(url) if paths.has_midi_suffix(url))
+    elif paths.is_pattern(url):
+        for name, size in storage.match(url):
+            yield from _opened(name, size)
+
+
+def _opened(url: str, size: int | None) -> Iterator[_Found]:
+    """The file itself, or what is in it."""
+    if not archives.archive_kind(url):
+        yield _Found(url, url, size)
+        return
+    for name, member, length in storage.members(url):
+        yield _Found(f"{url}/{name}", member, length)
+
+
+def _lines(pattern: str) -> Iterator[str]:
+    """The entries of a list of inputs: paths (relative to the current folder) and URLs; empty lines and # are none."""
+    for line in storage.read_lines(pattern[1:]):
+        if line.strip() and not line.startswith("#"):
+            yield _absolute(line.strip())
+
+
+def check_readable(source: Source) -> None:
+    """Tries to read a file of an object store: that it is listed does not mean that it may be read.
+
+    Raises:
+        ConfigError: it may not, with the reason.
+    """
+    if storage.is_local(source.url):
+        return
+    try:
+        storage.read_bytes(source.url, 1)
+    except (FileNotFoundError, GansynthError):
+        return  # of this file alone, which will be reported as failed
+    except Exception as error:
+        raise ConfigError(f"--input {source.url}: cannot be read ({storage.reason(error, source.url)}).") from None
 
 
 def size(source: Source) -> int:
     """Bytes of an input file; 0 where the file system cannot tell."""
-    fs, path = storage.filesystem(source.url)
+    if source.size is not None:
+        return source.size
     try:
-        return int(fs.size(path) or 0)
+        return storage.size(source.url)
     except OSError:
         return 0

@@ -33,7 +33,7 @@ def check_beam_options(args: Sequence[str]) -> str:
     except (argparse.ArgumentError, SystemExit) as error:
         raise ConfigError(f"Beam options: {error}.") from None
     if unknown:
-        known = ["--config", "--input", "--output", "--set", "--quiet", *parser._option_string_actions]
+        known = ["--config", "--input", "--output", "--set", "--dry-run", "--quiet", *parser._option_string_actions]
         name = unknown[0].split("=", 1)[0]
         near = difflib.get_close_matches(name, known, 1, 0.6)
         hint = f"did you mean {near[0]}?" if near else "see --help, and Beam's documentation for its options."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import sys
 import time
@@ -9,9 +10,9 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from gansynth import storage
+from gansynth import paths, storage
 from gansynth.errors import ConfigError
-from pipeline import graph, inputs, local
+from pipeline import dataflow, graph, inputs, local, remote
 from pipeline.config import JobConfig
 from pipeline.options import check_beam_options
 from pipeline.page import write_pages
@@ -19,6 +20,7 @@ from pipeline.report import Summary, describe, write_report
 from transforms.elements import Failure, Source
 
 LOCAL_RUNNERS = ("DirectRunner", "FnApiRunner")
+_SHOWN = 10
 
 
 def run(config: JobConfig, beam_args: Sequence[str] = (), quiet: bool = False) -> Summary:
@@ -36,9 +38,7 @@ def run(config: JobConfig, beam_args: Sequence[str] = (), quiet: bool = False) -
         GansynthError: something is wrong that would make the whole job fail; nothing was rendered.
     """
     began = time.perf_counter()
-    args = (*_flags(config.beam), *beam_args)
-    runner = check_beam_options(args)
-    sources = list(inputs.list_sources(config.input))
+    args, runner, sources = _check(config, beam_args)
     _check_output(config.output)
     counters: Counter[str] = Counter()
     done = 0
@@ -60,14 +60,46 @@ def run(config: JobConfig, beam_args: Sequence[str] = (), quiet: bool = False) -
     return summary
 
 
-def _render(config: JobConfig, args: Sequence[str], runner: str, sources: Sequence[Source]) -> Iterator[local.Done]:
+def dry_run(config: JobConfig, beam_args: Sequence[str] = ()) -> str:
+    """Checks everything that a job is checked for before it starts, but for the output's rights, and tells of it.
+
+    Raises:
+        GansynthError: as for `run`.
+    """
+    args, runner, sources = _check(config, beam_args)
+    lines = [f"{len(sources)} files, {sources.size / 1e6:.1f} MB, would be rendered by {runner}:"]
+    for source in itertools.islice(sources, _SHOWN):
+        lines.append(f"  {source.url} -> {storage.join(config.output, 'audio', paths.output_name(source.song_id))}.*")
+    if len(sources) > _SHOWN:
+        lines.append(f"  and {len(sources) - _SHOWN} more")
+    if runner in LOCAL_RUNNERS:
+        graph.describe(config)
+    else:
+        lines.append(remote.describe(config, args, runner, len(sources)))
+    return "\n".join([*lines, "settings:", config.to_yaml()])
+
+
+def _check(config: JobConfig, beam_args: Sequence[str]) -> tuple[Sequence[str], str, inputs.Listing]:
+    """Options, runner and inputs of a job, all found to be in order."""
+    storage.configure(config.storage)
+    args: Sequence[str] = (*_flags(config.beam), *beam_args)
+    runner = check_beam_options(args)
+    found = inputs.list_sources(config.input)
+    if runner == dataflow.RUNNER:
+        args, found = dataflow.complete(config, args), dataflow.check_sources(found)
+    sources = inputs.Listing(found)
+    inputs.check_readable(next(iter(sources)))
+    return args, runner, sources
+
+
+def _render(config: JobConfig, args: Sequence[str], runner: str, sources: inputs.Listing) -> Iterator[local.Done]:
     """Local runners get the corpus in slices, on all cores; others get it whole."""
     if runner in LOCAL_RUNNERS:
         parts = list(local.slices(sources, config))
         with local.Crew(config, args, min(local.workers(config), len(parts))) as crew:
             yield from crew.render(parts, *crew.describe())
         return
-    yield local.render_part(config, args, local.Part("part-0", tuple(sources)), *graph.describe(config), runner)
+    yield remote.render(config, args, runner, sources)
 
 
 def _flags(options: dict[str, Any]) -> Iterator[str]:
@@ -83,26 +115,24 @@ def _flags(options: dict[str, Any]) -> Iterator[str]:
 def _check_output(output: str) -> None:
     probe = storage.join(output, graph.ROWS, ".writable")
     try:
-        storage.write_bytes(probe, b"")
+        storage.write_bytes(probe, b"", patience=storage.PATIENCE)
         _clear_rows(output)
     except Exception as error:
-        raise ConfigError(f"--output {output}: cannot be written ({error}).") from None
+        raise ConfigError(f"--output {output}: cannot be written ({storage.reason(error, output)}).") from None
 
 
 def _clear_rows(output: str) -> None:
-    fs, path = storage.filesystem(storage.join(output, graph.ROWS))
-    fs.rm(path, recursive=True)
+    storage.remove(storage.join(output, graph.ROWS))
 
 
 def _rows(output: str) -> Iterator[dict[str, Any]]:
-    fs, path = storage.filesystem(storage.join(output, graph.ROWS))
-    for name in sorted(fs.find(path)):
-        with fs.open(name, "rb") as f:
-            yield from (json.loads(line) for line in f)
+    for url, _ in storage.find(storage.join(output, graph.ROWS)):
+        if url.endswith(".jsonl"):
+            yield from map(json.loads, storage.read_lines(url))
 
 
 def _account(
-    sources: Sequence[Source], rows: Iterable[dict[str, Any]], lost: Sequence[Source]
+    sources: Iterable[Source], rows: Iterable[dict[str, Any]], lost: Sequence[Source]
 ) -> Iterator[dict[str, Any]]:
     """One row for every input, whatever happened: nothing ever vanishes."""
     found = {row["song_id"]: row for row in rows}

@@ -16,10 +16,12 @@ class Source:
     Attributes:
         song_id: its path relative to the input root: the song's name everywhere.
         url: where it is read from.
+        size: its bytes, where the listing told.
     """
 
     song_id: str
     url: str
+    size: int | None = None
 
 
 @dataclass(frozen=True)

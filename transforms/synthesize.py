@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import apache_beam as beam
 from apache_beam.metrics import Metrics
 from apache_beam.utils.shared import Shared
 
+from gansynth import storage
 from gansynth.config import EnvelopeConfig
 from gansynth.player import Bar, Tally, play
 from gansynth.score import NoteChunk
+from gansynth.storage import StorageConfig
 from gansynth.synthesizer import Synthesizer
 from transforms.elements import Failure
 
@@ -30,9 +33,11 @@ class ModelSettings:
     device: str
     precision: str
     xla: bool
+    storage: StorageConfig = field(default_factory=StorageConfig)
 
     def acquire(self) -> Synthesizer:
         """The process's own model, loaded by the first caller and kept for the others."""
+        storage.configure(self.storage)
         return _MODEL.acquire(
             lambda: Synthesizer.from_checkpoint(
                 self.checkpoint,
@@ -58,20 +63,26 @@ class Synthesize(beam.PTransform):
         model: the checkpoint to load.
         envelope: shape of the notes.
         batch_notes: notes that are handed to the model together, fewer where they are long.
+        hints: Beam resource hints of the workers that play, e.g. {"accelerator": ..., "min_ram": "16GB"}.
     """
 
     model: ModelSettings
     envelope: EnvelopeConfig
     batch_notes: int
+    hints: dict[str, Any] = field(default_factory=dict)
 
     def expand(self, chunks: beam.PCollection[tuple[str, NoteChunk]]) -> beam.pvalue.DoOutputsTuple:
         """Gathers chunks and plays them."""
+        # Both steps behind the reshuffle have the hints: steps with different ones cannot be fused.
+        gather = beam.BatchElements(self.batch_notes, self.batch_notes, element_size_fn=lambda chunk: chunk.weight)
+        play = beam.ParDo(_Play(self.model, self.envelope))
+        play.with_resource_hints(**self.hints)
         return (
             chunks
             | "Chunks" >> beam.Values()
             | "Spread" >> beam.Reshuffle()
-            | "Gather" >> beam.BatchElements(self.batch_notes, self.batch_notes, element_size_fn=lambda chunk: chunk.weight)
-            | "Play" >> beam.ParDo(_Play(self.model, self.envelope)).with_outputs("failures", main="bars")
+            | "Gather" >> gather.with_resource_hints(**self.hints)
+            | "Play" >> play.with_outputs("failures", main="bars")
         )
 
 

@@ -6,7 +6,7 @@ import hashlib
 import io
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import apache_beam as beam
@@ -17,6 +17,7 @@ from gansynth import audiofile, paths, pianoroll, played, storage
 from gansynth.config import InstrumentsConfig, MixConfig
 from gansynth.mix import finish
 from gansynth.spectrogram import cqt, write_png
+from gansynth.storage import StorageConfig
 from transforms.elements import Failure
 from transforms.mix_songs import MixedSong
 
@@ -36,6 +37,7 @@ class WriteSettings:
         mix: how the clip is brought to its peak.
         instruments: the seed stands in the manifest.
         digests: checkpoint and config digests, for the manifest.
+        storage: as whom the files are written.
     """
 
     output: str
@@ -48,6 +50,7 @@ class WriteSettings:
     mix: MixConfig
     instruments: InstrumentsConfig
     digests: dict[str, str]
+    storage: StorageConfig = field(default_factory=StorageConfig)
 
 
 @dataclass
@@ -69,20 +72,23 @@ class WriteRows(beam.PTransform):
         folder: where they go; merged into manifest.jsonl and errors.jsonl when the job is over.
         name: start of the files' names, unique among the pipelines that share the folder.
         shards: how many files.
+        storage: as whom they are written.
     """
 
     folder: str
     name: str
     shards: int = 1
+    storage: StorageConfig = field(default_factory=StorageConfig)
 
     def expand(self, rows: beam.PCollection[tuple[str, str]]) -> beam.PCollection[str]:
         """Writes the files; puts out their URLs."""
-        shards, folder, name = self.shards, self.folder, self.name
+        shards, folder, name, config = self.shards, self.folder, self.name, self.storage
 
         def shard_of(row: tuple[str, str]) -> tuple[int, tuple[str, str]]:
             return int(hashlib.sha256(row[0].encode("utf-8", "surrogateescape")).hexdigest()[:8], 16) % shards, row
 
         def write(shard: int, group: Any) -> str:
+            storage.configure(config)
             url = storage.join(folder, f"{name}-{shard:05d}.jsonl")
             storage.write_bytes(url, "".join(text + "\n" for _, text in sorted(group)).encode())
             return url
@@ -102,6 +108,9 @@ class _Write(beam.DoFn):
         self._failed = Metrics.counter("gansynth", "songs_failed")
         self._bytes = Metrics.counter("gansynth", "bytes_written")
         self._milliseconds = Metrics.counter("gansynth", "audio_milliseconds")
+
+    def setup(self) -> None:
+        storage.configure(self._settings.storage)
 
     def process(self, outcome: MixedSong | Failure) -> Iterator[tuple[str, str]]:
         if isinstance(outcome, MixedSong):

@@ -442,6 +442,8 @@ class CountingFileSystem(MemoryFileSystem):
 def bucket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[type[CountingFileSystem]]:
     """An empty bucket at counting://, and an empty cache."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(storage, "PATIENCE", 0)
+    monkeypatch.setattr(storage, "WORKER_PATIENCE", 0)
     fsspec.register_implementation("counting", CountingFileSystem, clobber=True)
     CountingFileSystem.store.clear()
     CountingFileSystem.reads.clear()
@@ -677,11 +679,14 @@ def test_published_names(
 
     monkeypatch.setattr(storage, "filesystem", stand_in)
     first = load(name)
-    assert asked == [(f"gs://magentadata/models/gansynth/{name}", {"token": "anon"})]
+    assert asked
+    assert all(url.startswith(f"gs://magentadata/models/gansynth/{name}") for url, _ in asked)
+    assert all(options == {"token": "anon"} for _, options in asked)
     # What is published does not change: the second time the network is not even asked.
     bucket.gone = True
+    asked.clear()
     assert load(name).digest == first.digest
-    assert len(asked) == 1
+    assert not asked
 
 
 def test_cache_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -115,3 +115,164 @@ def test_one_file_system_for_each_kind(memory: str) -> None:
     fs, path = storage.filesystem(f"{memory}/x")
     assert fs is storage.filesystem(f"{memory}/y")[0]
     assert path == "/storage-test/x"
+
+
+# Listing
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    for name in ("a/x.mid", "a/deep/y.mid", "a-b.mid", "b/z.mid", "b/[1].mid", "é.mid", "a/readme"):
+        storage.write_bytes(str(tmp_path / "in" / name), name.encode())
+    (tmp_path / "elsewhere.mid").write_bytes(b"12345")
+    (tmp_path / "in" / "link.mid").symlink_to(tmp_path / "elsewhere.mid")
+    (tmp_path / "in" / "loop").symlink_to(tmp_path / "in")
+    (tmp_path / "in" / "dangling.mid").symlink_to(tmp_path / "nothing")
+    return tmp_path / "in"
+
+
+def test_find_is_in_order_and_follows_links_to_files_alone(tree: Path) -> None:
+    found = dict(storage.find(str(tree)))
+    names = ["a-b.mid", "a/deep/y.mid", "a/readme", "a/x.mid", "b/[1].mid", "b/z.mid", "link.mid", "é.mid"]
+    assert list(found) == [f"{tree}/{name}" for name in names]
+    assert found[f"{tree}/link.mid"] == 5
+    assert list(storage.find(str(tree / "nothing"))) == []
+
+
+@pytest.mark.parametrize(
+    ("pattern", "names"),
+    [
+        ("*.mid", ["a-b.mid", "link.mid", "é.mid"]),
+        ("**/*.mid", ["a-b.mid", "a/deep/y.mid", "a/x.mid", "b/[1].mid", "b/z.mid", "link.mid", "é.mid"]),
+        ("**.mid", ["a-b.mid", "a/deep/y.mid", "a/x.mid", "b/[1].mid", "b/z.mid", "link.mid", "é.mid"]),
+        ("a*", ["a-b.mid"]),
+        ("a/**", ["a/deep/y.mid", "a/readme", "a/x.mid"]),
+        ("*/?.mid", ["a/x.mid", "b/z.mid"]),
+        ("a/*/y.mid", ["a/deep/y.mid"]),
+        ("[a-z]/[!y].mid", ["a/x.mid", "b/z.mid"]),
+        ("nothing/*.mid", []),
+        ("b/z.mid", ["b/z.mid"]),
+    ],
+)
+@pytest.mark.parametrize("kind", ["path", "memory"])
+def test_patterns(pattern: str, names: list[str], kind: str, tree: Path, memory: str) -> None:
+    root = str(tree)
+    if kind == "memory":
+        root = "memory:///storage-test/in"
+        for url, _ in storage.find(str(tree)):
+            storage.write_bytes(root + url.removeprefix(str(tree)), b"12345")
+    assert [url for url, _ in storage.match(f"{root}/{pattern}")] == [f"{root}/{name}" for name in names]
+
+
+def test_impossible_patterns_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ValueError, match="entire path component"):
+        list(storage.match("/in/a**b"))
+    monkeypatch.setattr(storage, "_config", storage.StorageConfig(credentials="anonymous"))
+    with pytest.raises(ValueError, match="bucket must be given in full"):
+        list(storage.match("gs://b*/x.mid"))
+
+
+def test_kinds(tree: Path) -> None:
+    kinds = [storage.kind(str(tree / name)) for name in ("a", "a/x.mid", "a/nothing")]
+    assert kinds == ["folder", "file", None]
+    assert storage.names(str(tree / "a")) == ["deep", "readme", "x.mid"]
+    assert storage.size(str(tree / "a/x.mid")) == 7
+    storage.remove(str(tree / "a"))
+    storage.remove(str(tree / "a"))
+    assert not (tree / "a").exists()
+
+
+def test_lines(tmp_path: Path) -> None:
+    (tmp_path / "list").write_bytes("a\r\nb c\n\né".encode() + b"\n\xff")
+    assert list(storage.read_lines(str(tmp_path / "list"))) == ["a", "b c", "", "é", "\udcff"]
+
+
+# Trying again
+
+
+class ReplyError(Exception):
+    """An answer with a status, as clients of object stores raise it."""
+
+    def __init__(self, code: object) -> None:
+        super().__init__(str(code))
+        self.code = code
+
+
+PASSING = [
+    ConnectionResetError(),
+    BrokenPipeError(),
+    TimeoutError(),
+    TimeoutError(),
+    OSError(110, "timed out"),
+    ReplyError(429),
+    ReplyError("503"),
+    ReplyError(500),
+]
+FINAL = [
+    FileNotFoundError(),
+    PermissionError(),
+    OSError(28, "no space"),
+    ReplyError(403),
+    ReplyError(404),
+    ValueError(),
+    ReplyError(None),
+]
+
+
+@pytest.mark.parametrize("error", PASSING, ids=repr)
+def test_what_may_pass_is_tried_again(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(storage, "FIRST_WAIT", 0.001)
+    failures = [error, error, error]
+
+    def call(value: int) -> int:
+        if failures:
+            raise failures.pop()
+        return value
+
+    assert storage.persist(call, 7) == 7
+    failures = [error]
+    with pytest.raises(type(error)):
+        storage.persist(call, 7, patience=0)
+
+
+@pytest.mark.parametrize("error", FINAL, ids=repr)
+def test_what_will_not_pass_is_raised_at_once(error: Exception) -> None:
+    calls = []
+
+    def call() -> None:
+        calls.append(1)
+        raise error
+
+    with pytest.raises(type(error)):
+        storage.persist(call)
+    assert len(calls) == 1
+
+
+def test_googles_own_errors_are_known() -> None:
+    import aiohttp
+    import google.auth.exceptions
+    import requests
+    from gcsfs.retry import HttpError
+
+    passing = [HttpError({"code": code}) for code in (429, 502, 503)]
+    passing += [aiohttp.ServerDisconnectedError(), requests.exceptions.ConnectionError()]  # type: ignore[list-item]
+    final = [HttpError({"code": 403}), google.auth.exceptions.DefaultCredentialsError()]
+    assert all(storage.is_passing(error) for error in passing)
+    assert not any(storage.is_passing(error) for error in final)
+
+
+# Credentials
+
+
+def test_credentials_reach_the_file_system(tmp_path: Path) -> None:
+    storage.configure(storage.StorageConfig(credentials="anonymous", project="payer"))
+    try:
+        fs, path = storage.filesystem("gs://bucket/x")
+        assert (fs.storage_options["token"], fs.requester_pays, path) == ("anon", "payer", "bucket/x")
+        storage.configure(storage.StorageConfig(credentials=str(tmp_path / "key.json")))
+        assert storage._credentials("gs")["token"] == str(tmp_path / "key.json")
+        storage.configure(storage.StorageConfig())
+        assert storage._credentials("gs")["token"] is None
+        assert storage._credentials("memory") == {}
+    finally:
+        storage.configure(storage.StorageConfig())

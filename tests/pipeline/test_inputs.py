@@ -1,12 +1,17 @@
 from __future__ import annotations
 
+import tracemalloc
+import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import fsspec
 import pytest
 
+from gansynth import storage
 from gansynth.errors import ConfigError
-from pipeline.inputs import list_sources
+from pipeline.inputs import Listing, list_sources
+from transforms.elements import Source
 
 
 @pytest.fixture
@@ -61,3 +66,80 @@ def test_other_file_systems_work() -> None:
 def test_a_pattern_without_files_is_named(tree: Path) -> None:
     with pytest.raises(ConfigError, match=r"--input .*nothing/\*\.mid: no MIDI file found"):
         ids(str(tree), f"{tree}/nothing/*.mid")
+
+
+# Lists and archives
+
+
+def make_zip(path: Path, names: list[str]) -> str:
+    with zipfile.ZipFile(path, "w") as archive:
+        for name in names:
+            archive.writestr(name, b"MThd")
+    return str(path)
+
+
+def test_a_list_names_files_and_archives(tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_zip(tree / "b" / "more.zip", ["m/1.mid", "2.mid", "readme"])
+    monkeypatch.chdir(tree)
+    lines = ["# songs", f"{tree}/a/x.mid", "", "b/x.mid", "a/x.mid", "b/more.zip", "b/gone.mid"]
+    (tmp_path / "songs.txt").write_text("\n".join(lines))
+    assert ids(f"@{tmp_path}/songs.txt") == [
+        "a/x.mid",
+        "b/x.mid",
+        "b/more.zip/m/1.mid",
+        "b/more.zip/2.mid",
+        "b/gone.mid",
+    ]
+
+
+def test_an_archive_counts_as_a_folder(tree: Path) -> None:
+    one, two = (make_zip(tree / name, ["m/1.mid", "2.mid", "readme"]) for name in ("1.zip", "2.zip"))
+    assert ids(one) == ["m/1.mid", "2.mid"]
+    assert ids(one, two) == ["1.zip/m/1.mid", "1.zip/2.mid", "2.zip/m/1.mid", "2.zip/2.mid"]
+    assert ids(f"{tree}/*.zip") == ids(one, two)
+    source = next(iter(list_sources([one])))
+    assert (storage.read_bytes(source.url), source.size) == (b"MThd", 4)
+
+
+@pytest.mark.parametrize("content", ["", "\n# nothing\n"])
+def test_an_empty_list_is_an_error(content: str, tmp_path: Path) -> None:
+    (tmp_path / "songs.txt").write_text(content)
+    with pytest.raises(ConfigError, match=r"--input @.*songs\.txt: no MIDI file found"):
+        ids(f"@{tmp_path}/songs.txt")
+
+
+def test_what_cannot_be_listed_is_explained(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"--input @/nowhere\.txt: cannot be listed \(FileNotFoundError"):
+        ids("@/nowhere.txt")
+    (tmp_path / "x.zip").write_bytes(b"<html>")
+    with pytest.raises(ConfigError, match=r"x\.zip: cannot be read as zip \(File is not a zip file"):
+        ids(str(tmp_path / "x.zip"))
+    with pytest.raises(ConfigError, match="entire path component"):
+        ids(f"{tmp_path}/a**b.mid")
+
+
+def test_a_listing_is_kept_on_disk(tree: Path) -> None:
+    listing = Listing(list_sources([str(tree)]))
+    again = list(listing)
+    assert [source.song_id for source in again] == ids(str(tree))
+    assert (len(listing), listing.size) == (5, 20)
+    assert again == list(listing)
+    path = listing.path
+    assert path.exists()
+    del listing
+    assert not path.exists()
+
+
+def test_many_files_are_listed_in_little_memory() -> None:
+    class Endless:
+        """Stands in for a bucket's pages."""
+
+        def __iter__(self) -> Iterator[Source]:
+            return (Source(f"folder/{i:09d}.mid", f"gs://bucket/folder/{i:09d}.mid", 1) for i in range(50_000))
+
+    tracemalloc.start()
+    listing = Listing(Endless())
+    assert sum(1 for _ in listing) == 50_000
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 2 << 20

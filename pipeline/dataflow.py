@@ -1,0 +1,140 @@
+"""What is special about Google Cloud Dataflow: options that follow from others, and what its workers cannot do."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from importlib.metadata import version
+from typing import Any
+
+import apache_beam as beam
+from apache_beam.options.pipeline_options import DebugOptions, GoogleCloudOptions, PipelineOptions, WorkerOptions
+
+from gansynth import archives, checkpoint, storage
+from gansynth.errors import ConfigError
+from pipeline.config import JobConfig
+from transforms.elements import Source
+
+RUNNER = "DataflowRunner"
+IMAGE = "{region}-docker.pkg.dev/{project}/gansynth-beam/worker:{version}"
+"""Where cloudbuild.yaml puts the workers' image."""
+
+
+def complete(config: JobConfig, args: Sequence[str]) -> tuple[str, ...]:
+    """The job's options with those that follow from others.
+
+    Raises:
+        ConfigError: an option is missing, or asks for what Dataflow cannot do; the message says what to give.
+    """
+    options = PipelineOptions(list(args))
+    cloud, workers = options.view_as(GoogleCloudOptions), options.view_as(WorkerOptions)
+    for name, value in (("project", cloud.project), ("region", cloud.region)):
+        if not value:
+            raise ConfigError(f"--{name}: is missing; Dataflow needs --project PROJECT and --region REGION.")
+    if not config.output.startswith("gs://"):
+        raise ConfigError(f"--output {config.output}: Dataflow's workers need a gs:// URL.")
+    if config.storage.credentials not in ("default", "anonymous"):
+        raise ConfigError(
+            f"storage.credentials {config.storage.credentials}: Dataflow's workers have no such file; they act as the "
+            "account that --service_account_email names. For this machine, set GOOGLE_APPLICATION_CREDENTIALS."
+        )
+    if config.checkpoint not in (*checkpoint.BUNDLED, *checkpoint.PUBLISHED) and storage.is_local(config.checkpoint):
+        raise ConfigError(
+            f"checkpoint {config.checkpoint}: Dataflow's workers cannot read it; copy it to gs:// and give that URL."
+        )
+    _check_accelerator(config, cloud, options.view_as(DebugOptions))
+    added = []
+    if not cloud.temp_location:
+        added.append(f"--temp_location={storage.join(config.output, '.temp')}")
+    if not cloud.staging_location:
+        added.append(f"--staging_location={storage.join(config.output, '.staging')}")
+    if not workers.sdk_container_image:
+        image = IMAGE.format(region=cloud.region, project=cloud.project, version=version("gansynth-beam"))
+        added.append(f"--sdk_container_image={image}")
+    return (*args, *added)
+
+
+def _check_accelerator(config: JobConfig, cloud: Any, debug: Any) -> None:
+    hints = config.compute.resource_hints
+    if config.compute.device == "gpu" and "accelerator" not in hints:
+        raise ConfigError(
+            "compute.device gpu: no worker will have one; set compute.resource_hints.accelerator, e.g. "
+            "'type:nvidia-l4;count:1;install-nvidia-driver;machine_type:g2-standard-4'."
+        )
+    if "accelerator" in hints and "install-nvidia-driver" not in hints["accelerator"]:
+        raise ConfigError(
+            "compute.resource_hints.accelerator: needs install-nvidia-driver, or TensorFlow finds no GPU."
+        )
+    if hints and cloud.flexrs_goal:
+        raise ConfigError(
+            "--flexrs_goal: Dataflow allows neither GPUs nor resource hints with it; set compute.resource_hints={} and "
+            "compute.device=cpu."
+        )
+    if hints and any("worker_accelerator" in option for option in cloud.dataflow_service_options or ()):
+        raise ConfigError(
+            "--dataflow_service_options worker_accelerator: gives every worker a GPU; compute.resource_hints, which is "
+            "set too, only those that play. Take one of the two."
+        )
+    if "accelerator" in hints and "no_use_multiple_sdk_containers" not in (debug.experiments or ()):
+        raise ConfigError(
+            "compute.resource_hints.accelerator: Dataflow would start a process for each core, and each would load "
+            "the model into the same GPU; add --experiments=no_use_multiple_sdk_containers."
+        )
+
+
+def check_sources(sources: Iterable[Source]) -> Iterator[Source]:
+    """Passes on files that Dataflow's workers can read.
+
+    Raises:
+        ConfigError: one of them lies on this machine.
+    """
+    for source in sources:
+        member = archives.Member.parse(source.url)
+        if storage.is_local(member.archive if member else source.url):
+            raise ConfigError(
+                f"--input {source.url}: Dataflow's workers cannot read files of this machine; copy them to gs:// "
+                "(gcloud storage cp -r FOLDER gs://BUCKET/) and give that URL."
+            )
+        yield source
+
+
+def describe(pipeline: beam.Pipeline) -> str:
+    """The request that a pipeline with the option --dry_run would be submitted with, and its steps."""
+    from apache_beam.runners.dataflow.internal import apiclient
+
+    result: Any = pipeline.run()
+    job = result.job
+    options = pipeline.options
+    staging = options.view_as(GoogleCloudOptions).staging_location
+    job.proto.environment = apiclient.Environment(
+        proto_pipeline_staged_url=f"{staging}/pipeline.pb",
+        packages=[],
+        options=options,
+        environment_version=apiclient._FNAPI_ENVIRONMENT_MAJOR_VERSION,
+        proto_pipeline=job.proto_pipeline,
+    ).proto
+    request = json.loads(job.json())
+    steps = (f"  {name}{f'  {hints}' if hints else ''}" for name, hints in steps_and_hints(job.proto_pipeline))
+    size = len(job.proto_pipeline.SerializeToString())
+    return "\n".join(
+        [
+            "request:",
+            json.dumps(request, indent=2, sort_keys=True),
+            f"steps ({size:,} bytes; Dataflow takes 10 MB):",
+            *steps,
+        ]
+    )
+
+
+def steps_and_hints(proto: Any) -> Iterator[tuple[str, dict[str, str]]]:
+    """Every step that a worker executes, with the resource hints of its environment by name.
+
+    Args:
+        proto: a pipeline in Beam's portable form.
+    """
+    components = proto.components
+    for transform in sorted(components.transforms.values(), key=lambda transform: transform.unique_name):
+        if transform.subtransforms or not transform.environment_id:
+            continue
+        hints = components.environments[transform.environment_id].resource_hints
+        yield transform.unique_name, {urn.split(":")[2]: value.decode() for urn, value in sorted(hints.items())}

@@ -1,0 +1,70 @@
+"""Runs on other machines: the corpus as one pipeline, its inputs listed in a file that the workers read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import apache_beam as beam
+from apache_beam.options.pipeline_options import PipelineOptions
+
+from gansynth import storage
+from gansynth.errors import ConfigError, GansynthError
+from pipeline import dataflow, graph
+from pipeline.config import JobConfig
+from pipeline.inputs import Listing
+from pipeline.local import Done
+
+INPUTS = "inputs.list"
+_SONGS_OF_SHARD = 2000
+
+
+class JobError(GansynthError):
+    """The job was started and did not end well."""
+
+
+def render(config: JobConfig, args: Sequence[str], runner: str, sources: Listing) -> Done:
+    """Renders a whole corpus as one pipeline.
+
+    Raises:
+        JobError: the runner reports that it failed.
+    """
+    url = _list_url(config)
+    storage.upload(sources.path, url)
+    pipeline = draw(config, args, runner, len(sources))
+    try:
+        result = pipeline.run()
+        result.wait_until_finish()
+    except Exception as error:  # every runner has errors of its own
+        text = str(error).strip() or type(error).__name__
+        raise JobError(f"{runner}: the job failed: {text}") from error
+    return Done(len(sources), graph.counters(result))
+
+
+def draw(config: JobConfig, args: Sequence[str], runner: str, songs: int) -> beam.Pipeline:
+    """The pipeline of a corpus of so many songs, ready to run.
+
+    Raises:
+        ConfigError: Beam refuses an option or a resource hint.
+    """
+    # This machine plans; whether a worker has a GPU is for the worker to say.
+    here = config.model_copy(update={"compute": config.compute.model_copy(update={"device": "cpu"})})
+    voice, digest = graph.describe(here)
+    try:
+        pipeline = beam.Pipeline(runner=runner, options=PipelineOptions(list(args)))
+        shards = 1 + min(songs // _SONGS_OF_SHARD, 999)
+        graph.build(pipeline, config, _list_url(config), voice, digest, shards=shards)
+    except ValueError as error:
+        raise ConfigError(f"--runner {runner}: {error}") from None
+    return pipeline
+
+
+def describe(config: JobConfig, args: Sequence[str], runner: str, songs: int) -> str:
+    """The job that would be submitted, for people to read; nothing is."""
+    if runner == dataflow.RUNNER:
+        return dataflow.describe(draw(config, [*args, "--dry_run"], runner, songs))
+    steps = dataflow.steps_and_hints(draw(config, args, runner, songs).to_runner_api())
+    return "\n".join(["steps:", *(f"  {name}{f'  {hints}' if hints else ''}" for name, hints in steps)])
+
+
+def _list_url(config: JobConfig) -> str:
+    return storage.join(config.output, graph.ROWS, INPUTS)
