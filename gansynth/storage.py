@@ -237,11 +237,21 @@ def _umask() -> int:
 
 
 def kind(url: str, **options: Any) -> Literal["file", "folder"] | None:
-    """What is at `url`; None where there is nothing."""
+    """What is at `url`; None where there is nothing.
+
+    Raises:
+        OSError: it cannot be told, for want of rights say.
+    """
     fs, path = filesystem(url, **options)
-    if persist(fs.isfile, path):
-        return "file"
-    return "folder" if persist(fs.isdir, path) else None
+    try:
+        found = persist(fs.info, path)["type"]
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            return None
+        raise
+    return "folder" if found == "directory" else "file" if found == "file" else None
 
 
 def size(url: str, **options: Any) -> int:

@@ -1,0 +1,176 @@
+"""Google's doors, on loopback: a Cloud Storage that works, and one as networks are."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import random
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections import Counter
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+BUCKETS = ("in", "out", "staging")
+
+
+def free_port() -> int:
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return int(s.getsockname()[1])
+
+
+def wait_for(port: int, process: subprocess.Popen[bytes], seconds: float = 60) -> None:
+    """Waits until something listens at a port of this machine."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end and process.poll() is None:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+            return
+        time.sleep(0.1)
+    raise RuntimeError(f"nothing listens at port {port}; {process.args} ended with {process.poll()}")
+
+
+@contextlib.contextmanager
+def started(*command: str, port: int, **options: Any) -> Iterator[subprocess.Popen[bytes]]:
+    """A server in a process of its own, ended in the end."""
+    process = subprocess.Popen(command, **options)
+    try:
+        wait_for(port, process)
+        yield process
+    finally:
+        process.terminate()
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+@contextlib.contextmanager
+def emulator(folder: Path) -> Iterator[str]:
+    """A Cloud Storage with the buckets `BUCKETS`; its URL."""
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    name = "gcp_storage_emulator"
+    command = (sys.executable, "-W", "ignore", "-m", name, "-d", str(folder), "start", "-q", "-H", "127.0.0.1")
+    with started(*command, "--port", str(port), "--default-bucket", BUCKETS[0], port=port):
+        for bucket in BUCKETS[1:]:
+            body = json.dumps({"name": bucket}).encode()
+            request = urllib.request.Request(f"{url}/storage/v1/b", body, {"Content-Type": "application/json"})
+            urllib.request.urlopen(request).close()
+        yield url
+
+
+class Front(ThreadingHTTPServer):
+    """Passes requests on to a Cloud Storage: some fail, and listings come in pages.
+
+    Attributes:
+        counts: requests by what became of them: passed, 429, 503, torn, late.
+        denied: method and part of the path of requests that nobody has the right to.
+    """
+
+    daemon_threads = True
+    request_queue_size = 64
+
+    def __init__(self, behind: str, fault_rate: float, page: int, seed: int = 0) -> None:
+        super().__init__(("127.0.0.1", 0), _FrontHandler)
+        self.behind, self.fault_rate, self.page = behind, fault_rate, page
+        self.counts: Counter[str] = Counter()
+        self.denied: tuple[str, str] | None = None
+        self._random = random.Random(seed)
+        self._lock = threading.Lock()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}"
+
+    def fault(self) -> str:
+        with self._lock:
+            bad = self._random.random() < self.fault_rate
+            kind = self._random.choice(["429", "503", "torn", "late"]) if bad else "passed"
+            self.counts[kind] += 1
+            return kind
+
+    @contextlib.contextmanager
+    def running(self) -> Iterator[Front]:
+        thread = threading.Thread(target=self.serve_forever, daemon=True)
+        thread.start()
+        try:
+            yield self
+        finally:
+            self.shutdown()
+            self.server_close()
+            thread.join()
+
+
+class _FrontHandler(BaseHTTPRequestHandler):
+    server: Front
+    protocol_version = "HTTP/1.1"
+
+    def handle_any(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0)) or None
+        if self.server.denied and self.command == self.server.denied[0] and self.server.denied[1] in self.path:
+            self.reply(403, {"Content-Type": "application/json"}, b'{"error": {"message": "no such permission"}}')
+            return
+        fault = self.server.fault()
+        if fault.isdecimal():
+            self.reply(int(fault), {"Content-Type": "application/json"}, b'{"error": {"message": "try again"}}')
+            return
+        status, headers, content = self.forward(body)
+        if fault == "late":  # it was done, but the answer is lost
+            self.close_connection = True
+            return
+        if fault == "torn":
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(content) + 10))
+            self.end_headers()
+            self.wfile.write(content[: len(content) // 2])
+            self.close_connection = True
+            return
+        url = urllib.parse.urlsplit(self.path)
+        if self.command == "GET" and url.path.endswith("/o") and status == 200:
+            content = self.paged(content, urllib.parse.parse_qs(url.query))
+        self.reply(status, headers, content)
+
+    do_GET = do_POST = do_PUT = do_DELETE = do_PATCH = do_HEAD = handle_any  # noqa: N815
+
+    def forward(self, body: bytes | None) -> tuple[int, dict[str, str], bytes]:
+        skipped = {"host", "content-length", "connection", "accept-encoding"}
+        headers = {name: value for name, value in self.headers.items() if name.lower() not in skipped}
+        request = urllib.request.Request(self.server.behind + self.path, body, headers, method=self.command)
+        try:
+            with urllib.request.urlopen(request) as answer:
+                return answer.status, dict(answer.headers), answer.read()
+        except urllib.error.HTTPError as answer:
+            with answer:
+                return answer.code, dict(answer.headers), answer.read()
+
+    def paged(self, content: bytes, query: dict[str, list[str]]) -> bytes:
+        listing = json.loads(content)
+        first = int(query.get("pageToken", ["0"])[0])
+        items = listing.pop("items", [])
+        listing["items"] = items[first : first + self.server.page]
+        if first + self.server.page < len(items):
+            listing["nextPageToken"] = str(first + self.server.page)
+        return json.dumps(listing).encode()
+
+    def reply(self, status: int, headers: dict[str, str], content: bytes) -> None:
+        self.send_response(status)
+        for name, value in headers.items():
+            if name.lower() not in ("content-length", "transfer-encoding", "connection", "date", "server"):
+                self.send_header(name, value.replace(self.server.behind, self.server.url))
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(content)
+
+    def log_message(self, *args: Any) -> None:
+        pass

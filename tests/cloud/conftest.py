@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import cloud_servers
+import pytest
+
+from gansynth import storage
+from pipeline.__main__ import main
+
+DATA = Path(__file__).parents[1] / "data"
+SONGS = {
+    "a/one.mid": "one_note.mid",
+    "a/melody.mid": "melody.mid",
+    "a/deep/tempo.mid": "tempo.mid",
+    "b/melody.mid": "melody.mid",
+    "b/page.mid": "not_midi.mid",
+    "b/order (1) [é].MID": "order.mid",
+}
+TINY = DATA / "checkpoints" / "tiny"
+
+
+@pytest.fixture(scope="session")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A few songs in folders, one of them no MIDI file."""
+    folder = tmp_path_factory.mktemp("corpus")
+    for name, source in SONGS.items():
+        storage.write_bytes(str(folder / name), (DATA / "midi" / source).read_bytes())
+    return folder
+
+
+@pytest.fixture(scope="session")
+def rendered(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The corpus rendered on this machine, to compare with."""
+    out = tmp_path_factory.mktemp("rendered")
+    options = ["--set", f"checkpoint={TINY}", "--quiet"]
+    assert main(["render", str(corpus), "--output", str(out), *options]) == 3
+    return out
+
+
+@pytest.fixture(scope="session")
+def gcs(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A local Cloud Storage with the corpus in gs://in/songs and the tiny checkpoint in gs://in/tiny; its URL."""
+    with cloud_servers.emulator(tmp_path_factory.mktemp("gcs")) as url, pytest.MonkeyPatch.context() as patch:
+        point_to(url, patch)
+        for folder, target in ((corpus, "gs://in/songs"), (TINY, "gs://in/tiny")):
+            for path, _ in storage.find(str(folder)):
+                storage.write_bytes(f"{target}{path.removeprefix(str(folder))}", Path(path).read_bytes())
+        yield url
+
+
+def point_to(url: str, patch: pytest.MonkeyPatch) -> None:
+    """Makes gs:// the Cloud Storage at `url`, for this process and those it starts."""
+    import gcsfs
+
+    patch.setenv("STORAGE_EMULATOR_HOST", url)
+    patch.setattr(storage, "_config", storage.StorageConfig(credentials="anonymous"))
+    storage._filesystem.cache_clear()
+    gcsfs.GCSFileSystem.clear_instance_cache()
+
+
+@pytest.fixture
+def cloud(gcs: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
+    """gs:// is the local Cloud Storage, or what the given function is called with; caches are empty."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    point_to(gcs, monkeypatch)
+    yield lambda url: point_to(url, monkeypatch)
+    storage._filesystem.cache_clear()
+
+
+def outputs(url: str) -> dict[str, bytes]:
+    """All files below a folder, by their path in it; what is different by nature in two runs is left out."""
+    names = [name for name, _ in storage.find(url)]
+    root = str(storage.filesystem(url)[1]).rstrip("/") + "/"
+    files = {name.split(root, 1)[1]: storage.read_bytes(name) for name in names}
+    files.pop("config.yaml", None)
+    return files

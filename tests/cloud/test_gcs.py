@@ -1,0 +1,132 @@
+"""From gs:// to gs://, against a local Cloud Storage: the same bytes as from and to this machine."""
+
+from __future__ import annotations
+
+import json
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from cloud_servers import Front
+from conftest import SONGS, outputs
+
+from gansynth import storage
+from pipeline.__main__ import main
+
+ANONYMOUS = ["--set", "storage.credentials=anonymous", "--quiet"]
+GS = ["--set", "checkpoint=gs://in/tiny", *ANONYMOUS]
+Cloud = Callable[[str], None]
+
+
+def rows(content: bytes) -> list[dict[str, object]]:
+    """Rows of a manifest or an error list, without where their songs came from."""
+    found = [json.loads(line) for line in content.splitlines()]
+    return [{key: value for key, value in row.items() if key != "source"} for row in found]
+
+
+def assert_same(found: dict[str, bytes], expected: dict[str, bytes]) -> None:
+    assert found.keys() == expected.keys()
+    for name, content in expected.items():
+        if name.endswith(".jsonl"):
+            assert rows(found[name]) == rows(content), name
+        else:
+            assert found[name] == content, name
+
+
+def test_bucket_to_bucket_equals_local(cloud: Cloud, rendered: Path) -> None:
+    assert main(["render", "--input", "gs://in/songs/**", "--output", "gs://out/plain", *GS]) == 3
+    assert_same(outputs("gs://out/plain"), outputs(str(rendered)))
+    sources = [json.loads(line)["source"] for line in storage.read_lines("gs://out/plain/manifest.jsonl")]
+    assert "gs://in/songs/a/melody.mid" in sources
+
+
+def test_a_bucket_that_fails_and_lists_in_pages(cloud: Cloud, gcs: str, rendered: Path) -> None:
+    with Front(gcs, fault_rate=0.05, page=2, seed=1).running() as front:
+        cloud(front.url)
+        assert main(["render", "--input", "gs://in/songs/", "--output", "gs://out/faulty", *GS]) == 3
+        front.fault_rate = 0
+        found = outputs("gs://out/faulty")
+    assert_same(found, outputs(str(rendered)))
+    assert sum(front.counts[fault] for fault in ("429", "503", "torn", "late")) >= 3, front.counts
+
+
+def test_patterns_lists_and_archives_in_a_bucket(cloud: Cloud, corpus: Path, tmp_path: Path) -> None:
+    from pipeline.inputs import list_sources
+
+    def ids(*patterns: str) -> list[str]:
+        return [source.song_id for source in list_sources(patterns)]
+
+    everything = sorted(SONGS)
+    assert ids("gs://in/songs") == ids("gs://in/songs/") == everything
+    assert ids("gs://in/songs/**.mid") == [name for name in everything if name.endswith(".mid")]
+    assert ids("gs://in/songs/a/*.mid") == ["melody.mid", "one.mid"]
+    assert ids("gs://in/songs/?/melody.mid") == ["a/melody.mid", "b/melody.mid"]
+    assert ids("gs://in/songs/a/one.mid") == ["one.mid"]
+    storage.write_bytes("gs://in/lists/songs.txt", b"gs://in/songs/a/one.mid\ngs://in/songs/b/melody.mid\n")
+    assert ids("@gs://in/lists/songs.txt") == ["a/one.mid", "b/melody.mid"]
+    with tarfile.open(tmp_path / "all.tar.gz", "w:gz") as archive:
+        archive.add(corpus, "songs")
+    storage.upload(tmp_path / "all.tar.gz", "gs://in/archives/all.tar.gz")
+    found = list(list_sources(["gs://in/archives/*.tar.gz"]))
+    assert sorted(source.song_id for source in found) == [f"all.tar.gz/songs/{name}" for name in everything]
+    for source in found:
+        assert (
+            storage.read_bytes(source.url) == (corpus / source.song_id.removeprefix("all.tar.gz/songs/")).read_bytes()
+        )
+
+
+def test_whole_objects_of_every_size(cloud: Cloud, tmp_path: Path) -> None:
+    for size in (0, 1, 262_144, 6 << 20):
+        data = bytes(range(256)) * (size // 256) + b"x" * (size % 256)
+        storage.write_bytes("gs://out/sizes/x.bin", data)
+        assert storage.read_bytes("gs://out/sizes/x.bin") == data
+        assert storage.read_bytes("gs://out/sizes/x.bin", 100) == data[:100]
+        assert storage.size("gs://out/sizes/x.bin") == size
+        (tmp_path / "x.bin").write_bytes(data)
+        storage.upload(tmp_path / "x.bin", "gs://out/sizes/y.bin")
+        assert storage.read_bytes("gs://out/sizes/y.bin") == data
+    storage.remove("gs://out/sizes")
+    storage.remove("gs://out/sizes")
+    assert storage.kind("gs://out/sizes") is None
+    with pytest.raises(FileNotFoundError):
+        storage.read_bytes("gs://out/sizes/x.bin")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--input", "gs://in/nothing/*.mid"], "--input gs://in/nothing/*.mid: no MIDI file found"),
+        (["--input", "gs://no-such-bucket/*.mid"], "--input gs://no-such-bucket/*.mid: cannot be listed"),
+        (["--output", "gs://no-such-bucket/x"], "--output gs://no-such-bucket/x: cannot be written"),
+        (["--set", "checkpoint=gs://in/nothing"], "gs://in/nothing: "),
+    ],
+)
+def test_what_is_not_there_is_told_before_the_job_starts(
+    arguments: list[str], message: str, cloud: Cloud, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = {"--input": "gs://in/songs", "--output": "gs://out/refused"}
+    given = [*arguments, *(part for option in before.items() if option[0] not in arguments for part in option)]
+    assert main(["render", *given, *ANONYMOUS]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert "Traceback" not in error
+    assert storage.kind("gs://out/refused") is None
+
+
+def test_a_missing_permission_is_told_before_the_job_starts(
+    cloud: Cloud, gcs: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Front(gcs, fault_rate=0, page=1000).running() as front:
+        cloud(front.url)
+        for denied, option in (
+            (("GET", "/b/in/o"), "--input"),
+            (("GET", "one.mid"), "--input"),
+            (("POST", "/b/out/o"), "--output"),
+        ):
+            front.denied = denied
+            assert main(["render", "gs://in/songs/a/one.mid", "--output", "gs://out/denied", *ANONYMOUS]) == 2
+            error = capsys.readouterr().err
+            assert error.startswith(f"error: {option} gs://")
+            assert "Forbidden" in error
+            assert "storage.objects.list" in error
