@@ -23,7 +23,7 @@ def main(argv: list[str] | None = None) -> None:
     folder = checkpoint_folder(args.checkpoint)
     songs = songs_of(args.corpus, args.songs)
     inputs = songs if args.songs else [str(args.corpus)]
-    settings = [f"checkpoint={folder}", *args.set]
+    settings = [f"checkpoint={folder}", "piano_roll.png=false", *args.set]  # which the in-memory API has not
     report = Report("beam", args.checkpoint)
 
     pipeline: list[Cost] = []

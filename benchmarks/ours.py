@@ -180,3 +180,41 @@ def run_in_memory(inputs: list[str], output: str, settings: list[str]) -> dict[s
             storage.write_bytes(storage.join(output, f"spectrograms/{name}.png"), picture)
         count, seconds = count + 1, seconds + len(audio) / _synth.sample_rate
     return {"rendered": count, "seconds": seconds}
+
+
+_gathers: list[list[Any]] = []
+
+
+def plan(songs: list[str], batch_notes: int = 4096) -> int:
+    """Parses songs and cuts them into chunks, gathered as the pipeline gathers them; the number of their notes."""
+    from gansynth.score import write_score
+
+    config = gansynth.SoundConfig()
+    voice = _synth.voice(config.instruments)
+    _gathers.append([])
+    weight = count = 0
+    for song in songs:
+        for chunk in write_score(song, gansynth.load_midi(song, config.notes), config, voice)[1]:
+            if weight >= batch_notes:
+                _gathers.append([])
+                weight = 0
+            _gathers[-1].append(chunk)
+            weight, count = weight + chunk.weight, count + len(chunk)
+    return count
+
+
+def play_planned(bank: bool) -> dict[str, float]:
+    """Plays what was planned: sounds as they are first heard, or all of them first; what that cost."""
+    from gansynth.player import Tally, _render, _sounds, play
+
+    config = gansynth.SoundConfig().envelope
+    tally = Tally()
+    if bank:
+        everything = [chunk for gather in _gathers for chunk in gather]
+        release = int(_synth.sample_rate * config.release)
+        for bucket, sounds in sorted(_sounds(everything, _synth, release).items()):
+            for _ in _render(list(sounds), _synth, bucket, tally):
+                pass
+    for gather in _gathers:
+        play(gather, _synth, config, tally)
+    return {**vars(tally), "bytes": _synth.cache._bytes}

@@ -7,6 +7,7 @@ CODES = {
     "config": "An option is unknown, contradictory or out of range.",
     "input-unreadable": "The file could not be read from where it lies: gone, no permission, storage failing.",
     "internal": "Something unforeseen went wrong; the row's `trace` says where.",
+    "job-stopped": "The job was stopped before it came to this song, since more than `max_failures` had failed.",
     "midi-bad-division": "The header gives no usable unit of time.",
     "midi-bad-event": "The bytes of a track are no MIDI events: a status byte that does not exist or is missing, or a "
     "gap longer than MIDI can write.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 from collections.abc import Mapping, Sequence
@@ -87,6 +88,12 @@ class Bank:
 
     def __len__(self) -> int:
         return len(self.names)
+
+    @property
+    def digest(self) -> str:
+        """sha256 of the instruments."""
+        content = [*self.names, *sorted(self.programs.items()), self.latents.tolist()]
+        return "sha256:" + hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
     def index(self, name: int | str) -> int:
         """The row of an instrument given by name or number.

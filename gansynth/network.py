@@ -18,6 +18,7 @@ from gansynth.checkpoint import PITCHES, Checkpoint
 from gansynth.errors import ConfigError
 
 _WAVE_MARGIN = 768
+ResourceExhaustedError = tf.errors.ResourceExhaustedError
 
 
 def configure(threads: int = 0, device: str = "auto") -> None:

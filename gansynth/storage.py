@@ -39,6 +39,7 @@ _PASSING_ERRNO = {
     errno.EAGAIN, errno.ECONNABORTED, errno.ECONNREFUSED, errno.ECONNRESET, errno.EHOSTUNREACH, errno.EINTR,
     errno.ENETRESET, errno.ENETUNREACH, errno.EPIPE, errno.ESTALE, errno.ETIMEDOUT,
 }  # fmt: skip
+_UNFINISHED = ".writing-"
 _MAX_INFLATION = 100
 _MIN_UNPACKED = 1 << 30
 
@@ -199,7 +200,7 @@ def write_bytes(url: str, data: bytes, patience: float | None = None, **options:
         return
     folder = os.path.dirname(path)
     os.makedirs(folder, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=folder, prefix=".writing-")
+    handle, temporary = tempfile.mkstemp(dir=folder, prefix=_UNFINISHED)
     try:
         with os.fdopen(handle, "wb") as f:
             f.write(data)
@@ -208,6 +209,13 @@ def write_bytes(url: str, data: bytes, patience: float | None = None, **options:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def sweep(folder: str) -> None:
+    """Removes what processes that were killed have left half written below a local folder."""
+    if is_local(folder):
+        for path in Path(local_path(folder)).rglob(f"{_UNFINISHED}*"):
+            path.unlink(missing_ok=True)
 
 
 def upload(path: str | Path, url: str) -> None:

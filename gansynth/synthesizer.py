@@ -100,6 +100,7 @@ class Synthesizer:
 
         self._checkpoint = loaded
         self._network = network.Network(loaded, precision, xla)
+        self._out_of_memory = (MemoryError, network.ResourceExhaustedError)
         self._batch_rows = batch_rows
         self.latent_size = loaded.config.latent_vector_size
         self.pitches = checkpoint.PITCHES
@@ -199,9 +200,19 @@ class Synthesizer:
         for size in self.batch_sizes(bucket, len(z)):
             where = slice(first, min(first + size, len(z)))
             index = np.minimum(np.arange(first, first + size), len(z) - 1)
-            audio = self._network.waves(z[index], pitches[index] - np.int32(self.pitches.start), bucket)
+            audio = self._waves(z[index], pitches[index] - np.int32(self.pitches.start), bucket)
             yield where, audio[: where.stop - first]
             first += size
+
+    def _waves(self, z: NDArray[np.float32], labels: NDArray[np.int32], bucket: int) -> NDArray[np.float32]:
+        """A batch; in halves where it does not fit in memory."""
+        try:
+            return self._network.waves(z, labels, bucket)
+        except self._out_of_memory:
+            half = len(z) // 2 // _STEP * _STEP
+            if not half:
+                raise
+        return np.concatenate([self._waves(z[part], labels[part], bucket) for part in (slice(half), slice(half, None))])
 
     def voice(self, config: InstrumentsConfig) -> Voice:
         """What planning a song needs to know: range, rates, and the bank that the config asks for.

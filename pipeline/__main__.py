@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 EXAMPLES = Path(__file__).parent.parent / "examples" / "midi"
@@ -32,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     patterns = [*args.patterns, *args.input]
     try:
-        config = load_config(args.config, args.set, patterns, args.output)
+        config = load_config(args.config, [*args.set, *_as_settings(args)], patterns, args.output)
         if not config.input:
             config = config.model_copy(update={"input": (str(EXAMPLES),)})
         from pipeline.remote import JobError
@@ -43,13 +43,23 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(dry_run(config, beam_args))
             return 0
         try:
-            return run(config, beam_args, args.quiet).exit_code
+            return run(config, beam_args, args.quiet, args.overwrite).exit_code
         except JobError as error:
             print(f"error: {error}", file=sys.stderr)
             return 1
     except GansynthError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+
+
+def _as_settings(args: argparse.Namespace) -> Iterator[str]:
+    """Options that are shorthand for a setting."""
+    if args.resume:
+        yield "resume=true"
+    if args.fail_fast:
+        yield "max_failures=0"
+    elif args.max_failures is not None:
+        yield f"max_failures={args.max_failures}"
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -70,6 +80,12 @@ def _parser() -> argparse.ArgumentParser:
     render.add_argument("--output", metavar="DIR", help="folder or URL for all outputs (default: out)")
     render.add_argument("--config", metavar="FILE", help="YAML settings, see configs/")
     render.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="one setting over the file's")
+    again = render.add_mutually_exclusive_group()
+    again.add_argument("--resume", action="store_true", help="go on with what is in the output folder (default)")
+    again.add_argument("--overwrite", action="store_true", help="render all again, whatever is in the output folder")
+    stop = render.add_mutually_exclusive_group()
+    stop.add_argument("--fail-fast", "--fail_fast", action="store_true", help="stop when a song has failed")
+    stop.add_argument("--max-failures", "--max_failures", metavar="N|N%%", help="stop when more songs have failed")
     render.add_argument("--dry-run", action="store_true", help="check everything, print what would be done, and end")
     render.add_argument("--quiet", action="store_true", help="print nothing but errors")
     return parser

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError, field_validator
 
 from gansynth import storage
 from gansynth.audiofile import AudioFormat
@@ -75,6 +75,10 @@ class JobConfig(Section):
     """Files, folders or patterns (`**` for any depth), local or as fsspec URLs."""
     output: str = "out"
     """Folder or URL that everything is written under."""
+    resume: bool = True
+    """Whether songs that an earlier run with the same settings has finished under `output` are left as they are."""
+    max_failures: str | int | None = None
+    """Stop when more songs than this have failed: a number, or a share such as "2%". Unset: never stop."""
     checkpoint: str = "mini"
     """mini (bundled), acoustic_only or all_instruments (Magenta's), a folder, or an fsspec URL of one."""
     notes: NotesConfig = NotesConfig()
@@ -90,6 +94,21 @@ class JobConfig(Section):
     storage: StorageConfig = StorageConfig()
     beam: dict[str, Any] = Field(default_factory=dict)
     """Beam pipeline options by name, e.g. runner: DataflowRunner."""
+
+    @field_validator("max_failures")
+    @classmethod
+    def _limit(cls, value: str | int | None) -> str | int | None:
+        number, percent, rest = str(0 if value is None else value).partition("%")
+        if rest or not number.isdecimal() or (percent and int(number) > 100):
+            raise ValueError("a number of songs, or a share such as 2%")
+        return value if percent or value is None else int(number)
+
+    def too_many(self, failures: int, songs: int) -> bool:
+        """Whether the job stops after so many failures; `songs` is how many there are in all."""
+        if self.max_failures is None:
+            return False
+        number, percent, _ = str(self.max_failures).partition("%")
+        return failures > (int(number) * songs / 100 if percent else int(number))
 
     @property
     def sound(self) -> SoundConfig:

@@ -9,6 +9,7 @@ from typing import Any
 import apache_beam as beam
 
 from gansynth import storage
+from gansynth.records import Records
 from gansynth.score import Voice
 from gansynth.synthesizer import check_envelope
 from pipeline.config import JobConfig
@@ -95,7 +96,11 @@ def build(
         sample_rate=voice.sample_rate,
         mix=config.mix,
         instruments=config.instruments,
-        digests={"checkpoint_digest": checkpoint_digest, "config_digest": config.digest},
+        digests={
+            "checkpoint_digest": checkpoint_digest,
+            "config_digest": config.digest,
+            "bank_digest": voice.bank.digest,
+        },
         storage=config.storage,
     )
     model, hints = model_settings(config), config.compute.resource_hints
@@ -106,12 +111,14 @@ def build(
     else:
         files = p | "Files" >> beam.Create(list(list_sources(config.input)) if sources is None else sources)
     spread = files | "Spread files" >> beam.Reshuffle()
-    read = spread | "ReadMidi" >> ReadMidi(config.notes, config.storage)
+    records = Records(config.output, settings.digests) if config.resume else None
+    read = spread | "ReadMidi" >> ReadMidi(config.notes, config.storage, records)
     notes = read.songs | "ExpandNotes" >> ExpandNotes(config.sound, voice)
     played = notes.chunks | "Synthesize" >> Synthesize(model, config.envelope, config.compute.batch_notes, hints)
     songs = (
         (
             files | "By song" >> beam.WithKeys(lambda source: source.song_id).with_output_types(tuple[str, Source]),
+            read.finished,
             read.failures,
             notes.scores,
             notes.failures,

@@ -1,4 +1,4 @@
-"""What a job leaves behind besides sound: manifest.jsonl, errors.jsonl, config.yaml, and a summary."""
+"""What a job leaves behind besides sound: manifest.jsonl, errors.jsonl, and a summary."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Summary:
 
 
 def write_report(config: JobConfig, rows: Iterable[dict[str, Any]]) -> Summary:
-    """Writes manifest.jsonl, errors.jsonl and config.yaml from the rows of all songs.
+    """Writes manifest.jsonl and errors.jsonl from the rows of all songs.
 
     Args:
         config: the job.
@@ -54,7 +54,6 @@ def write_report(config: JobConfig, rows: Iterable[dict[str, Any]]) -> Summary:
             summary.reasons[row["code"]] += 1
     for name, lines in (("manifest.jsonl", manifest), ("errors.jsonl", errors)):
         storage.write_bytes(storage.join(config.output, name), "".join(f"{line}\n" for line in lines).encode())
-    storage.write_bytes(storage.join(config.output, "config.yaml"), config.to_yaml().encode())
     return summary
 
 

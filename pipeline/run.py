@@ -17,19 +17,21 @@ from pipeline.config import JobConfig
 from pipeline.options import check_beam_options
 from pipeline.page import write_pages
 from pipeline.report import Summary, describe, write_report
+from pipeline.resume import prepare
 from transforms.elements import Failure, Source
 
 LOCAL_RUNNERS = ("DirectRunner", "FnApiRunner")
 _SHOWN = 10
 
 
-def run(config: JobConfig, beam_args: Sequence[str] = (), quiet: bool = False) -> Summary:
+def run(config: JobConfig, beam_args: Sequence[str] = (), quiet: bool = False, overwrite: bool = False) -> Summary:
     """Renders everything the config names.
 
     Args:
         config: the job.
         beam_args: Beam options from the command line, after the config's own.
         quiet: say nothing but errors.
+        overwrite: render all songs again, whatever the output folder holds.
 
     Returns:
         What became of the songs.
@@ -40,17 +42,20 @@ def run(config: JobConfig, beam_args: Sequence[str] = (), quiet: bool = False) -
     began = time.perf_counter()
     args, runner, sources = _check(config, beam_args)
     _check_output(config.output)
+    job = config.model_copy(update={"resume": prepare(config, overwrite)})
     counters: Counter[str] = Counter()
     done = 0
     lost: list[Source] = []
-    for finished in _render(config, args, runner, sources):
+    for finished in _render(job, args, runner, sources):
         counters += finished.counters
         done += finished.songs
         lost += finished.lost
         if not quiet:
             print(f"{done} of {len(sources)} songs, {time.perf_counter() - began:.0f} s", file=sys.stderr)
+        if config.too_many(counters["songs_failed"] + len(lost), len(sources)):
+            break
 
-    rows = list(_account(sources, _rows(config.output), lost))
+    rows = list(_account(sources, _rows(config.output), lost, stopped=done < len(sources)))
     summary = write_report(config, rows)
     write_pages(config, rows)
     _clear_rows(config.output)
@@ -132,7 +137,7 @@ def _rows(output: str) -> Iterator[dict[str, Any]]:
 
 
 def _account(
-    sources: Iterable[Source], rows: Iterable[dict[str, Any]], lost: Sequence[Source]
+    sources: Iterable[Source], rows: Iterable[dict[str, Any]], lost: Sequence[Source], stopped: bool
 ) -> Iterator[dict[str, Any]]:
     """One row for every input, whatever happened: nothing ever vanishes."""
     found = {row["song_id"]: row for row in rows}
@@ -140,9 +145,11 @@ def _account(
     for source in sources:
         row = found.get(source.song_id)
         if row is None:
-            killed = source.song_id in killers
-            error = "WorkerDied" if killed else "LostSong"
-            message = "its process died, out of memory perhaps" if killed else "the runner lost this song"
-            code = "worker-died" if killed else "song-lost"
+            if source.song_id in killers:
+                error, code, message = "WorkerDied", "worker-died", "its process died, out of memory perhaps"
+            elif stopped:
+                error, code, message = "JobStopped", "job-stopped", "the job was stopped before: max_failures"
+            else:
+                error, code, message = "LostSong", "song-lost", "the runner lost this song"
             row = Failure(source.song_id, "mix", error, message, code=code, source=source.url).row()
         yield row

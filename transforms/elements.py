@@ -33,6 +33,19 @@ class ReadSong:
 
 
 @dataclass(frozen=True)
+class Finished:
+    """A song that an earlier run of the same job has rendered.
+
+    Attributes:
+        song_id: which song.
+        row: its row in the manifest, as JSON.
+    """
+
+    song_id: str
+    row: str
+
+
+@dataclass(frozen=True)
 class Failure:
     """Why a song could not be rendered: a dead letter.
 

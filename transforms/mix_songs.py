@@ -10,9 +10,9 @@ import apache_beam as beam
 from gansynth.mix import SparseMix
 from gansynth.player import Bar
 from gansynth.score import Score
-from transforms.elements import Failure, Source
+from transforms.elements import Failure, Finished, Source
 
-Part = Source | Score | Bar | Failure
+Part = Source | Score | Bar | Failure | Finished
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class MixedSong:
 
 @dataclass
 class MixSongs(beam.PTransform):
-    """PCollection[(song_id, Part)] to exactly one MixedSong or Failure for every song_id.
+    """PCollection[(song_id, Part)] to exactly one MixedSong, Finished or Failure for every song_id.
 
     Every input file enters as a Source, so a song of which nothing else arrives is reported as lost, and one
     with notes missing fails: never a clip with holes.
@@ -50,6 +50,7 @@ class MixSongs(beam.PTransform):
 class _Gathered:
     source: Source | None = None
     score: Score | None = None
+    finished: Finished | None = None
     failures: list[Failure] = field(default_factory=list)
     chunks: list[int] = field(default_factory=list)
     notes: int = 0
@@ -71,6 +72,8 @@ class GatherSong(beam.CombineFn):
             accumulator.source = part
         elif isinstance(part, Score):
             accumulator.score = part
+        elif isinstance(part, Finished):
+            accumulator.finished = part
         elif isinstance(part, Failure):
             accumulator.failures.append(part)
         else:
@@ -87,6 +90,7 @@ class GatherSong(beam.CombineFn):
         for other in accumulators:
             total.source = total.source or other.source
             total.score = total.score or other.score
+            total.finished = total.finished or other.finished
             total.failures += other.failures
             total.chunks += other.chunks
             total.notes += other.notes
@@ -95,8 +99,10 @@ class GatherSong(beam.CombineFn):
             total.mix.merge(other.mix)
         return total
 
-    def extract_output(self, accumulator: _Gathered) -> MixedSong | Failure:
+    def extract_output(self, accumulator: _Gathered) -> MixedSong | Finished | Failure:
         """The song, if all of it is there."""
+        if accumulator.finished is not None:
+            return accumulator.finished
         source, score = accumulator.source, accumulator.score
         song_id = source.song_id if source else score.song_id if score else ""
         failure: Failure | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -11,31 +12,36 @@ from apache_beam.metrics import Metrics
 from gansynth import storage
 from gansynth.config import NotesConfig
 from gansynth.notes import digest_of, load_midi, read_midi
+from gansynth.records import Records
 from gansynth.storage import StorageConfig
-from transforms.elements import Failure, ReadSong, Source
+from transforms.elements import Failure, Finished, ReadSong, Source
 
 
 @dataclass
 class ReadMidi(beam.PTransform):
-    """PCollection[Source] to `songs` (ReadSong) and `failures` ((song_id, Failure)).
+    """PCollection[Source] to `songs` (ReadSong), `finished` ((song_id, Finished)) and `failures` ((song_id, Failure)).
 
     Attributes:
         notes: limits, salvage and pedal.
         storage: as whom the files are read.
+        records: of songs that need no rendering; None to render all.
     """
 
     notes: NotesConfig
     storage: StorageConfig = field(default_factory=StorageConfig)
+    records: Records | None = None
 
     def expand(self, sources: beam.PCollection[Source]) -> beam.pvalue.DoOutputsTuple:
         """Reads and parses every file."""
-        return sources | "Parse" >> beam.ParDo(_Parse(self.notes, self.storage)).with_outputs("failures", main="songs")
+        parse = beam.ParDo(_Parse(self.notes, self.storage, self.records))
+        return sources | "Parse" >> parse.with_outputs("finished", "failures", main="songs")
 
 
 class _Parse(beam.DoFn):
-    def __init__(self, config: NotesConfig, storage_config: StorageConfig) -> None:
-        self._config, self._storage = config, storage_config
+    def __init__(self, config: NotesConfig, storage_config: StorageConfig, records: Records | None) -> None:
+        self._config, self._storage, self._records = config, storage_config, records
         self._read = Metrics.counter("gansynth", "songs_read")
+        self._resumed = Metrics.counter("gansynth", "songs_resumed")
         self._failed = Metrics.counter("gansynth", "failed_read")
 
     def setup(self) -> None:
@@ -46,6 +52,11 @@ class _Parse(beam.DoFn):
         try:
             data = read_midi(source.url, self._config)
             digest = digest_of(data)
+            if self._records is not None and (row := self._records.find(source.song_id, digest)) is not None:
+                self._resumed.inc()
+                finished = Finished(source.song_id, json.dumps(row | {"source": source.url}, sort_keys=True))
+                yield beam.pvalue.TaggedOutput("finished", (source.song_id, finished))
+                return
             song = load_midi(data, self._config)
         except Exception as error:
             self._failed.inc()

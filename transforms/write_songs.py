@@ -16,9 +16,10 @@ from apache_beam.metrics import Metrics
 from gansynth import audiofile, paths, pianoroll, played, storage
 from gansynth.config import InstrumentsConfig, MixConfig
 from gansynth.mix import finish
+from gansynth.records import Records
 from gansynth.spectrogram import cqt, write_png
 from gansynth.storage import StorageConfig
-from transforms.elements import Failure
+from transforms.elements import Failure, Finished
 from transforms.mix_songs import MixedSong
 
 
@@ -36,7 +37,7 @@ class WriteSettings:
         sample_rate: of the clips, in Hz.
         mix: how the clip is brought to its peak.
         instruments: the seed stands in the manifest.
-        digests: checkpoint and config digests, for the manifest.
+        digests: checkpoint and config digests, for the manifest and the records.
         storage: as whom the files are written.
     """
 
@@ -55,7 +56,7 @@ class WriteSettings:
 
 @dataclass
 class WriteSongs(beam.PTransform):
-    """PCollection[MixedSong | Failure] to one JSON row (str, keyed by song_id) for each."""
+    """PCollection[MixedSong | Finished | Failure] to one JSON row (str, keyed by song_id) for each."""
 
     settings: WriteSettings
 
@@ -104,6 +105,7 @@ class WriteRows(beam.PTransform):
 class _Write(beam.DoFn):
     def __init__(self, settings: WriteSettings) -> None:
         self._settings = settings
+        self._records = Records(settings.output, settings.digests)
         self._written = Metrics.counter("gansynth", "songs_written")
         self._failed = Metrics.counter("gansynth", "songs_failed")
         self._bytes = Metrics.counter("gansynth", "bytes_written")
@@ -112,11 +114,15 @@ class _Write(beam.DoFn):
     def setup(self) -> None:
         storage.configure(self._settings.storage)
 
-    def process(self, outcome: MixedSong | Failure) -> Iterator[tuple[str, str]]:
+    def process(self, outcome: MixedSong | Finished | Failure) -> Iterator[tuple[str, str]]:
+        if isinstance(outcome, Finished):
+            yield outcome.song_id, outcome.row
+            return
         if isinstance(outcome, MixedSong):
             song_id = outcome.source.song_id
             try:
                 row = self._write(outcome)
+                self._records.write(row)
                 self._written.inc()
                 yield song_id, json.dumps(row, sort_keys=True)
                 return
@@ -131,17 +137,17 @@ class _Write(beam.DoFn):
         clip = finish(song.mix, score.samples, settings.mix)
         name = paths.output_name(score.song_id)
         audio = audiofile.encode(clip, settings.sample_rate, settings.audio_format)
-        outputs = {"audio": self._put(f"audio/{name}{audiofile.SUFFIX[settings.audio_format]}", audio)}
+        files = {"audio": self._put(f"audio/{name}{audiofile.SUFFIX[settings.audio_format]}", audio)}
         if settings.spectrogram or settings.spectrogram_array:
             levels = cqt(clip, settings.sample_rate)
             if settings.spectrogram:
                 picture = write_png(levels, settings.sample_rate, score.song_id)
-                outputs["spectrogram"] = self._put(f"spectrograms/{name}.png", picture)
+                files["spectrogram"] = self._put(f"spectrograms/{name}.png", picture)
             if settings.spectrogram_array:
                 buffer = io.BytesIO()
                 np.save(buffer, levels)
-                outputs["cqt"] = self._put(f"spectrograms/{name}.npy", buffer.getvalue())
-        outputs |= self._write_notes(song, name)
+                files["cqt"] = self._put(f"spectrograms/{name}.npy", buffer.getvalue())
+        files |= self._write_notes(song, name)
         self._milliseconds.inc(1000 * len(clip) // settings.sample_rate)
         return {
             "status": "rendered",
@@ -149,7 +155,8 @@ class _Write(beam.DoFn):
             "source": song.source.url,
             "source_digest": score.digest,
             "repairs": score.repairs,
-            "outputs": outputs,
+            "outputs": {kind: path for kind, (path, _) in files.items()},
+            "bytes": {kind: size for kind, (_, size) in files.items()},
             "audio_digest": "sha256:" + hashlib.sha256(audio).hexdigest(),
             "seconds": len(clip) / settings.sample_rate,
             "sample_rate": settings.sample_rate,
@@ -163,22 +170,22 @@ class _Write(beam.DoFn):
             **settings.digests,
         }
 
-    def _write_notes(self, song: MixedSong, name: str) -> dict[str, str]:
+    def _write_notes(self, song: MixedSong, name: str) -> dict[str, tuple[str, int]]:
         settings, score = self._settings, song.score
         heard = score.played.without(sorted({*song.silent, *song.broken}))
-        outputs = {}
+        files = {}
         if settings.piano_roll:
             picture = pianoroll.write_png(heard, score.instruments, score.samples, settings.sample_rate, score.song_id)
-            outputs["piano_roll"] = self._put(f"piano_rolls/{name}.png", picture)
+            files["piano_roll"] = self._put(f"piano_rolls/{name}.png", picture)
         if "midi" in settings.played_notes:
             midi = played.to_midi(heard, score.instruments, settings.sample_rate)
-            outputs["midi"] = self._put(f"notes/{name}.mid", midi)
+            files["midi"] = self._put(f"notes/{name}.mid", midi)
         if "json" in settings.played_notes:
             table = played.to_json(heard, score.instruments, settings.sample_rate)
-            outputs["notes"] = self._put(f"notes/{name}.json", table)
-        return outputs
+            files["notes"] = self._put(f"notes/{name}.json", table)
+        return files
 
-    def _put(self, name: str, data: bytes) -> str:
+    def _put(self, name: str, data: bytes) -> tuple[str, int]:
         storage.write_bytes(storage.join(self._settings.output, name), data)
         self._bytes.inc(len(data))
-        return name
+        return name, len(data)

@@ -184,6 +184,28 @@ def test_errors_of_loading(tmp_path: Path) -> None:
         Synthesizer.from_checkpoint("nothing_of_this_name")
 
 
+@pytest.mark.parametrize("room", [8, 24])
+def test_a_batch_that_does_not_fit_in_memory_is_halved(room: int, tiny8: Synthesizer) -> None:
+    from gansynth.network import ResourceExhaustedError
+
+    synth = Synthesizer(tiny8._checkpoint, batch_rows=512)
+    z, pitches = np.random.RandomState(3).normal(size=[40, synth.latent_size]).astype(np.float32), np.arange(30, 70)
+    wanted, waves, sizes = synth.synthesize(z, pitches, 4000), synth._network.waves, []
+
+    def cramped(z: np.ndarray, labels: np.ndarray, rows: int) -> np.ndarray:
+        sizes.append(len(z))
+        if len(z) > room:
+            raise ResourceExhaustedError(None, None, "out of memory")
+        return waves(z, labels, rows)
+
+    synth._network.waves = cramped  # type: ignore[method-assign]
+    assert np.array_equal(synth.synthesize(z, pitches, 4000), wanted)
+    assert max(sizes) == 32 > room >= min(sizes)
+    room = 0
+    with pytest.raises(ResourceExhaustedError):
+        synth.synthesize(z, pitches, 4000)
+
+
 # The cache
 
 

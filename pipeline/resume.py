@@ -1,0 +1,76 @@
+"""Whether an output folder holds an earlier run of the same job, which is then gone on with."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from gansynth import storage
+from gansynth.errors import ConfigError
+from pipeline.config import JobConfig
+
+CONFIG = "config.yaml"
+
+
+def prepare(config: JobConfig, overwrite: bool) -> bool:
+    """Looks at what an output folder holds, clears away what a killed run has left half written there, and puts the
+    job's settings there, by which the next run knows it.
+
+    Args:
+        config: the job.
+        overwrite: render all songs again, whatever is there.
+
+    Returns:
+        Whether there are songs to be left as they are.
+
+    Raises:
+        ConfigError: the folder holds songs of other settings.
+    """
+    earlier = _earlier(config.output)
+    if earlier is not None:
+        changed = _changes(earlier, config)
+        if changed and not overwrite:
+            raise ConfigError(
+                f"--output {config.output}: holds songs that were rendered with other settings ({', '.join(changed)}); "
+                "choose another folder, or --overwrite to render all of them again."
+            )
+        storage.sweep(config.output)
+    storage.write_bytes(storage.join(config.output, CONFIG), config.to_yaml().encode())
+    return config.resume and earlier is not None and not overwrite
+
+
+def _earlier(output: str) -> dict[str, Any] | None:
+    """The settings of the run that the folder holds; None where there was none."""
+    try:
+        values = yaml.safe_load(storage.read_bytes(storage.join(output, CONFIG)))
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"--output {output}: its {CONFIG} cannot be read ({error}); is it another job's?") from None
+    return values if isinstance(values, dict) else {}
+
+
+def _changes(earlier: dict[str, Any], config: JobConfig) -> list[str]:
+    """What differs of the settings that songs depend on, for people to read."""
+    try:
+        before = JobConfig.model_validate(earlier)
+    except ValidationError:
+        return ["those of another version"]
+    if (before.digest, before.checkpoint) == (config.digest, config.checkpoint):
+        return []
+    was, now = before.model_dump(mode="json"), config.model_dump(mode="json")
+    apart = ("input", "output", "resume", "max_failures", "storage", "beam")
+    return [
+        f"{name} {was_value} -> {now_value}"
+        for name, was_value, now_value in _differences(was, now)
+        if name.split(".")[0] not in apart and (not name.startswith("compute.") or name == "compute.precision")
+    ]
+
+
+def _differences(was: Any, now: Any, name: str = "") -> list[tuple[str, Any, Any]]:
+    if isinstance(was, dict) and isinstance(now, dict):
+        keys = sorted({*was, *now}, key=str)
+        return [d for key in keys for d in _differences(was.get(key), now.get(key), f"{name}.{key}".lstrip("."))]
+    return [] if was == now else [(name, was, now)]

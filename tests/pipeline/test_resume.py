@@ -1,0 +1,182 @@
+"""Runs that go on where an earlier one stopped, or refuse to."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from gansynth.errors import ConfigError
+from pipeline.config import JobConfig, load_config
+from pipeline.resume import prepare
+from pipeline.run import run
+
+ROOT = Path(__file__).parents[2]
+MIDI = ROOT / "tests" / "data" / "midi"
+QUICK = ("spectrogram.png=false", "notes.time_stretch=0.5")
+
+
+def hashes(folder: Path) -> dict[str, str]:
+    """Every file of an output folder but its settings and the page that shows them, which name the folder."""
+    shown = ("config.yaml", "index.html")
+    return {
+        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name not in shown
+    }
+
+
+@pytest.fixture
+def songs(tmp_path: Path) -> Path:
+    folder = tmp_path / "midi"
+    folder.mkdir()
+    for n, name in enumerate(("order", "sustain", "fourteen_seconds")):
+        shutil.copy(MIDI / f"{name}.mid", folder / f"{n}.mid")
+    (folder / "page.mid").write_text("<html>not found</html>")
+    return folder
+
+
+def job(songs: Path, output: Path, *settings: str) -> JobConfig:
+    return load_config(None, [*QUICK, *settings], [str(songs)], str(output))
+
+
+def test_a_second_run_renders_only_what_is_missing(songs: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    first = run(job(songs, out), quiet=True)
+    assert (first.rendered, first.failed, first.counters.get("songs_resumed", 0)) == (3, 1, 0)
+    before = hashes(out)
+    audio = sorted((out / "audio").iterdir())
+    times = [path.stat().st_mtime_ns for path in audio]
+    audio[1].unlink()
+    (out / "audio" / ".writing-killed").write_bytes(b"half a song")
+
+    again = run(job(songs, out), quiet=True)
+    assert (again.rendered, again.failed, again.counters["songs_resumed"]) == (3, 1, 2)
+    assert hashes(out) == before
+    assert [path.stat().st_mtime_ns == then for path, then in zip(audio, times, strict=True)] == [True, False, True]
+
+
+def test_a_file_that_changed_is_rendered_again(songs: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    run(job(songs, out), quiet=True)
+    before = hashes(out)
+    shutil.copy(MIDI / "sustain.mid", songs / "0.mid")
+    again = run(job(songs, out), quiet=True)
+    assert again.counters["songs_resumed"] == 2
+    after = hashes(out)
+    assert {name for name in before if before[name] != after[name]} >= {"audio/0.wav", "manifest.jsonl"}
+    assert after["audio/0.wav"] == after["audio/1.wav"]
+    assert after["audio/2.wav"] == before["audio/2.wav"]
+
+
+def test_other_settings_are_refused_unless_told(songs: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    run(job(songs, out), quiet=True)
+    before = hashes(out)
+    louder = job(songs, out, "mix.peak=0.5")
+    with pytest.raises(ConfigError, match=r"mix.peak 0.9 -> 0.5.*--overwrite"):
+        run(louder, quiet=True)
+    assert hashes(out) == before
+    assert "peak: 0.9" in (out / "config.yaml").read_text()
+    again = run(louder, quiet=True, overwrite=True)
+    assert "songs_resumed" not in again.counters
+    assert hashes(out)["audio/0.wav"] != before["audio/0.wav"]
+    assert run(louder, quiet=True).counters["songs_resumed"] == 3
+
+
+def test_what_songs_do_not_depend_on_may_change(songs: Path, tmp_path: Path) -> None:
+    assert prepare(job(songs, tmp_path / "out"), overwrite=False) is False
+    assert prepare(job(songs, tmp_path / "out", "compute.batch_rows=64"), overwrite=False) is True
+    assert prepare(job(songs, tmp_path / "out", "resume=false"), overwrite=False) is False
+    assert prepare(job(songs, tmp_path / "out"), overwrite=True) is False
+    with pytest.raises(ConfigError, match="checkpoint mini -> elsewhere"):
+        prepare(job(songs, tmp_path / "out", "checkpoint=elsewhere"), overwrite=False)
+
+
+def test_a_folder_of_something_else_is_refused(songs: Path, tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text("theme: dark")
+    with pytest.raises(ConfigError, match="those of another version"):
+        prepare(job(songs, tmp_path), overwrite=False)
+    (tmp_path / "config.yaml").write_bytes(b"\xff")
+    with pytest.raises(ConfigError, match="cannot be read"):
+        prepare(job(songs, tmp_path), overwrite=False)
+
+
+def test_a_changed_bank_is_another_job(songs: Path, tmp_path: Path) -> None:
+    bank = tmp_path / "bank.json"
+    settings = (f"instruments.bank={bank}", "instruments.mode=fixed", "instruments.instruments=[one]")
+    bank.write_text(json.dumps({"one": [1.0] * 16}))
+    run(job(songs, tmp_path / "out", *settings), quiet=True)
+    bank.write_text(json.dumps({"one": [-1.0] * 16}))
+    assert "songs_resumed" not in run(job(songs, tmp_path / "out", *settings), quiet=True).counters
+
+
+@pytest.mark.parametrize(("limit", "stops"), [("0", True), ("30%", False), ("10%", True), ("null", False)])
+def test_the_job_stops_after_too_many_failures(limit: str, stops: bool, songs: Path, tmp_path: Path) -> None:
+    shutil.move(songs / "page.mid", songs / "00.mid")  # the first to be read
+    summary = run(job(songs, tmp_path / "out", f"max_failures={limit}", "compute.slice_songs=1"), quiet=True)
+    assert summary.rendered + summary.failed == 4
+    assert summary.reasons == ({"midi-not-midi": 1, "job-stopped": 3} if stops else {"midi-not-midi": 1})
+    if stops:
+        (songs / "00.mid").unlink()
+        assert run(job(songs, tmp_path / "out"), quiet=True).rendered == 3
+
+
+@pytest.mark.parametrize("limit", ["-1", "two", "101%", "2%%", "1.5"])
+def test_limits_that_are_none(limit: str) -> None:
+    with pytest.raises(ConfigError, match="max_failures"):
+        load_config(None, [f"max_failures={limit}"])
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_killed_at_twenty_moments(tmp_path: Path) -> None:
+    """SIGKILL at 20 random moments of runs over 60 songs; what is there in the end is what one quiet run leaves."""
+    corpus = ROOT.parent / "shared" / "corpus"
+    if not corpus.is_dir():
+        pytest.skip("needs ../shared/corpus: 60 of its chorales")
+    songs = tmp_path / "midi"
+    songs.mkdir()
+    for path in sorted(corpus.rglob("*.mid"))[:58]:
+        shutil.copy(path, songs / path.name)
+    (songs / "x.mid").write_text("<html>not found</html>")
+    (songs / "y.mid").write_bytes(b"")
+
+    def command(output: Path) -> list[str]:
+        small = ("compute.slice_songs=6", "compute.workers=2")
+        settings = [argument for setting in small for argument in ("--set", setting)]
+        return [sys.executable, "-m", "pipeline", "render", str(songs), "--output", str(output), "--quiet", *settings]
+
+    began = time.monotonic()
+    subprocess.run(command(tmp_path / "quiet"), cwd=ROOT, check=False)
+    whole = time.monotonic() - began
+    wanted, moments = hashes(tmp_path / "quiet"), random.Random(1)
+    assert sum(name.startswith("audio/") for name in wanted) == 58
+
+    killed, round_number, resumed = 0, 0, []
+    while killed < 20:
+        output = tmp_path / f"round-{round_number}"
+        round_number += 1
+        finished = False
+        while not finished:
+            process = subprocess.Popen(command(output), cwd=ROOT, start_new_session=True)
+            try:
+                process.wait(timeout=moments.uniform(0.2, 1.0) * whole if killed < 20 else None)
+                finished = True
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+                killed += 1
+                resumed.append(sum(1 for _ in (output / ".done").rglob("*.json")) if output.exists() else 0)
+        assert process.returncode == 3
+        assert hashes(output) == wanted
+    assert any(0 < songs_done < 58 for songs_done in resumed)
