@@ -12,6 +12,12 @@ import numpy as np
 _HERE = Path(__file__).parent
 
 
+def _positive(text: str) -> int:
+    if int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not 1 or more")
+    return int(text)
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Parses the command line and runs one of the commands."""
     parser = argparse.ArgumentParser(prog="python -m training", description=__doc__)
@@ -25,11 +31,11 @@ def main(arguments: list[str] | None = None) -> None:
     prepare = command("prepare", "Render notes, or read WAV files, and make targets of them.")
     prepare.add_argument("--notes", type=Path, help="folder of NSynth-style WAV files; default: FluidSynth renders")
     prepare.add_argument("--soundfont", type=Path, help="for FluidSynth; default: FluidR3_GM")
-    prepare.add_argument("--jobs", type=int, default=2)
+    prepare.add_argument("--jobs", type=_positive, default=2)
 
     train = command("train", "Train, or go on from the run's last state.")
     train.add_argument("--run", type=Path, default=_HERE / "runs" / "main", help="state, log and images")
-    train.add_argument("--steps", type=int, help="last step; may be changed when a run goes on")
+    train.add_argument("--steps", type=_positive, help="last step; may be changed when a run goes on")
     train.add_argument("--seed", type=int, default=1)
     train.add_argument("--threads", type=int, default=0, help="CPU threads; 0: as many as there are cores")
 
@@ -41,7 +47,7 @@ def main(arguments: list[str] | None = None) -> None:
     evaluate = command("evaluate", "Play every instrument and pitch through gansynth, and measure.")
     evaluate.add_argument("--checkpoint", default="mini")
     evaluate.add_argument("--out", type=Path, default=_HERE / "runs" / "figures")
-    evaluate.add_argument("--pitch-step", type=int, default=1, help="every which pitch")
+    evaluate.add_argument("--pitch-step", type=_positive, default=1, help="every which pitch")
     evaluate.add_argument("--full", type=Path, help="the same voice by export --full: compare with Magenta's own code")
 
     card = command("card", "Write a voice's model card from what evaluate measured.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,6 +14,9 @@ from numpy.typing import NDArray
 from training import render, targets
 from training.instruments import BUNDLED, Instrument
 from training.targets import PITCHES
+
+MOST_INSTRUMENTS = 64
+"""That a network of this size could tell apart; each takes 16 MB of memory to train."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +46,14 @@ def load(folder: Path) -> Prepared:
     except FileNotFoundError:
         raise SystemExit(f"{folder}: no prepared data; run `python -m training prepare` first") from None
     instruments = tuple(Instrument(**{**entry, "programs": tuple(entry["programs"])}) for entry in listed)
-    return Prepared(folder, instruments, np.load(folder / "log_power.npy", mmap_mode="r"))
+    log_power = np.load(folder / "log_power.npy", mmap_mode="r")
+    if log_power.shape != _shape(len(instruments)):
+        raise SystemExit(f"{folder}: log_power.npy is not of {len(instruments)} instruments; prepare once more")
+    return Prepared(folder, instruments, log_power)
+
+
+def _shape(instruments: int) -> tuple[int, ...]:
+    return instruments, len(PITCHES), targets.ROWS, targets.BINS
 
 
 def prepare(folder: Path, notes: Path | None = None, soundfont: Path = render.SOUNDFONT, jobs: int = 2) -> None:
@@ -53,28 +64,39 @@ def prepare(folder: Path, notes: Path | None = None, soundfont: Path = render.SO
         notes: folder of WAV files; None renders the bundled instruments.
         soundfont: for FluidSynth.
         jobs: processes.
+
+    Raises:
+        SystemExit: FluidSynth or the notes cannot be used; the message says why.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     if notes is None:
         instruments, found = BUNDLED, {}
     else:
         found = render.folder_notes(notes)
-        if not found:
-            raise SystemExit(f"{notes}: no WAV files whose name or JSON tells their pitch")
+        if len(found) > MOST_INSTRUMENTS:
+            raise SystemExit(f"{notes}: {len(found)} instruments; leave {MOST_INSTRUMENTS} or fewer in the folder")
+        for name, files in found.items():
+            if not set(files) & set(PITCHES):
+                raise SystemExit(f"{notes}: {name} has no note within {PITCHES.start}..{PITCHES.stop - 1}")
         # Programs go round robin: whoever knows better edits instruments.yaml.
         instruments = tuple(
             Instrument(name, "own", programs=tuple(range(i, 129, len(found)))) for i, name in enumerate(sorted(found))
         )
-    shape = (len(instruments), len(PITCHES), targets.ROWS, targets.BINS)
-    log_power = np.lib.format.open_memmap(folder / "log_power.npy", "w+", np.float16, shape)
-    with ProcessPoolExecutor(jobs) as pool:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "instruments.json").unlink(missing_ok=True)  # written last: without it, nothing here is taken for whole
+    log_power = np.lib.format.open_memmap(folder / "log_power.npy", "w+", np.float16, _shape(len(instruments)))
+    with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn")) as pool:
         tasks = [
             pool.submit(_instrument, folder, instrument, found.get(instrument.name), soundfont)
             for instrument in instruments
         ]
         for i, (instrument, task) in enumerate(zip(instruments, tasks, strict=True)):
-            log_power[i] = task.result()
-            print(f"{instrument.name}: {len(PITCHES)} notes", flush=True)
+            try:
+                log_power[i] = task.result()
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
+            own = f" from {len(set(found[instrument.name]) & set(PITCHES))} files" if found else ""
+            print(f"{instrument.name}: {len(PITCHES)} notes{own}", flush=True)
     log_power.flush()
     (folder / "instruments.json").write_text(json.dumps([asdict(entry) for entry in instruments], indent=1))
 
@@ -88,8 +110,6 @@ def _instrument(
         audio = dict(render.fluidsynth_notes(instrument.source, PITCHES, soundfont))
     else:
         audio = {pitch: render.read_note(path) for pitch, path in files.items() if pitch in PITCHES}
-        if not audio:
-            raise SystemExit(f"{instrument.name}: no note within {PITCHES.start}..{PITCHES.stop - 1}")
     kept, images = {}, []
     known = {pitch: targets.envelopes(note, pitch) for pitch, note in audio.items()}
     for pitch in PITCHES:

@@ -21,6 +21,9 @@ SOUNDFONT = Path("/usr/share/sounds/sf2/FluidR3_GM.sf2")
 """Where Debian's package fluid-soundfont-gm puts it."""
 _RENDER_RATE = 48000
 _SPACING = 6.0
+_RATES = range(8000, 192001)
+_LONGEST = 60
+"""Seconds of a WAV file that are read."""
 
 
 def fluidsynth_notes(
@@ -74,36 +77,80 @@ def _midi(program: int, pitches: range) -> bytes:
 def folder_notes(folder: Path) -> dict[str, dict[int, Path]]:
     """Finds NSynth-style notes: instrument to pitch to WAV file.
 
-    The pitch comes from examples.json (NSynth's: name to object with `pitch`, and maybe `instrument_str`) where
-    there is one, else from the file name: INSTRUMENT-PITCH-VELOCITY.wav, or INSTRUMENT-PITCH.wav (or `_`). Of several
-    velocities the loudest is taken.
+    The pitch comes from a JSON file (NSynth's examples.json: name to object with `pitch`, and maybe `instrument_str`
+    and `velocity`) where one knows the file, else from the file's name: INSTRUMENT-PITCH-VELOCITY.wav,
+    INSTRUMENT-PITCH.wav or INSTRUMENT_PITCH.wav. Of several velocities the loudest is taken. What could not be part
+    of a file's name is replaced in instruments' names.
+
+    Raises:
+        SystemExit: there is nothing to train on, or a JSON file cannot be used.
     """
-    facts: dict[str, dict[str, object]] = {}
-    for path in sorted(folder.rglob("*.json")):
-        found = json.loads(path.read_text(encoding="utf-8"))
-        facts.update({k: v for k, v in found.items() if isinstance(v, dict) and "pitch" in v})
+    if not folder.is_dir():
+        raise SystemExit(f"{folder}: no such folder")
+    facts = {name: fact for path in sorted(folder.rglob("*.json")) for name, fact in _facts(path).items()}
+    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() == ".wav" and path.is_file())
+    if not files:
+        raise SystemExit(f"{folder}: holds no WAV files")
     notes: dict[str, dict[int, tuple[int, Path]]] = {}
-    for path in sorted(p for p in folder.rglob("*") if p.suffix.lower() == ".wav"):
-        match = re.fullmatch(r"(.+?)[-_](\d{1,3})(?:[-_](\d{1,3}))?", path.stem)
-        fact = facts.get(path.stem)
-        if fact is not None:
-            pitch, velocity = int(str(fact["pitch"])), int(str(fact.get("velocity", 0)))
-            name = str(fact.get("instrument_str", match[1] if match else path.parent.name))
+    nameless = []
+    for path in files:
+        match = re.fullmatch(r"(.+)-(\d{1,3})-(\d{1,3})", path.stem) or re.fullmatch(r"(.+)[-_](\d{1,3})()", path.stem)
+        if path.stem in facts:
+            pitch, velocity, name = facts[path.stem]
+            name = name or (match[1] if match else path.parent.name)
         elif match:
             name, pitch, velocity = match[1], int(match[2]), int(match[3] or 0)
         else:
+            nameless.append(path)
             continue
+        name = re.sub(r"[^\w .+-]", "_", name).strip(" .") or "_"
         kept = notes.setdefault(name, {}).get(pitch)
         if kept is None or kept[0] < velocity:
             notes[name][pitch] = (velocity, path)
+    if not notes:
+        raise SystemExit(
+            f"{folder}: nothing tells the pitch of its WAV files; name them INSTRUMENT_PITCH.wav, with a MIDI pitch "
+            '(harp_60.wav), or put a JSON file beside them: {"NAME": {"pitch": 60, "instrument_str": "harp"}}'
+        )
+    if nameless:
+        print(f"{len(nameless)} of {len(files)} WAV files left out: nothing tells the pitch of {nameless[0].name}")
     return {name: {pitch: path for pitch, (_, path) in found.items()} for name, found in notes.items()}
 
 
+def _facts(path: Path) -> dict[str, tuple[int, int, str]]:
+    """Pitch, velocity and instrument (empty if not told) by note, of a JSON file like NSynth's."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        entries = found.items() if isinstance(found, dict) else ()
+        return {
+            name: (int(fact["pitch"]), int(fact.get("velocity", 0)), str(fact.get("instrument_str", "")))
+            for name, fact in entries
+            if isinstance(fact, dict) and "pitch" in fact
+        }
+    except (OSError, ValueError, TypeError, RecursionError) as error:
+        raise SystemExit(f"{path}: cannot be used ({error}); a pitch is a number from 0 to 127") from None
+
+
 def read_note(path: Path) -> NDArray[np.float32]:
-    """A WAV file's first 4 s at SAMPLE_RATE, float32 [samples, channels], silence before the onset cut off."""
-    audio, rate = soundfile.read(path, dtype="float32", always_2d=True)
+    """A WAV file's first 4 s at SAMPLE_RATE, float32 [samples, channels], silence before the onset cut off.
+
+    Other sample rates are converted; of a long file only the first minute is read.
+
+    Raises:
+        SystemExit: it cannot be read, is silent, or has a sample rate that nobody records at.
+    """
+    try:
+        with soundfile.SoundFile(path) as file:
+            rate = file.samplerate
+            if rate not in _RATES:
+                raise SystemExit(f"{path}: sampled at {rate} Hz; {_RATES.start} to {_RATES.stop - 1} can be read")
+            audio = file.read(_LONGEST * rate, dtype="float32", always_2d=True)
+    except (OSError, soundfile.SoundFileError) as error:
+        raise SystemExit(f"{path}: not a readable WAV file ({error})") from None
+    if not np.isfinite(audio).all() or not audio.any():
+        raise SystemExit(f"{path}: is silent, or holds what is not a number; take it out")
     if rate != SAMPLE_RATE:
         audio = scipy.signal.resample_poly(audio, SAMPLE_RATE, rate, axis=0).astype(np.float32)
     loud = np.abs(audio).max(axis=1)
-    onset = int(np.argmax(loud > 0.02 * loud.max())) if len(loud) and loud.max() > 0 else 0
+    onset = int(np.argmax(loud > 0.02 * loud.max()))
     return audio[onset : onset + SAMPLES]

@@ -11,6 +11,7 @@ import dataclasses
 import json
 import math
 import os
+import pickle
 import signal
 import time
 from collections.abc import Callable
@@ -22,6 +23,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch._dynamo.exc import BackendCompilerFailed
 
 from training import figures, targets
 from training.instruments import blend, latents
@@ -119,6 +121,7 @@ def start(net: Generator, data: Prepared, seed: int) -> None:
     samples = power.transpose(1, 3, 0, 2).reshape(len(PITCHES) * BINS, -1)
     samples = samples - samples.mean(axis=0)
     values, axes = np.linalg.eigh(samples.T @ samples / len(samples))
+    values = np.maximum(values, 0.0)  # notes that differ in less than eight rows have components of size zero
     kept = min(32, len(values))
     # The square root of their size: small components tell the instruments apart, great ones only loud from quiet.
     scores = samples @ axes[:, -kept:] / (values[-kept:] ** 0.25 + 1e-6) * 0.5 / values[-1] ** 0.25
@@ -229,7 +232,7 @@ class Trainer:
         self.net = Generator(recipe.shape)
         self.step, self.seconds, self.fitted, self.began = 0, 0.0, 0, 0
         folder.mkdir(parents=True, exist_ok=True)
-        state = torch.load(folder / "state.pt") if (folder / "state.pt").exists() else None
+        state = self._state()
         if state is None:
             start(self.net, data, recipe.seed)
         self.net.to(self.device, memory_format=torch.channels_last)
@@ -252,6 +255,27 @@ class Trainer:
                 self.average[name].copy_(value)
         self._stop = False
 
+    def _state(self) -> dict[str, Any] | None:
+        """What the run saved last; None where it begins.
+
+        Raises:
+            SystemExit: it was trained on other instruments, or cannot be read.
+        """
+        listed = self.folder / "instruments.json"
+        if not (self.folder / "state.pt").exists():
+            return None
+        if listed.exists() and json.loads(listed.read_text()) != self._instruments():
+            raise SystemExit(f"{self.folder}: holds a run on other instruments; choose another folder with --run")
+        try:
+            return dict(torch.load(self.folder / "state.pt", map_location="cpu"))
+        except (OSError, EOFError, RuntimeError, pickle.UnpicklingError) as error:
+            reason = str(error).splitlines()[0]
+            raise SystemExit(f"{self.folder}/state.pt: cannot be read ({reason}); delete it to start again") from None
+
+    def _instruments(self) -> list[dict[str, Any]]:
+        """The data's instruments as JSON holds them."""
+        return list(json.loads(json.dumps([dataclasses.asdict(entry) for entry in self.data.instruments])))
+
     def save(self) -> None:
         """Writes state.pt, whole or not at all."""
         state = {
@@ -271,8 +295,7 @@ class Trainer:
     def _freeze(self) -> None:
         """Writes the averaged generator as generator.npz, with the flags and instruments that export needs."""
         (self.folder / "experiment.json").write_text(json.dumps(self.recipe.shape.experiment(), indent=1))
-        instruments = [dataclasses.asdict(entry) for entry in self.data.instruments]
-        (self.folder / "instruments.json").write_text(json.dumps(instruments, indent=1))
+        (self.folder / "instruments.json").write_text(json.dumps(self._instruments(), indent=1))
         with (self.folder / "generator.npz.new").open("wb") as file:
             np.savez(file, **variables(self.net, self.average))
         os.replace(self.folder / "generator.npz.new", self.folder / "generator.npz")
@@ -282,6 +305,7 @@ class Trainer:
         for kind in (signal.SIGINT, signal.SIGTERM):
             signal.signal(kind, self._on_signal)
         recipe = self.recipe
+        print(f"training from step {self.step} to {recipe.steps}; Ctrl-C stops and saves", flush=True)
         while self.step < recipe.steps and not self._stop:
             number = recipe.stage_of(self.step)
             self._stage(number, recipe.stages[number])
@@ -302,10 +326,15 @@ class Trainer:
         update = self._compiled(loss, stage.depth)
         sums: dict[str, float] = {}
         counted, shown, saved = 0, time.time(), time.time()
+        due = 0.0  # the first step, which compiles, is shown at once
         while self.step < recipe.steps and not self._stop and recipe.stage_of(self.step) == number:
             rate = self._rate()
             z, labels, wanted = sampler.batch(self.step, stage.batch)
             parts = update(z, labels, wanted)
+            if not all(math.isfinite(float(value)) for value in parts.values()):
+                raise SystemExit(
+                    f"step {self.step}: the loss is not a number; {self.folder} stays as it was saved last"
+                )
             self.optimizer.step(rate)
             self._follow()
             self.step += 1
@@ -314,7 +343,7 @@ class Trainer:
                 sums[name] = sums.get(name, 0.0) + float(value)
             now = time.time()
             self.seconds, began = self.seconds + now - began, now
-            if now - shown > 20 or self.step == recipe.steps or self._stop:
+            if now > due or self.step == recipe.steps or self._stop:
                 means = {name: round(value / counted, 4) for name, value in sums.items()}
                 line = {
                     "step": self.step,
@@ -327,7 +356,7 @@ class Trainer:
                 print(json.dumps(line), flush=True)
                 with (self.folder / "log.jsonl").open("a") as log:
                     log.write(json.dumps(line) + "\n")
-                sums, counted, shown = {}, 0, time.time()
+                sums, counted, shown, due = {}, 0, time.time(), now + 20
             if now - saved > 120 or self.step == recipe.steps:
                 self.save()
                 self._picture(stage.depth, sampler)
@@ -362,11 +391,19 @@ class Trainer:
                 parts = loss(*self.net(z, labels, depth), labels, wanted)
             return loss.total(parts), parts
 
-        compiled = torch.compile(forward, dynamic=False)
+        call: Callable[..., tuple[Tensor, dict[str, Tensor]]] = torch.compile(forward, dynamic=False)
 
         def update(z: Tensor, labels: Tensor, wanted: Tensor) -> dict[str, Tensor]:
-            total, parts = compiled(z, labels, wanted)
-            total.backward()
+            nonlocal call
+            try:
+                total, parts = call(z, labels, wanted)
+                total.backward()
+            except BackendCompilerFailed as error:
+                # No C++ compiler or no Python headers, or Ctrl-C has reached the compiler as well.
+                reason = str(error).strip().splitlines()[0]
+                print(f"going on without torch.compile, which is several times slower: {reason}", flush=True)
+                call = forward
+                return update(z, labels, wanted)
             return {name: value.detach() for name, value in parts.items()}
 
         return update

@@ -1,13 +1,11 @@
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
 import pytest
-import soundfile
 
-from training import evaluate, figures, instruments, render, targets
+from training import evaluate, figures, instruments, targets
 
 
 def tone(pitch: int, strength: list[float], decay: float = 0.0) -> np.ndarray:
@@ -96,24 +94,6 @@ def test_latents_are_far_apart(count: int) -> None:
     shares = instruments.blend(codes, codes)
     assert (np.diag(shares) > 0.99).all()
     np.testing.assert_allclose(instruments.blend(codes, codes[:1] + codes[1:2])[0, :2], 0.5, atol=0.01)
-
-
-def test_a_folder_of_notes_is_found_by_name_or_json(tmp_path: Path) -> None:
-    audio = np.concatenate([np.zeros(1600), tone(60, [0.5])])[:32000]
-    for name in ("keys_acoustic_001-060-025", "keys_acoustic_001-060-127", "bell_62", "odd", "no pitch"):
-        soundfile.write(tmp_path / f"{name}.wav", audio, 16000)
-    facts = {"odd": {"pitch": 70, "instrument_str": "strange"}, "other": 3}
-    (tmp_path / "examples.json").write_text(json.dumps(facts))
-    found = render.folder_notes(tmp_path)
-    assert {name: sorted(notes) for name, notes in found.items()} == {
-        "keys_acoustic_001": [60],
-        "bell": [62],
-        "strange": [70],
-    }
-    assert found["keys_acoustic_001"][60].stem.endswith("127")
-    note = render.read_note(found["bell"][62])
-    assert note.shape == (32000 - 1600, 1)
-    assert np.abs(note[:16]).max() > 0.1
 
 
 def test_pictures_are_written(tmp_path: Path) -> None:
