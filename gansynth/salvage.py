@@ -29,7 +29,7 @@ REPAIRS = {
     "riff_unwrapped": "The file was a RIFF file (.rmi).",
     "running_status_restored": "Events rely on the status byte of one before a system message, which ends it.",
     "smpte_division": "Time is counted in SMPTE frames, which is legal, but note_seq cannot read it.",
-    "smpte_offset_ignored": "An SMPTE offset too short or of no known frame rate.",
+    "smpte_offset_ignored": "An SMPTE offset too short, or that is no time of day.",
     "sysex_ignored": "A system exclusive message that holds bytes above 127, or more than a million.",
     "tempo_moved": "Tempo changes outside the first track, where note_seq does not look.",
     "time_signature_ignored": "A time signature too short, of no beats, or of beats too short.",

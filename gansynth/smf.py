@@ -50,6 +50,7 @@ class Track:
         ended: whether the last event is an end of track.
         first_end: where the first end of track ends, None without one.
         tempos: (tick, microseconds of a quarter note).
+        tempo_events: edits that leave them out.
         note_starts, note_ends: ticks of all notes.
         sounding: ticks of the notes that have not ended, by channel and pitch (channel * 128 + pitch).
         edits: (from, to, what to write instead), in order; where there are any, the track cannot stay as it is.
@@ -64,6 +65,7 @@ class Track:
     ended: bool = False
     first_end: int | None = None
     tempos: list[tuple[int, int]] = field(default_factory=list)
+    tempo_events: list[tuple[int, int, bytes]] = field(default_factory=list)
     note_starts: array[int] = field(default_factory=lambda: array("q"))
     note_ends: array[int] = field(default_factory=lambda: array("q"))
     sounding: dict[int, list[int]] = field(default_factory=dict)
@@ -121,7 +123,7 @@ class Scan:
         division: ticks of a quarter note.
         tracks: in order.
         tempos: (tick, microseconds of a quarter note), all that count, in order, the first at tick 0.
-        conductor: whether they are to be written as a track of their own, in front.
+        conductor: whether they are to be written as a track of their own, in front, and nowhere else.
         repairs: names of the defects, sorted.
         clean: whether note_seq reads the bytes right as they are.
     """
@@ -209,6 +211,9 @@ def scan(data: bytes, aggressive: bool = False) -> Scan:
         if conductor:
             tempos = _tempo_map(everywhere)
             repairs.add("tempo_moved")
+    if conductor:
+        for track in tracks:
+            track.edits = sorted(track.edits + track.tempo_events)
     clean = not reader.broken and len(tracks) == declared and all(track.clean for track in tracks)
     return Scan(
         data=data,
@@ -430,9 +435,10 @@ class _Reader:
                             track.ended = True
                             break
                         continue
-                    if kind == _TEMPO:
-                        track.tempos.append((now, _tempo(data[body : min(pos, body + 3)], event)))
                     defect = _meta_defect(kind, data[body : min(pos, body + 5)], length, delta)
+                    if kind == _TEMPO and not defect:
+                        track.tempos.append((now, _tempo(data[body : min(pos, body + 3)], event)))
+                        track.tempo_events.append((event, pos, _NOTHING))
                 elif byte == 0xF0 or byte == 0xF7:
                     length, pos = _number(data, pos + 1)
                     body, pos = pos, pos + length
@@ -516,7 +522,8 @@ def _meta_defect(kind: int, body: bytes, length: int, delta: int) -> str | None:
         good = length >= 4 and body[0] > 0 and body[1] < 31
         return None if good else "time_signature_ignored"
     if kind == 0x54:
-        return None if length >= 5 and body[0] >> 5 < 4 else "smpte_offset_ignored"
+        good = length >= 5 and body[0] >> 5 < 4 and body[1] < 60 and body[2] < 60 and body[4] < 100
+        return None if good else "smpte_offset_ignored"
     if (kind == 0x00 and length == 1) or (kind == 0x20 and not length):
         return "meta_event_ignored"
     # mido forgets the gap before a type that it does not know: what follows in the track would come too early.

@@ -1,0 +1,194 @@
+"""Feeds damaged MIDI files to the reader and watches its time and memory.
+
+python -m tests.fuzz --seed 0 --count 20000
+python -m tests.fuzz --seed 0 --only 1234 --write mutant.mid
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import resource
+import select
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+
+from tests.fuzz.mutants import mutant
+
+SECONDS = 10.0
+BYTES = 1 << 30
+SMALL = b"MThd\x00\x00\x00\x06\x00\x00\x00\x01\x00\x60MTrk\x00\x00\x00\x04\x00\xff\x2f\x00"
+_ROOT = Path(__file__).parents[2]
+
+
+@dataclass
+class Result:
+    """What became of a run's mutants.
+
+    Attributes:
+        outcomes: songs by salvage setting, and errors by code.
+        failures: mutants that ended in any other way, took too long or too much memory.
+        seconds, slowest: the longest that one mutant took, and its number.
+        bytes: the reader's peak of resident memory.
+    """
+
+    outcomes: Counter[str] = field(default_factory=Counter)
+    failures: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+    slowest: int = -1
+    bytes: int = 0
+
+
+def run(seed: int, first: int, count: int) -> Result:
+    """Reads mutants first..first+count-1 in a process of its own, which is started again where it hangs or dies."""
+    result = Result()
+    number, end = first, first + count
+    while number < end:
+        for row in _child(seed, number, end):
+            if "failure" in row:
+                again = f"python -m tests.fuzz --seed {seed} --only {number}"
+                result.failures.append(f"{again} ({mutant(seed, number)[1]}): {row['failure']}")
+            result.outcomes.update(row.get("outcomes", ()))
+            if row.get("seconds", 0.0) > result.seconds:
+                result.seconds, result.slowest = row["seconds"], number
+            if row.get("bytes", 0) > BYTES >= result.bytes:
+                result.failures.append(f"python -m tests.fuzz --seed {seed} --only {number}: {row['bytes'] >> 20} MiB")
+            result.bytes = max(result.bytes, row.get("bytes", 0))
+            number += 1
+    return result
+
+
+def _child(seed: int, first: int, end: int) -> Iterator[dict[str, Any]]:
+    """Rows of mutants from `first` on, as far as the process gets; the last says why it got no further."""
+    command = [
+        sys.executable,
+        "-m",
+        "tests.fuzz",
+        "--child",
+        f"--seed={seed}",
+        f"--first={first}",
+        f"--count={end - first}",
+    ]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=_ROOT) as process:
+        assert process.stdout is not None
+        process.stdout.readline()  # imports are done
+        for _ in range(first, end):
+            line = process.stdout.readline() if _answers(process) else None
+            if not line:
+                process.kill()
+                yield {"failure": "hangs" if line is None else f"died, exit code {process.wait()}"}
+                return
+            yield json.loads(line)
+
+
+def _answers(process: subprocess.Popen[bytes]) -> bool:
+    """Waits until the process says something or ends; false if it computes for three times as long as it may."""
+    watched = psutil.Process(process.pid)
+    limit = sum(watched.cpu_times()[:2]) + 3 * SECONDS
+    while not select.select([process.stdout], [], [], 1.0)[0]:
+        if sum(watched.cpu_times()[:2]) > limit:
+            return False
+    return True
+
+
+def _serve(seed: int, first: int, count: int) -> None:
+    resource.setrlimit(resource.RLIMIT_AS, (4 * BYTES, 4 * BYTES))
+    read(SMALL)  # imports what it needs
+    print("ready", flush=True)
+    for number in range(first, first + count):
+        print(json.dumps(read(mutant(seed, number)[0])), flush=True)
+
+
+def read(content: bytes) -> dict[str, Any]:
+    """Reads a file with every setting of salvage; the longest time that one took, and what came out."""
+    from gansynth.config import NotesConfig
+    from gansynth.errors import CODES, MidiError
+    from gansynth.notes import load_midi
+    from gansynth.salvage import REPAIRS
+
+    row: dict[str, Any] = {"seconds": 0.0, "outcomes": []}
+    for salvage in ("off", "safe", "aggressive"):
+        config = NotesConfig.model_validate({"salvage": salvage, "sustain_pedal": salvage != "safe"})
+        began = time.process_time()
+        try:
+            song = load_midi(content, config)
+            seconds = time.process_time() - began
+            row["outcomes"].append(f"song, {salvage}{', mended' if song.repairs else ''}")
+            assert set(song.repairs) <= set(REPAIRS)
+            assert salvage != "off" or not song.repairs
+            _check(content, song.notes, config)
+        except MidiError as error:
+            seconds = time.process_time() - began
+            row["outcomes"].append(f"{error.code}, {salvage}")
+            if error.code not in CODES or (error.code == "midi-unreadable" and salvage != "off") or not str(error):
+                row["failure"] = f"{salvage}: {error.code}: {error}"
+        except Exception as error:
+            seconds = time.process_time() - began
+            row["failure"] = f"{salvage}: {error!r}"
+        row["seconds"] = max(row["seconds"], seconds)
+        if seconds > SECONDS:
+            row["failure"] = f"{salvage}: {seconds:.1f} s"
+    row["bytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return row
+
+
+def _check(content: bytes, notes: Any, config: Any) -> None:
+    """What must hold of every song; and that the scan that let it pass saw what note_seq found."""
+    from gansynth import smf
+    from gansynth.salvage import prepare
+
+    assert ((notes.pitch >= 0) & (notes.pitch < 128) & (notes.velocity > 0) & (notes.velocity < 128)).all()
+    assert np.isfinite(notes.end).all()
+    assert (notes.end > notes.start).all()
+    if config.salvage == "safe":
+        prepared = prepare(content, config)
+        scan = smf.scan(prepared.data)
+        assert scan.clean
+        assert (scan.notes, prepare(prepared.data, config).data) == (len(notes), prepared.data)
+        assert abs(scan.seconds - notes.span) < 1e-6
+        assert notes.span <= config.max_song_seconds + 1e-6
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--first", type=int, default=0, help="number of the first mutant")
+    parser.add_argument("--count", type=int, default=1000, help="how many")
+    parser.add_argument("--only", type=int, metavar="NUMBER", help="one mutant, in this process")
+    parser.add_argument("--write", metavar="FILE", help="where to put it")
+    parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
+    args = parser.parse_args(argv)
+    if args.child:
+        with contextlib.suppress(BrokenPipeError):
+            _serve(args.seed, args.first, args.count)
+        return 0
+    if args.only is not None:
+        content, how = mutant(args.seed, args.only)
+        if args.write:
+            Path(args.write).write_bytes(content)
+        read(SMALL)
+        print(f"{len(content)} bytes, {how}\n{read(content)}")
+        return 0
+    began = time.monotonic()
+    result = run(args.seed, args.first, args.count)
+    for outcome, number in result.outcomes.most_common():
+        print(f"{number:>8}  {outcome}")
+    slowest = f"slowest {result.seconds:.2f} s of CPU (number {result.slowest})"
+    print(f"{args.count} mutants in {time.monotonic() - began:.0f} s, {slowest}, {result.bytes / 2**20:.0f} MiB")
+    for failure in result.failures:
+        print(f"FAILED: {failure}")
+    return 1 if result.failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
