@@ -136,10 +136,17 @@ class Crew:
 
 
 def _share(config: JobConfig, count: int) -> JobConfig:
-    """The config of one of `count` processes: its share of the cores and of the cache."""
+    """The config of one of `count` processes: its share of cores, cache and batches, so that memory is not multiplied."""
     compute = config.compute
     threads = compute.threads or max(1, len(os.sched_getaffinity(0)) // count)
-    share = compute.model_copy(update={"threads": threads, "cache_bytes": compute.cache_bytes // count})
+    share = compute.model_copy(
+        update={
+            "threads": threads,
+            "cache_bytes": compute.cache_bytes // count,
+            "batch_rows": max(128, compute.batch_rows // count),
+            "batch_notes": max(256, compute.batch_notes // count),
+        }
+    )
     return config.model_copy(update={"compute": share})
 
 

@@ -48,7 +48,7 @@ class Recipe:
 
     shape: Shape = field(default_factory=Shape)
     stages: tuple[Stage, ...] = (Stage(4, 16, 0.67), Stage(6, 12, 0.15), Stage(8, 6, 0.18))
-    steps: int = 9000
+    steps: int = 8000
     first_rate: float = 1e-3
     conv_rate: float = 1e-4
     last_rate: float = 0.01
