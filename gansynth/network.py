@@ -7,6 +7,7 @@ one more per 3-row convolution, and half as many below each upscaling.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -89,6 +90,7 @@ class Network:
         if config.data_type == "mel":
             self._mel = _Banded(spectra.mel_to_linear(self._bins, config.sample_rate))
         self._layers = _Layers(checkpoint, precision, xla)
+        self._checkpoint = replace(checkpoint, weights={})  # the layers have their own
         self._functions: dict[tuple[int, int, str], Any] = {}
 
     def rows_for(self, samples: int) -> int:
@@ -202,6 +204,7 @@ class _Layers:
         self._dtype = tf.float64 if self._config.data_type == "wave" else tf.float32
         self._conv_dtype = tf.bfloat16 if precision == "bfloat16" else self._dtype
         self._weights = {name: self._constant(name, value) for name, value in self._prepare().items()}
+        self._checkpoint = replace(checkpoint, weights={})
 
     def _constant(self, name: str, value: NDArray[np.floating]) -> tf.Tensor:
         return tf.constant(value, self._conv_dtype if self._is_wide(name) else self._dtype)

@@ -145,8 +145,9 @@ def _hold(notes: Notes, pedal: list[Any]) -> Notes:
 
 
 def _parse(prepared: Prepared) -> Any:
-    import note_seq
     import pretty_midi
+
+    from gansynth._note_seq import note_seq
 
     pretty_midi.pretty_midi.MAX_TICK = MAX_TICKS
     try:

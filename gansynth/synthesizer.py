@@ -98,7 +98,7 @@ class Synthesizer:
     ) -> None:
         from gansynth import network  # TensorFlow: only where notes are played
 
-        self._checkpoint = loaded
+        self._source = loaded.source
         self._network = network.Network(loaded, precision, xla)
         self._out_of_memory = (MemoryError, network.ResourceExhaustedError)
         self._batch_rows = batch_rows
@@ -220,7 +220,7 @@ class Synthesizer:
         Raises:
             ConfigError: the bank cannot be read or does not fit the checkpoint.
         """
-        own = Path(self._checkpoint.source) / "instruments.yaml"
+        own = Path(self._source) / "instruments.yaml"
         if config.bank not in (None, "random"):
             bank: Bank = load_bank(str(config.bank), self.latent_size)
         elif config.bank is None and own.is_file():

@@ -50,7 +50,7 @@ class ComputeConfig(Section):
     """tf32 (NVIDIA GPUs) and bfloat16 are faster on processors that have them, and change the sound a little."""
     xla: bool = False
     """Compile the network with XLA: takes seconds for each shape of a batch, meant for GPUs."""
-    workers: int = Field(1, ge=0, le=1024)
+    workers: int = Field(0, ge=0, le=1024)
     """Local runs: processes that share the work, each with 0.5 to 1 GB of its own; 0: one for each core."""
     threads: int = Field(0, ge=0, le=1024)
     """CPU threads of the model in each process; 0: the cores shared out among the processes."""

@@ -136,7 +136,7 @@ class Crew:
 
 
 def _share(config: JobConfig, count: int) -> JobConfig:
-    """The config of one of `count` processes: its share of cores, cache and batches, so that memory is not multiplied."""
+    """The config of one of `count` processes: its share of cores, cache and batches."""
     compute = config.compute
     threads = compute.threads or max(1, len(os.sched_getaffinity(0)) // count)
     share = compute.model_copy(
@@ -152,6 +152,7 @@ def _share(config: JobConfig, count: int) -> JobConfig:
 
 def _pool(count: int) -> ProcessPoolExecutor:
     """Processes that start with everything imported, from a parent that runs nothing else."""
+    os.environ.setdefault("MALLOC_ARENA_MAX", "2")  # read when a process starts: threads keep less of what they free
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["pipeline.local", "gansynth.network", "note_seq"])
+    context.set_forkserver_preload(["pipeline.local", "gansynth.network", "gansynth._note_seq"])
     return ProcessPoolExecutor(count, mp_context=context)

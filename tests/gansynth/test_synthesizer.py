@@ -185,10 +185,10 @@ def test_errors_of_loading(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("room", [8, 24])
-def test_a_batch_that_does_not_fit_in_memory_is_halved(room: int, tiny8: Synthesizer) -> None:
+def test_a_batch_that_does_not_fit_in_memory_is_halved(room: int, oracle_checkpoint: Callable[[str], Path]) -> None:
     from gansynth.network import ResourceExhaustedError
 
-    synth = Synthesizer(tiny8._checkpoint, batch_rows=512)
+    synth = Synthesizer.from_checkpoint(oracle_checkpoint("tiny8"), batch_rows=512)
     z, pitches = np.random.RandomState(3).normal(size=[40, synth.latent_size]).astype(np.float32), np.arange(30, 70)
     wanted, waves, sizes = synth.synthesize(z, pitches, 4000), synth._network.waves, []
 

@@ -122,12 +122,14 @@ def test_a_changed_bank_is_another_job(songs: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("limit", "stops"), [("0", True), ("30%", False), ("10%", True), ("null", False)])
 def test_the_job_stops_after_too_many_failures(limit: str, stops: bool, songs: Path, tmp_path: Path) -> None:
-    shutil.move(songs / "page.mid", songs / "00.mid")  # the first to be read
-    summary = run(job(songs, tmp_path / "out", f"max_failures={limit}", "compute.slice_songs=1"), quiet=True)
+    shutil.move(songs / "page.mid", songs / "-.mid")  # the first to be read
+    summary = run(
+        job(songs, tmp_path / "out", f"max_failures={limit}", "compute.slice_songs=1", "compute.workers=1"), quiet=True
+    )
     assert summary.rendered + summary.failed == 4
     assert summary.reasons == ({"midi-not-midi": 1, "job-stopped": 3} if stops else {"midi-not-midi": 1})
     if stops:
-        (songs / "00.mid").unlink()
+        (songs / "-.mid").unlink()
         assert run(job(songs, tmp_path / "out"), quiet=True).rendered == 3
 
 
