@@ -17,6 +17,21 @@ BLOCK = 1 << 14
 _MOST = np.iinfo(np.int32).max
 
 
+@dataclass(frozen=True)
+class Whole:
+    """A note in units of 1 / UNIT: int32 or int64 [samples], none further from zero than `peak`."""
+
+    samples: NDArray[np.signedinteger]
+    peak: int
+
+
+def whole(audio: NDArray[np.floating]) -> Whole:
+    """Rounds `audio` (float [samples], finite) to whole numbers."""
+    samples = np.rint(audio * UNIT)
+    peak = int(np.abs(samples).max(initial=0))
+    return Whole(samples.astype(np.int32 if peak <= _MOST else np.int64), peak)
+
+
 @dataclass
 class SparseMix:
     """A sum of notes, kept only where there is sound.
@@ -31,16 +46,19 @@ class SparseMix:
 
     def add(self, start: int, audio: NDArray[np.floating]) -> None:
         """Adds `audio` (float [samples], finite) from sample `start` on."""
-        whole = np.rint(audio * UNIT)
-        self.bound += int(np.abs(whole).max(initial=0))
-        whole = whole.astype(np.int32 if self.bound <= _MOST else np.int64)
+        self.add_whole(start, whole(audio))
+
+    def add_whole(self, start: int, note: Whole) -> None:
+        """Adds what `whole` gave from sample `start` on."""
+        self.bound += note.peak
+        dtype = np.int32 if self.bound <= _MOST else np.int64
         position = 0
-        while position < len(whole):
+        while position < len(note.samples):
             block, offset = divmod(start + position, BLOCK)
-            piece = whole[position : position + BLOCK - offset]
+            piece = note.samples[position : position + BLOCK - offset]
             mine = self.blocks.get(block)
-            if mine is None or mine.dtype != whole.dtype:
-                mine = np.zeros(BLOCK, whole.dtype) if mine is None else mine.astype(whole.dtype)
+            if mine is None or mine.dtype != dtype:
+                mine = np.zeros(BLOCK, dtype) if mine is None else mine.astype(dtype)
                 self.blocks[block] = mine
             mine[offset : offset + len(piece)] += piece
             position += len(piece)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from gansynth.config import EnvelopeConfig, SoundConfig
 from gansynth.envelope import divisor, envelope, release_samples
 from gansynth.latents import slerp
-from gansynth.mix import SparseMix, finish, merged
+from gansynth.mix import SparseMix, Whole, finish, merged, whole
 from gansynth.notes import load_midi
 from gansynth.score import NoteChunk, write_score
 from gansynth.synthesizer import Synthesizer
@@ -76,8 +76,10 @@ def play(
     for bucket, sounds in sorted(_sounds(chunks, synth, release_samples(config, synth.sample_rate)).items()):
         for key, audio in _render(list(sounds), synth, bucket, tally):
             finite = bool(np.isfinite(audio).all())
-            for c, n in sounds[key]:
-                bars[c].place(chunks[c], n, audio if finite else None, config, synth.sample_rate)
+            for (sustain, velocity), alike in _alike(chunks, sounds[key]):
+                note = _shaped(audio, sustain, velocity, config, synth.sample_rate) if finite else None
+                for c, n in alike:
+                    bars[c].place(chunks[c], n, note, finite)
             tally.notes += len(sounds[key])
     return [
         Bar(c.song_id, c.index, len(c), tuple(sorted(b.silent)), tuple(sorted(b.broken)), b.mix.packed())
@@ -93,20 +95,31 @@ class _Draft:
     silent: list[int] = field(default_factory=list)
     broken: list[int] = field(default_factory=list)
 
-    def place(
-        self, chunk: NoteChunk, n: int, audio: NDArray[np.float32] | None, config: EnvelopeConfig, sample_rate: int
-    ) -> None:
-        """Shapes note `n` of the chunk from the sound that the network gave it, and adds it."""
-        if audio is None:
-            self.broken.append(chunk.first_note + n)
-            return
-        shape = envelope(int(chunk.sustain[n]), config, sample_rate)
-        note = audio[: len(shape)] * shape
-        if not note.any():
-            self.silent.append(chunk.first_note + n)
-            return
-        gain = chunk.velocity[n] / 127.0 / divisor(note, config.note_peak)
-        self.mix.add(int(chunk.start[n]), note * gain)
+    def place(self, chunk: NoteChunk, n: int, note: Whole | None, finite: bool) -> None:
+        """Adds note `n` of the chunk; None is silence, or not even that."""
+        if note is not None:
+            self.mix.add_whole(int(chunk.start[n]), note)
+        else:
+            (self.silent if finite else self.broken).append(chunk.first_note + n)
+
+
+def _alike(
+    chunks: Sequence[NoteChunk], notes: Iterable[tuple[int, int]]
+) -> Iterator[tuple[tuple[int, int], list[tuple[int, int]]]]:
+    """The notes of one sound by sustain and velocity: what differs in neither is shaped once."""
+    groups: dict[tuple[int, int], list[tuple[int, int]]] = defaultdict(list)
+    for c, n in notes:
+        groups[int(chunks[c].sustain[n]), int(chunks[c].velocity[n])].append((c, n))
+    yield from groups.items()
+
+
+def _shaped(
+    audio: NDArray[np.float32], sustain: int, velocity: int, config: EnvelopeConfig, sample_rate: int
+) -> Whole | None:
+    """A note, from the sound that the network gave it; None if it is silent."""
+    shape = envelope(sustain, config, sample_rate)
+    note = audio[: len(shape)] * shape
+    return whole(note * (velocity / 127.0 / divisor(note, config.note_peak))) if note.any() else None
 
 
 _Sound = tuple[bytes, int]
