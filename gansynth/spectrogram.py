@@ -187,7 +187,7 @@ def write_png(
 
     canvas.putpalette(_palette(style.colormap))
     file = io.BytesIO()
-    canvas.save(file, "PNG")
+    canvas.save(file, "PNG", compress_level=2)  # two thirds of the time of 6, and hardly larger
     return file.getvalue()
 
 
