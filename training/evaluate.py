@@ -96,16 +96,13 @@ def decibels(audio: NDArray[np.floating]) -> float:
 
 
 def haze(audio: NDArray[np.floating], pitch: int) -> float:
-    """Energy of the first second near harmonics over that further than 50 cents from any, in dB.
-
-    Not nearer than 5 Hz: a window of one second cannot tell 50 cents from 0 at the lowest fundamentals.
-    """
+    """Energy of the first second within 50 cents of a harmonic over that further away from all of them, in dB."""
     first = np.asarray(audio[:_RATE], np.float64)
     power = np.abs(np.fft.rfft(first * np.hanning(len(first)))) ** 2
     hertz = np.arange(len(power)) * _RATE / len(first)
     f0 = targets.frequency(pitch)
     nearest = np.maximum(1, np.round(hertz / f0)) * f0
-    near = np.abs(hertz - nearest) <= np.maximum(5.0, nearest * (2 ** (50 / 1200) - 1))
+    near = np.abs(np.log2(np.maximum(hertz, 1e-6) / nearest)) <= 50 / 1200
     return float(10 * np.log10(power[near].sum() / max(power[~near].sum(), 1e-12)))
 
 

@@ -86,7 +86,7 @@ def test_notes_of_any_rate_and_channels_are_read_from_their_onset(folder: Path) 
     assert targets.envelopes(drone, 40)[1, 100] == pytest.approx(0.3, rel=0.03)
 
 
-def test_what_cannot_be_trained_on_is_refused_with_the_reason(tmp_path: Path) -> None:
+def test_folders_that_cannot_be_trained_on_are_refused(tmp_path: Path) -> None:
     notes = tmp_path / "notes"
     data = tmp_path / "data"
 
@@ -102,25 +102,34 @@ def test_what_cannot_be_trained_on_is_refused_with_the_reason(tmp_path: Path) ->
     refused(r"nothing tells the pitch .*\(harp_60\.wav\)")
     (notes / "harp_100.wav").touch()
     refused(r"harp has no note within 24\.\.84")
-    (notes / "harp_60.wav").write_bytes(b"RIFF, or so it says")
-    refused(r"harp_60\.wav: not a readable WAV file")
-    soundfile.write(notes / "harp_60.wav", np.zeros(16000), 16000)
-    refused(r"harp_60\.wav: is silent")
-    soundfile.write(notes / "harp_60.wav", np.full(100, np.nan), 16000, subtype="FLOAT")
-    refused(r"harp_60\.wav: .* not a number")
-    soundfile.write(notes / "harp_60.wav", np.ones(100), 4000)
-    refused(r"harp_60\.wav: sampled at 4000 Hz; 8000 to 192000")
-    soundfile.write(notes / "harp_60.wav", np.ones(0), 16000)
-    refused(r"harp_60\.wav: is silent")
     (notes / "facts.json").write_text('{"harp_60": {"pitch": "middle C"}}')
     refused(r"facts\.json: cannot be used .*; a pitch is a number from 0 to 127")
     (notes / "facts.json").write_text("{")
     refused(r"facts\.json: cannot be used")
     (notes / "facts.json").write_text("[1, 2]")
-    refused(r"harp_60\.wav: is silent")
+    refused(r"harp has no note within 24\.\.84")
+    (notes / "harp_60.wav").write_bytes(b"RIFF, or so it says")
+    refused(r"harp_60\.wav: not a readable WAV file")
     for i in range(prepare.MOST_INSTRUMENTS):
         (notes / f"number{i}x_60.wav").touch()
     refused("65 instruments; leave 64 or fewer")
+
+
+@pytest.mark.parametrize(
+    ("samples", "rate", "reason"),
+    [
+        (np.zeros(16000), 16000, "is silent"),
+        (np.zeros(0), 16000, "is silent"),
+        (np.full(100, np.nan), 16000, "not a number"),
+        (np.ones(100), 4000, "sampled at 4000 Hz; 8000 to 192000"),
+    ],
+)
+def test_notes_that_cannot_be_trained_on_are_refused(
+    samples: np.ndarray, rate: int, reason: str, tmp_path: Path
+) -> None:
+    soundfile.write(tmp_path / "harp_60.wav", samples, rate, subtype="FLOAT")
+    with pytest.raises(SystemExit, match=rf"harp_60\.wav: .*{reason}"):
+        render.read_note(tmp_path / "harp_60.wav")
 
 
 def test_half_prepared_data_are_not_taken_for_whole(tmp_path: Path) -> None:

@@ -78,6 +78,13 @@ def test_haze_is_what_lies_between_the_harmonics() -> None:
     assert evaluate.haze(clean + between, 60) == pytest.approx(10 * np.log10(0.34 / 0.01), abs=0.3)
 
 
+@pytest.mark.parametrize(("cents", "clear"), [(-75, False), (-25, True), (25, True), (75, False)])
+def test_haze_begins_fifty_cents_from_a_harmonic_at_low_pitches_too(cents: float, clear: bool) -> None:
+    pitch = 40
+    second = np.cos(2 * np.pi * 2 * targets.frequency(pitch) * 2 ** (cents / 1200) * np.arange(64000) / 16000)
+    assert (evaluate.haze(tone(pitch, [1.0]) + second, pitch) > 10) == clear
+
+
 def test_every_program_has_one_instrument() -> None:
     instruments.check_programs(instruments.BUNDLED)
     with pytest.raises(ValueError, match="each be given once"):
