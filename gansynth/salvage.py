@@ -80,15 +80,18 @@ def prepare(data: bytes, config: NotesConfig) -> Prepared:
 
 
 def _as_it_is(data: bytes, config: NotesConfig) -> Prepared:
+    clean, code = False, MidiError.code
     try:
-        check_limits(smf.scan(data), config)
+        scan = smf.scan(data)
+        check_limits(scan, config)
+        clean = scan.clean
     except MidiError as error:
         if error.code.startswith("midi-too-"):
             raise
-        if _ENDLESS.search(data):  # mido would take hours to read them as one number
-            raise MidiError("it holds a number of more than 1000 bytes", code="midi-bad-event") from None
-        return Prepared(data, code=error.code)
-    return Prepared(data)
+        code = error.code
+    if not clean and _ENDLESS.search(data):  # mido would take hours to read them as one number
+        raise MidiError("it may hold a number of more than 1000 bytes", code="midi-bad-event")
+    return Prepared(data, code=code)
 
 
 def check_limits(scan: smf.Scan, config: NotesConfig) -> None:

