@@ -34,8 +34,8 @@ class NotesConfig(Section):
     """A song with more notes fails."""
     max_polyphony: int = Field(4096, gt=0)
     """A song with more notes at once fails: it is noise."""
-    max_file_bytes: int = Field(2_000_000, gt=0)
-    """A larger file fails unread; each MB takes about 4 s and 150 MB of memory to read."""
+    max_file_bytes: int = Field(1_500_000, gt=0)
+    """A larger file fails unread; each MB may take 5 s and 300 MB of memory to read."""
     salvage: Literal["off", "safe", "aggressive"] = "safe"
     """Damaged files: note_seq's verdict alone; what is formally wrong is mended where the music is whole; what is no
     MIDI inside a track is left out too."""

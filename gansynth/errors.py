@@ -22,6 +22,7 @@ CODES = {
     "midi-too-large": "The file is larger than `notes.max_file_bytes`.",
     "midi-too-long": "The song lasts longer than `notes.max_song_seconds`, or has more ticks than can be read.",
     "midi-too-many-notes": "There are more notes than `notes.max_notes`.",
+    "midi-too-many-tracks": "There are more tracks than 32,766.",
     "midi-truncated": "The file ends before its first track.",
     "midi-unreadable": "note_seq cannot read it, for a reason that has no code of its own.",
     "notes-lost": "The runner lost or repeated some of the song's notes.",

@@ -193,7 +193,7 @@ def scan(data: bytes, aggressive: bool = False) -> Scan:
     if not tracks:
         raise MidiError("it holds no track: it ends after its header", code="midi-truncated")
     if len(tracks) >= MOST_TRACKS:
-        raise MidiError(f"{len(tracks)} tracks are more than a file can have")
+        raise MidiError(f"{len(tracks)} tracks are more than can be read", code="midi-too-many-tracks")
     repairs = reader.repairs.union(*(track.repairs for track in tracks))
     if kind > 2:
         repairs.add("format_unknown")

@@ -43,7 +43,7 @@ FLOODS = (
     b"\x01\x90\x3c\x40\x01\x80\x3c\x40",
 )
 FLOODS += (b"\x00\xff\x01\x00", b"\x01\xff\x51\x03\x07\xa1\x20\x01\xff\x51\x03\x07\xa1\x21", b"\x00\xf0\x00", b"\xff")
-MOST = 2_200_000  # bytes: a little more than the reader takes
+MOST = 1_700_000  # bytes: a little more than the reader takes
 
 
 def sources() -> list[Path]:

@@ -38,17 +38,17 @@ def test_20000_mutants() -> None:
 # All of a file that is as large as may be, in events of the kinds that cost most to read.
 COSTLY = {
     "notes": b"\x00\x90\x40\x40" + b"\x01\x40\x00\x00\x40\x40" * 199_999,
-    "notes at once": b"\x00\x90\x40\x40" + b"\x00\x40\x40" * 4000 + b"\x01\x40\x00" + b"\x00\xb0\x40\x7f" * 480_000,
-    "controllers and ticks": b"\x00\xb0\x01\x01" + b"\x00\x02\x01" * 660_000 + b"\x84\xe2\xac\x00\x02\x01",
-    "pedal": b"\x00\x90\x40\x40\x01\x40\x00\x00\xb0\x40\x7f" + b"\x00\x40\x01\x00\x40\x7f" * 330_000,
-    "pitch bends": b"\x00\xe0\x01\x01" + b"\x00\x02\x01" * 660_000,
-    "programs": b"\x00\xc0\x01" + b"\x00\x02" * 990_000,
-    "tempos": b"\x01\xff\x51\x03\x07\xa1\x20\x01\xff\x51\x03\x07\xa1\x21" * 140_000,
-    "texts": b"\x00\xff\x01\x00" * 490_000,
-    "sysex": b"\x00\xf0\x00" * 660_000,
-    "broken sysex": b"\x00\xf0\x01\xff" * 490_000,
-    "status bytes": b"\xff" * 1_990_000,
-    "one message": b"\x00\xf0\xbd\x84\x40" + b"\x00" * 1_000_000 + b"\x00\xff\x01\xbd\x84\x3c" + b"a" * 990_000,
+    "notes at once": b"\x00\x90\x40\x40" + b"\x00\x40\x40" * 4000 + b"\x01\x40\x00" + b"\x00\xb0\x40\x7f" * 370_000,
+    "controllers and ticks": b"\x00\xb0\x01\x01" + b"\x00\x02\x01" * 499_000 + b"\x84\xe2\xac\x00\x02\x01",
+    "pedal": b"\x00\x90\x40\x40\x01\x40\x00\x00\xb0\x40\x7f" + b"\x00\x40\x01\x00\x40\x7f" * 249_000,
+    "pitch bends": b"\x00\xe0\x01\x01" + b"\x00\x02\x01" * 499_000,
+    "programs": b"\x00\xc0\x01" + b"\x00\x02" * 749_000,
+    "tempos": b"\x01\xff\x51\x03\x07\xa1\x20\x01\xff\x51\x03\x07\xa1\x21" * 107_000,
+    "texts": b"\x00\xff\x01\x00" * 374_000,
+    "sysex": b"\x00\xf0\x00" * 499_000,
+    "broken sysex": b"\x00\xf0\x01\xff" * 374_000,
+    "status bytes": b"\xff" * 1_490_000,
+    "one message": b"\x00\xf0\xbd\x84\x40" + b"\x00" * 1_000_000 + b"\x00\xff\x01\x9d\xde\x20" + b"a" * 487_200,
 }
 
 
@@ -57,7 +57,7 @@ COSTLY = {
 def test_the_costliest_files_there_can_be(kind: str) -> None:
     header, end = b"MThd\x00\x00\x00\x06\x00\x01", b"\x00\xff\x2f\x00"
     if kind == "tracks":
-        content = header + b"\x7f\xf0\x01\xe0" + (b"MTrk\x00\x00\x00\x34" + b"\x00\xc0\x05" * 16 + end) * 0x7FF0
+        content = header + b"\x7f\xf0\x01\xe0" + (b"MTrk\x00\x00\x00\x25" + b"\x00\xc0\x05" * 11 + end) * 0x7FF0
     else:
         length = (len(COSTLY[kind]) + 4).to_bytes(4, "big")
         content = header + b"\x00\x01\x01\xe0MTrk" + length + COSTLY[kind] + end

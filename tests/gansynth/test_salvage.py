@@ -256,6 +256,7 @@ FATAL = {
     "far behind": (bytes(5000) + SOUND, "midi-not-midi"),
     "header cut off": (SOUND[:12], "midi-truncated"),
     "no track": (SOUND[:14], "midi-truncated"),
+    "too many tracks": (midi(*[chunk(END)] * 32_767), "midi-too-many-tracks"),
     "no unit of time": (midi(chunk(NOTE + END), division=0), "midi-bad-division"),
     "no such frames": (midi(chunk(NOTE + END), division=0xF028), "midi-bad-division"),
     "no ticks in a frame": (midi(chunk(NOTE + END), division=0xE700), "midi-bad-division"),
