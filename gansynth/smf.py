@@ -318,7 +318,7 @@ class _Reader:
             shorter = self._walk(start, inside)
             if shorter.error is None:
                 return shorter.cut(), inside
-        if track.error is not None:
+        if track.error is not None and not (self._aggressive and track.error.code == "midi-bad-event"):
             raise track.error
         if declared < len(data):
             longer = self._walk(start, self._next_track(declared), to_first_end=True)
