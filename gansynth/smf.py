@@ -344,7 +344,7 @@ class _Reader:
         return at if at >= 0 else len(self._data)
 
     def _walk(self, start: int, end: int, to_first_end: bool = False) -> Track:
-        """Walks over events up to byte `end`, or as far as there are whole ones.
+        """Walks over events up to byte `end` (no more than the file has), or as far as there are whole ones.
 
         It stops early behind an end of track that another track or the end of the file follows, or behind the first
         one at all if told so.
@@ -424,7 +424,7 @@ class _Reader:
                     kind = data[pos + 1]
                     length, pos = _number(data, pos + 2)
                     body, pos = pos, pos + length
-                    if pos > min(end, len(data)):
+                    if pos > end:
                         break
                     tick = now
                     if kind == _END_OF_TRACK:
@@ -435,20 +435,20 @@ class _Reader:
                             track.ended = True
                             break
                         continue
-                    defect = _meta_defect(kind, data[body : min(pos, body + 5)], length, delta)
+                    defect = _meta_defect(kind, data[body : body + min(5, length)], length, delta)
                     if kind == _TEMPO and not defect:
-                        track.tempos.append((now, _tempo(data[body : min(pos, body + 3)], event)))
+                        track.tempos.append((now, _tempo(data[body : body + min(3, length)], event)))
                         track.tempo_events.append((event, pos, _NOTHING))
                 elif byte == 0xF0 or byte == 0xF7:
                     length, pos = _number(data, pos + 1)
                     body, pos = pos, pos + length
-                    if pos > min(end, len(data)):
+                    if pos > end:
                         break
                     stale, tick = True, now
                     defect = _sysex_defect(data[body:pos])
                 else:
                     pos += 1 + _SYSTEM_BYTES.get(byte, 0)
-                    if pos > min(end, len(data)):
+                    if pos > end:
                         break
                     stale, tick = True, now
                     defect = None
