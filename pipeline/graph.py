@@ -15,6 +15,7 @@ from gansynth.synthesizer import check_envelope
 from pipeline.config import JobConfig
 from pipeline.inputs import list_sources
 from transforms.check_worker import CheckWorker, code_digest
+from transforms.counters import NAMESPACE
 from transforms.elements import Source
 from transforms.expand_notes import ExpandNotes
 from transforms.list_files import ListFiles
@@ -56,7 +57,7 @@ def counters(result: Any) -> Counter[str]:
     """This project's counters of a finished run, by name."""
     total: Counter[str] = Counter()
     for counter in result.metrics().query()["counters"]:
-        if counter.key.metric.namespace == "gansynth":
+        if counter.key.metric.namespace == NAMESPACE:
             total[counter.key.metric.name] += counter.result or 0
     return total
 

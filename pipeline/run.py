@@ -16,6 +16,7 @@ from pipeline import dataflow, graph, inputs, local, remote
 from pipeline.config import JobConfig
 from pipeline.options import check_beam_options
 from pipeline.page import write_pages
+from pipeline.progress import Progress
 from pipeline.report import Summary, describe, write_report
 from pipeline.resume import prepare
 from transforms.elements import Failure, Source
@@ -46,14 +47,14 @@ def run(config: JobConfig, beam_args: Sequence[str] = (), quiet: bool = False, o
     counters: Counter[str] = Counter()
     done = 0
     lost: list[Source] = []
-    for finished in _render(job, args, runner, sources):
-        counters += finished.counters
-        done += finished.songs
-        lost += finished.lost
-        if not quiet:
-            print(f"{done} of {len(sources)} songs, {time.perf_counter() - began:.0f} s", file=sys.stderr)
-        if config.too_many(counters["songs_failed"] + len(lost), len(sources)):
-            break
+    with Progress(len(sources), quiet or runner not in LOCAL_RUNNERS) as progress:
+        for finished in _render(job, args, runner, sources):
+            counters += finished.counters
+            done += finished.songs
+            lost += finished.lost
+            progress.add(finished.counters)
+            if config.too_many(counters["songs_failed"] + len(lost), len(sources)):
+                break
 
     rows = list(_account(sources, _rows(config.output), lost, stopped=done < len(sources)))
     summary = write_report(config, rows)

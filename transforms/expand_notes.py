@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import apache_beam as beam
-from apache_beam.metrics import Metrics
 
 from gansynth.config import SoundConfig
 from gansynth.score import Voice, write_score
+from transforms.counters import count
 from transforms.elements import Failure, ReadSong
 
 
@@ -35,19 +35,18 @@ class ExpandNotes(beam.PTransform):
 class _Score(beam.DoFn):
     def __init__(self, sound: SoundConfig, voice: Voice) -> None:
         self._sound, self._voice = sound, voice
-        self._failed = Metrics.counter("gansynth", "failed_expand")
 
     def process(self, song: ReadSong) -> Iterator[object]:
         song_id = song.source.song_id
         try:
             score, chunks = write_score(song_id, song.song, self._sound, self._voice)
         except Exception as error:
-            self._failed.inc()
+            count("failed_expand")
             failure = Failure.of(song_id, "expand", error, song.song.digest)
             yield beam.pvalue.TaggedOutput("failures", (song_id, failure))
             return
-        for outcome, count in score.counts.items():
-            Metrics.counter("gansynth", f"notes_{outcome}").inc(count)
+        for outcome, number in score.counts.items():
+            count(f"notes_{outcome}", number)
         yield beam.pvalue.TaggedOutput("scores", (song_id, score))
         for chunk in chunks:
             yield song_id, chunk

@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import apache_beam as beam
-from apache_beam.metrics import Metrics
 
 from gansynth import storage
 from gansynth.config import NotesConfig
 from gansynth.notes import digest_of, load_midi, read_midi
 from gansynth.records import Records
 from gansynth.storage import StorageConfig
+from transforms.counters import count
 from transforms.elements import Failure, Finished, ReadSong, Source
 
 
@@ -40,9 +40,6 @@ class ReadMidi(beam.PTransform):
 class _Parse(beam.DoFn):
     def __init__(self, config: NotesConfig, storage_config: StorageConfig, records: Records | None) -> None:
         self._config, self._storage, self._records = config, storage_config, records
-        self._read = Metrics.counter("gansynth", "songs_read")
-        self._resumed = Metrics.counter("gansynth", "songs_resumed")
-        self._failed = Metrics.counter("gansynth", "failed_read")
 
     def setup(self) -> None:
         storage.configure(self._storage)
@@ -53,15 +50,15 @@ class _Parse(beam.DoFn):
             data = read_midi(source.url, self._config)
             digest = digest_of(data)
             if self._records is not None and (row := self._records.find(source.song_id, digest)) is not None:
-                self._resumed.inc()
+                count("songs_resumed")
                 finished = Finished(source.song_id, json.dumps(row | {"source": source.url}, sort_keys=True))
                 yield beam.pvalue.TaggedOutput("finished", (source.song_id, finished))
                 return
             song = load_midi(data, self._config)
         except Exception as error:
-            self._failed.inc()
+            count("failed_read")
             failure = Failure.of(source.song_id, "read", error, digest)
             yield beam.pvalue.TaggedOutput("failures", (source.song_id, failure))
             return
-        self._read.inc()
+        count("songs_read")
         yield ReadSong(source, song)

@@ -17,6 +17,7 @@ from gansynth.player import Bar, Tally, play
 from gansynth.score import NoteChunk
 from gansynth.storage import StorageConfig
 from gansynth.synthesizer import Synthesizer
+from transforms.counters import NAMESPACE, count, counting
 from transforms.elements import Failure
 
 _MODEL = Shared()
@@ -89,17 +90,16 @@ class Synthesize(beam.PTransform):
 class _Play(beam.DoFn):
     def __init__(self, model: ModelSettings, envelope: EnvelopeConfig) -> None:
         self._model, self._envelope = model, envelope
-        self._fill = Metrics.distribution("gansynth", "batch_fill_percent")
+        self._fill = Metrics.distribution(NAMESPACE, "batch_fill_percent")
 
     def setup(self) -> None:
         self._synth = self._model.acquire()
 
     def process(self, chunks: Sequence[NoteChunk]) -> Iterator[object]:
         began, tally = time.perf_counter(), Tally()
-        yield from self._play(chunks, tally)
-        for name, count in vars(tally).items():
-            Metrics.counter("gansynth", f"synthesis_{name}").inc(count)
-        Metrics.counter("gansynth", "synthesis_milliseconds").inc(int(1000 * (time.perf_counter() - began)))
+        with counting("synthesis_", tally):
+            yield from self._play(chunks, tally)
+        count("synthesis_milliseconds", int(1000 * (time.perf_counter() - began)))
         if tally.slots:
             self._fill.update(100 * tally.rendered // tally.slots)
 
@@ -108,7 +108,7 @@ class _Play(beam.DoFn):
             bars: list[Bar] = play(chunks, self._synth, self._envelope, tally)
         except Exception as error:
             if len(chunks) == 1:
-                Metrics.counter("gansynth", "failed_synthesize").inc()
+                count("failed_synthesize")
                 song_id = chunks[0].song_id
                 yield beam.pvalue.TaggedOutput("failures", (song_id, Failure.of(song_id, "synthesize", error)))
                 return

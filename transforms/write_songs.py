@@ -11,7 +11,6 @@ from typing import Any
 
 import apache_beam as beam
 import numpy as np
-from apache_beam.metrics import Metrics
 
 from gansynth import audiofile, paths, pianoroll, played, storage
 from gansynth.config import InstrumentsConfig, MixConfig
@@ -19,6 +18,7 @@ from gansynth.mix import finish
 from gansynth.records import Records
 from gansynth.spectrogram import cqt, write_png
 from gansynth.storage import StorageConfig
+from transforms.counters import count
 from transforms.elements import Failure, Finished
 from transforms.mix_songs import MixedSong
 
@@ -106,10 +106,6 @@ class _Write(beam.DoFn):
     def __init__(self, settings: WriteSettings) -> None:
         self._settings = settings
         self._records = Records(settings.output, settings.digests)
-        self._written = Metrics.counter("gansynth", "songs_written")
-        self._failed = Metrics.counter("gansynth", "songs_failed")
-        self._bytes = Metrics.counter("gansynth", "bytes_written")
-        self._milliseconds = Metrics.counter("gansynth", "audio_milliseconds")
 
     def setup(self) -> None:
         storage.configure(self._settings.storage)
@@ -123,13 +119,13 @@ class _Write(beam.DoFn):
             try:
                 row = self._write(outcome)
                 self._records.write(row)
-                self._written.inc()
+                count("songs_written")
                 yield song_id, json.dumps(row, sort_keys=True)
                 return
             except Exception as error:
                 failure = Failure.of(song_id, "write", error, outcome.score.digest)
                 outcome = replace(failure, source=outcome.source.url)
-        self._failed.inc()
+        count("songs_failed")
         yield outcome.song_id, json.dumps(outcome.row(), sort_keys=True)
 
     def _write(self, song: MixedSong) -> dict[str, Any]:
@@ -148,7 +144,7 @@ class _Write(beam.DoFn):
                 np.save(buffer, levels)
                 files["cqt"] = self._put(f"spectrograms/{name}.npy", buffer.getvalue())
         files |= self._write_notes(song, name)
-        self._milliseconds.inc(1000 * len(clip) // settings.sample_rate)
+        count("audio_milliseconds", 1000 * len(clip) // settings.sample_rate)
         return {
             "status": "rendered",
             "song_id": score.song_id,
@@ -187,5 +183,5 @@ class _Write(beam.DoFn):
 
     def _put(self, name: str, data: bytes) -> tuple[str, int]:
         storage.write_bytes(storage.join(self._settings.output, name), data)
-        self._bytes.inc(len(data))
+        count("bytes_written", len(data))
         return name, len(data)

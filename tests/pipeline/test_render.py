@@ -88,6 +88,16 @@ def test_the_notes_written_are_where_the_audio_sounds(example: Path) -> None:
         np.testing.assert_allclose(np.sort(midi.end), np.sort(columns["end"]), atol=6e-4)
 
 
+def test_the_readmes_way_to_read_the_notes_works(example: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    snippet = readme[readme.index("song = json.loads(") :].split("```")[0].replace("out/notes/notes", "notes")
+    monkeypatch.chdir(example)
+    names: dict[str, Any] = {"json": json, "Path": Path}
+    exec(snippet, names)
+    assert 50 < len(names["melody"]) < 393
+    assert names["melody"][0][2] > 60
+
+
 def test_config_yaml_is_the_effective_config_and_renders_again(example: Path, tmp_path: Path) -> None:
     saved = example / "config.yaml"
     assert yaml.safe_load(saved.read_text())["spectrogram"]["array"] is True

@@ -1,0 +1,190 @@
+"""How far a local run is: a live display on a terminal, a line now and then elsewhere.
+
+Both show the run's own counters, the ones that Dataflow's console shows: those of finished slices, and, where the
+slices are rendered in this process, what it has counted since.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import TracebackType
+
+from rich.console import Console
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+
+from gansynth.axes import clock
+from transforms import counters
+
+SECONDS_BETWEEN_LINES = 15.0
+
+
+@dataclass(frozen=True)
+class State:
+    """How far a run is at one moment.
+
+    Attributes:
+        songs: how many there are in all.
+        read, kept, written, failed: how many of them have been; kept are those of an earlier run. One that is kept or
+            cannot be read counts as read.
+        notes: rendered so far.
+        known_notes: that the songs read so far have in all.
+        elapsed, rendering: seconds since the run began, and since its model was loaded, as far as this is known.
+    """
+
+    songs: int
+    read: int
+    kept: int
+    written: int
+    failed: int
+    notes: int
+    known_notes: int
+    elapsed: float
+    rendering: float
+
+    @property
+    def done(self) -> int:
+        """Songs of which nothing remains to be done."""
+        return self.kept + self.written + self.failed
+
+    @property
+    def expected_notes(self) -> float:
+        """Notes of the whole run, taking the songs not yet read for like those that have been."""
+        return self.known_notes * max(1.0, self.songs / self.read) if self.read else 0.0
+
+    @property
+    def rate(self) -> float:
+        """Notes a second."""
+        return self.notes / self.rendering if self.rendering > 0 else 0.0
+
+    @property
+    def left(self) -> float | None:
+        """Seconds until all notes are rendered; None while that cannot be told."""
+        if not self.notes or self.rendering < 2:
+            return None
+        return max(0.0, self.expected_notes - self.notes) / self.rate
+
+    @property
+    def facts(self) -> str:
+        """What is known, in a line."""
+        facts = [f"{self.read:,} read", f"{self.written:,} written", f"{self.failed:,} failed"]
+        if self.kept:
+            facts.insert(1, f"{self.kept:,} kept of an earlier run")
+        facts.append(f"{clock(self.elapsed)} gone")
+        left = self.left
+        if self.done < self.songs and left is not None:
+            facts.append(f"about {clock(left)} left" if left >= 1 else "all notes rendered")
+        return ", ".join(facts)
+
+    def line(self) -> str:
+        """The state as a line of a log."""
+        notes = f"{self.notes:,} notes at {self.rate:,.0f}/s"
+        return f"{self.done:,} of {self.songs:,} songs: {notes}; {self.facts}"
+
+    def table(self) -> Table:
+        """The state as two bars and a line."""
+        expected = max(1.0, self.expected_notes)
+        about = "about " if self.read < self.songs else ""
+        notes = f"{self.notes:,} of {about}{expected:,.0f}, {self.rate:,.0f}/s" if self.known_notes else ""
+        table = Table.grid(padding=(0, 2), expand=True)
+        table.add_column(no_wrap=True)
+        table.add_column(ratio=1)
+        table.add_column(no_wrap=True, min_width=30)
+        table.add_row("Songs", ProgressBar(max(1, self.songs), self.done), f"{self.done:,} of {self.songs:,}")
+        table.add_row("Notes", ProgressBar(expected, min(self.notes, expected)), notes)
+        outer = Table.grid(expand=True)
+        outer.add_row(table)
+        outer.add_row(f"[dim]{self.facts}[/dim]")
+        return outer
+
+
+class Progress:
+    """Shows how far a run is while the block lasts.
+
+    Args:
+        songs: how many there are in all.
+        quiet: show nothing.
+        console: where to; the standard error stream if None.
+        seconds: between two lines where the console is no terminal.
+    """
+
+    def __init__(
+        self,
+        songs: int,
+        quiet: bool = False,
+        console: Console | None = None,
+        seconds: float = SECONDS_BETWEEN_LINES,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._songs = songs
+        self._quiet = quiet
+        self._console = console or Console(stderr=True, highlight=False)
+        self._seconds = seconds
+        self._now = now
+        self._finished: Counter[str] = Counter()
+        self._before = counters.seen()
+        self._began = now()
+        self._loaded: float | None = None
+        self._live: Live | None = None
+        self._over = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def __enter__(self) -> Progress:
+        if self._quiet:
+            return self
+        if self._console.is_terminal and not self._console.is_dumb_terminal:
+            self._live = Live(
+                console=self._console, get_renderable=lambda: self.state().table(), refresh_per_second=4, transient=True
+            )
+            self._live.__enter__()
+        else:
+            self._thread = threading.Thread(target=self._write_lines, daemon=True)
+            self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._over.set()
+        if self._live is not None:
+            self._live.__exit__(kind, error, trace)
+        if self._thread is not None:
+            self._thread.join()
+
+    def add(self, finished: Counter[str]) -> None:
+        """Adds what a finished slice counted."""
+        self._finished += finished
+
+    def state(self) -> State:
+        """How far the run is now."""
+        here = counters.seen()
+        here.subtract(self._before)
+        # Slices rendered in this process are counted on both sides, those of other processes on one.
+        total = self._finished | here
+        now = self._now()
+        if self._loaded is None and here["songs_read"]:
+            self._loaded = now
+        return State(
+            songs=self._songs,
+            read=total["songs_read"] + total["failed_read"] + total["songs_resumed"],
+            kept=total["songs_resumed"],
+            written=total["songs_written"],
+            failed=max(total["songs_failed"], total["failed_read"] + total["failed_expand"]),
+            notes=total["synthesis_notes"],
+            known_notes=total["notes_played"],
+            elapsed=now - self._began,
+            rendering=now - (self._began if self._loaded is None else self._loaded),
+        )
+
+    def _write_lines(self) -> None:
+        due = self._began + self._seconds
+        while not self._over.wait(min(1.0, self._seconds)):
+            state = self.state()
+            if self._now() >= due:
+                self._console.print(state.line(), soft_wrap=True, markup=False)
+                due += self._seconds
