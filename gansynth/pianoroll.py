@@ -28,8 +28,10 @@ _TINT = 0.55
 _FAINTEST = 0.45
 _ONSET = 0.5
 _TAIL = 0.35
-_OCTAVE_LINE = (31, 28, 42)
-_LABEL = (161, 159, 168)
+_RELEASED = 2
+_INKS = 64
+_GROUND = 256 - _INKS
+_OCTAVE_LINE, _LABEL, _TITLE = _GROUND + 4, _GROUND + 42, _GROUND + _INKS - 1
 _LEAST_OCTAVES = 2
 
 
@@ -75,23 +77,23 @@ def write_png(
     width, plot_height = axes.WIDTH - axes.LEFT - axes.RIGHT, height - axes.TOP - axes.BOTTOM
     seconds = axes.seconds_across(samples, sample_rate)
     low, rows = _rows(notes)
-    cells = _cells(notes, instruments, low, rows, width, seconds * sample_rate)
-    lines = [row for row in range(rows) if (low + row) % 12 == 0]
-    lit = cells[lines]
-    lit[(lit == axes.GROUND).all(axis=-1)] = _OCTAVE_LINE
-    cells[lines] = lit
-    row_of = (rows - 1 - np.arange(plot_height) * rows // plot_height).astype(np.intp)
-    canvas = Image.new("RGB", (axes.WIDTH, height), axes.GROUND)
+    colours, table = _coarse(_colours(notes, instruments))
+    cells = _cells(notes, table, low, rows, width, seconds * sample_rate)
+    row_of = rows - 1 - np.arange(plot_height) * rows // plot_height
+    # One byte per pixel, as in a spectrogram: colours of notes, then inks from the ground's colour to the text's.
+    canvas = Image.new("L", (axes.WIDTH, height), _GROUND)
     canvas.paste(Image.fromarray(cells[row_of]), (axes.LEFT, axes.TOP))
     draw = ImageDraw.Draw(canvas)
     label = axes.font(13)
-    axes.draw_title(draw, title, width, axes.INK)
-    for row in lines:
+    axes.draw_title(draw, title, width, _TITLE)
+    for row in range(-low % 12, rows, 12):
         y = axes.TOP + int(np.flatnonzero(row_of == row).mean())
         axes.draw_pitch(draw, low + row, y, _LABEL, label)
     axes.draw_time(draw, seconds, width, axes.TOP + plot_height, _LABEL, label)
+    inks = np.rint(np.linspace(axes.GROUND, axes.INK, _INKS)).astype(np.uint8)
+    canvas.putpalette(np.concatenate([colours, np.zeros((_GROUND - len(colours), 3), np.uint8), inks]).tobytes())
     file = io.BytesIO()
-    canvas.save(file, "PNG", compress_level=4)  # a third of the time of 6, and hardly larger
+    canvas.save(file, "PNG")
     return file.getvalue()
 
 
@@ -103,10 +105,19 @@ def _rows(notes: PlayedNotes) -> tuple[int, int]:
 
 
 def _cells(
-    notes: PlayedNotes, instruments: Sequence[str], low: int, rows: int, width: int, samples: float
+    notes: PlayedNotes, table: NDArray[np.uint8], low: int, rows: int, width: int, samples: float
 ) -> NDArray[np.uint8]:
-    """One colour for each pitch and pixel of time, uint8 [rows, width, 3]; row 0 is the lowest."""
-    cells = np.full((rows, width, 3), axes.GROUND, np.uint8)
+    """One palette index for each pitch and pixel of time, uint8 [rows, width]; row 0 is the lowest.
+
+    Args:
+        notes: sorted by start.
+        table: palette indices of each note held, at its onset and released, uint8 [notes, 3].
+        low: pitch of row 0.
+        rows, width: of the plot.
+        samples: how many the width stands for.
+    """
+    cells = np.full((rows, width), _GROUND, np.uint8)
+    cells[-low % 12 :: 12] = _OCTAVE_LINE
     if not len(notes):
         return cells
     row = notes.pitch.astype(np.intp) - low
@@ -119,24 +130,42 @@ def _cells(
     # For every pixel: the note that began last, and the one of all that have begun that is heard for longest.
     latest = np.full((rows, width), -1)
     np.maximum.at(latest, (row, begin), number)
-    latest = np.maximum.accumulate(latest, axis=1)
+    np.maximum.accumulate(latest, axis=1, out=latest)
     longest = np.full((rows, width), -1)
     np.maximum.at(longest, (row, begin), tail * len(notes) + number)
-    longest = np.maximum.accumulate(longest, axis=1)
-    longest = np.where(longest < 0, -1, longest % len(notes))
-    x = np.arange(width)
-    owner = np.where((latest >= 0) & (x < end[latest]), latest, longest)
-    y, x = np.nonzero((owner >= 0) & (x < tail[owner]))
-    note = owner[y, x]
-
-    table = palette()[colour_numbers(instruments)].astype(np.float64)
-    slide = notes.fraction[note, None]
-    colour = table[notes.left[note]] * (1 - slide) + table[notes.right[note]] * slide
-    strength = _FAINTEST + (1 - _FAINTEST) * notes.velocity[note] / 127.0
-    strength *= np.where(x < end[note], 1.0, _TAIL)
-    ground = np.array(axes.GROUND, np.float64)
-    colour = ground + (colour - ground) * strength[:, None]
+    np.maximum.accumulate(longest, axis=1, out=longest)
+    y, x = np.nonzero(latest >= 0)
+    note = latest[y, x]
+    note = np.where(x < end[note], note, longest[y, x] % len(notes))
+    heard = x < tail[note]
+    y, x, note = y[heard], x[heard], note[heard]
     onset = (x == begin[note]) & (end[note] - begin[note] > 2)
-    colour[onset] += (255 - colour[onset]) * _ONSET
-    cells[y, x] = np.rint(colour)
+    cells[y, x] = table[note, np.where(x >= end[note], _RELEASED, onset)]
     return cells
+
+
+def _colours(notes: PlayedNotes, instruments: Sequence[str]) -> NDArray[np.uint8]:
+    """The colours of each note while it is held, at its onset and in its release, uint8 [notes, 3, 3]."""
+    table = palette()[colour_numbers(instruments)].astype(np.float32)
+    slide = notes.fraction[:, None]
+    full = table[notes.left] * (1 - slide) + table[notes.right] * slide
+    ground = np.array(axes.GROUND, np.float32)
+    strength = (_FAINTEST + (1 - _FAINTEST) * notes.velocity / np.float32(127))[:, None]
+    held = ground + (full - ground) * strength
+    colours = np.empty((len(notes), 3, 3), np.uint8)
+    colours[:, 0] = np.rint(held)
+    colours[:, 1] = np.rint(held + (255 - held) * _ONSET)
+    colours[:, _RELEASED] = np.rint(ground + (held - ground) * _TAIL)
+    return colours
+
+
+def _coarse(colours: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Colours rounded as little as is needed for a palette: the palette, and the index of each in it."""
+    for step in (1, 4, 8, 16, 32, 64):  # the last leaves 64 colours
+        red, green, blue = ((colours[..., i] // step * step + step // 2).astype(np.int32) for i in range(3))
+        packed = red << 16 | green << 8 | blue
+        found, index = np.unique(packed, return_inverse=True)
+        if len(found) <= _GROUND:
+            break
+    rgb = np.stack([found >> 16, found >> 8 & 255, found & 255], axis=1).astype(np.uint8)
+    return rgb, index.reshape(packed.shape).astype(np.uint8)
