@@ -137,6 +137,39 @@ def load_bank(url: str, size: int) -> Bank:
         raise ConfigError(f"instruments.bank {url}: cannot be read ({error}).") from None
 
 
+def save_bank(bank: Bank, url: str) -> None:
+    """Writes a bank that `load_bank` reads back exactly; an .npz holds names and latents alone.
+
+    Args:
+        bank: the instruments.
+        url: a local path or fsspec URL that ends in .yaml, .yml or .npz.
+
+    Raises:
+        ConfigError: it ends otherwise.
+        OSError: it cannot be written.
+    """
+    if url.endswith(".npz"):
+        buffer = io.BytesIO()
+        np.savez(buffer, names=np.array(bank.names), latents=bank.latents)
+        storage.write_bytes(url, buffer.getvalue())
+        return
+    if not url.endswith((".yaml", ".yml")):
+        raise ConfigError(f"{url}: a bank is written as .yaml or .npz.")
+    programs: dict[int, list[int]] = {}
+    for program, row in sorted(bank.programs.items()):
+        programs.setdefault(row, []).append(program)
+    entries = []
+    for row, name in enumerate(bank.names):
+        entry: dict[str, Any] = {"name": name, "latent": bank.latents[row].tolist()}
+        if name in bank.families:
+            entry["family"] = bank.families[name]
+        if row in programs:
+            entry["programs"] = programs[row]
+        entries.append(entry)
+    text = yaml.safe_dump({"instruments": entries}, sort_keys=False, allow_unicode=True, width=120)
+    storage.write_bytes(url, text.encode())
+
+
 def _bank(entries: list[dict[str, Any]], size: int, url: str) -> Bank:
     names, latents, programs, families = [], [], {}, {}
     for row, entry in enumerate(entries):

@@ -24,9 +24,49 @@ Exit code: 0 all songs rendered, 3 some failed, 1 none rendered, 2 wrong usage.
 """
 
 
+_PREVIEW = """\
+Renders instruments to be heard side by side: a note and a phrase of each, and the way between any two.
+
+examples:
+  python -m pipeline preview                                     ten random instruments, into preview/
+  python -m pipeline preview --count 20 --pitch 48 --seed 7
+  python -m pipeline preview --bank own                          the checkpoint's named instruments
+  python -m pipeline preview --seed 7 --keep 0,2,4 --names glass,reed,bell --as my_bank.yaml
+  python -m pipeline render midi/ --set instruments.bank=my_bank.yaml
+"""
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command; returns its exit code."""
-    args, beam_args = _parser().parse_known_args(argv)
+    parser = _parser()
+    args, beam_args = parser.parse_known_args(argv)
+    if args.command == "preview":
+        if beam_args:
+            parser.error(f"unrecognized arguments: {' '.join(beam_args)}")
+        return _preview(args)
+    return _render(args, beam_args)
+
+
+def _preview(args: argparse.Namespace) -> int:
+    from gansynth.errors import GansynthError
+    from pipeline import preview
+
+    options = {name: value for name, value in vars(args).items() if name in preview.Preview.__dataclass_fields__}
+    candidates = preview.Preview(**options)
+    try:
+        if args.keep is None:
+            preview.write(candidates, args.quiet)
+            return 0
+        kept = preview.keep(candidates, args.keep, args.save_as, args.names)
+        if not args.quiet:
+            print(f"{args.save_as}: {', '.join(kept.names)}", file=sys.stderr)
+        return 0
+    except GansynthError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
+def _render(args: argparse.Namespace, beam_args: Sequence[str]) -> int:
     from gansynth.errors import GansynthError
     from pipeline.config import load_config
 
@@ -88,7 +128,46 @@ def _parser() -> argparse.ArgumentParser:
     stop.add_argument("--max-failures", "--max_failures", metavar="N|N%%", help="stop when more songs have failed")
     render.add_argument("--dry-run", action="store_true", help="check everything, print what would be done, and end")
     render.add_argument("--quiet", action="store_true", help="print nothing but errors")
+    preview = commands.add_parser(
+        "preview",
+        help="hear instruments side by side, keep the good ones",
+        description=_PREVIEW,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    preview.add_argument("--output", default="preview", metavar="DIR", help="folder or URL (default: preview)")
+    preview.add_argument("--checkpoint", default="mini", metavar="NAME", help="as for render (default: mini)")
+    preview.add_argument(
+        "--bank", default="random", metavar="FILE", help="random (default), own (the checkpoint's), or a file"
+    )
+    preview.add_argument("--count", type=int, metavar="N", help="how many (default: 10 random ones, all of a bank)")
+    preview.add_argument("--pitch", type=int, default=60, metavar="N", help="MIDI pitch of the notes (default: 60)")
+    preview.add_argument("--seed", type=int, default=0, metavar="N", help="of random instruments (default: 0)")
+    preview.add_argument(
+        "--between", type=_pair, action="append", metavar="A,B", help="render the way between these two (repeatable)"
+    )
+    preview.add_argument("--keep", type=_numbers, metavar="A,B,...", help="save these instead of rendering all")
+    preview.add_argument("--names", type=_names, default=(), metavar="X,Y,...", help="new names for those kept")
+    preview.add_argument("--as", dest="save_as", default="bank.yaml", metavar="FILE", help=".yaml or .npz (bank.yaml)")
+    preview.add_argument("--quiet", action="store_true", help="print nothing but errors")
     return parser
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    if not all(part.strip().isdecimal() for part in text.split(",")):
+        raise argparse.ArgumentTypeError(f"{text!r}: write numbers with commas between, such as 0,2,4")
+    return tuple(int(part) for part in text.split(","))
+
+
+def _pair(text: str) -> tuple[int, ...]:
+    pair = _numbers(text)
+    if len(pair) != 2:
+        raise argparse.ArgumentTypeError(f"{text!r}: write two numbers, such as 0,2")
+    return pair
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(","))
 
 
 if __name__ == "__main__":

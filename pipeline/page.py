@@ -7,32 +7,25 @@ content security policy lets no script run but the page's own.
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import posixpath
-import unicodedata
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from importlib import resources
 from itertools import pairwise
 from typing import Any
 from urllib.parse import quote
-
-import jinja2
 
 from gansynth import axes, pianoroll, storage
 from gansynth.schedule import DRUMS
 from gansynth.spectrogram import SpectrogramStyle
 from pipeline.config import JobConfig
+from pipeline.web import asset, display, environment, script_digest
 
 SONGS_PER_PAGE = 200
 INDEXED_SONGS = 5000
 """The first page finds songs on all pages as long as there are no more than this: their names stand in it."""
 LISTED_FAILURES = 1000
 _LEGEND = 12
-_TURNING = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 _OUTCOMES = {
     "folded": "folded into range by octaves",
     "out_of_range_dropped": "out of range, left out",
@@ -109,11 +102,11 @@ def pages(config: JobConfig, rows: Sequence[dict[str, Any]]) -> Iterator[str]:
     rendered = [row for row in rows if row["status"] == "rendered"]
     failed = [row for row in rows if row["status"] != "rendered"]
     count = max(1, -(-len(rendered) // SONGS_PER_PAGE))
-    script = _asset("page.js")
+    script = asset("page.js")
     common = {
         "config": config,
-        "settings": _display(config.to_yaml(), keep="\n"),
-        "title": _display(posixpath.basename(config.output.rstrip("/"))) or "GANSynth",
+        "settings": display(config.to_yaml(), keep="\n"),
+        "title": display(posixpath.basename(config.output.rstrip("/"))) or "GANSynth",
         "songs_in_all": len(rendered),
         "failed": len(failed),
         "notes": sum(row["notes"]["played"] for row in rendered),
@@ -121,15 +114,15 @@ def pages(config: JobConfig, rows: Sequence[dict[str, Any]]) -> Iterator[str]:
         "count": count,
         "per_page": SONGS_PER_PAGE,
         "page_name": page_name,
-        "style": _asset("page.css"),
+        "style": asset("page.css"),
         "script": script,
-        "script_digest": base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        "script_digest": script_digest(script),
         "colours": ["#{:02x}{:02x}{:02x}".format(*colour) for colour in pianoroll.palette().tolist()],
         "axes": axes,
         "roll_height": pianoroll.HEIGHT,
         "spectrogram_height": SpectrogramStyle().height,
     }
-    template = _environment().get_template("page.html")
+    template = environment().get_template("page.html")
     for number in range(1, count + 1):
         first = (number - 1) * SONGS_PER_PAGE
         songs = [_song(first + i, row) for i, row in enumerate(rendered[first : first + SONGS_PER_PAGE], 1)]
@@ -152,13 +145,13 @@ def _song(number: int, row: dict[str, Any]) -> Song:
         for key, count in notes.items()
         if count and key not in ("total", "played")
     ]
-    outcomes += [f"repaired: {_display(str(repair))}" for repair in row.get("repairs", ())]
+    outcomes += [f"repaired: {display(str(repair))}" for repair in row.get("repairs", ())]
     instruments = _legend(row["instruments"], row["programs"])
     return Song(
         number=number,
-        title=_display(name.removesuffix(".mid")) or "untitled",
-        folder=_display(folder),
-        name=_display(row["song_id"]),
+        title=display(name.removesuffix(".mid")) or "untitled",
+        folder=display(folder),
+        name=display(row["song_id"]),
         seconds=row["seconds"],
         clock=axes.clock(row["seconds"]),
         across=axes.seconds_across(samples, row["sample_rate"]),
@@ -177,7 +170,7 @@ def _legend(names: Sequence[str], programs: dict[str, str]) -> list[Instrument]:
     for program, name in programs.items():
         plays[name].append(_program_name(int(program)))
     return [
-        Instrument(colour, _display(name), _display(", ".join(p for p in plays[name] if not _same(p, name))))
+        Instrument(colour, display(name), display(", ".join(p for p in plays[name] if not _same(p, name))))
         for name, colour in colours.items()
     ]
 
@@ -197,13 +190,13 @@ def _failures(rows: Sequence[dict[str, Any]]) -> list[tuple[str, list[tuple[str,
     reasons: dict[str, list[tuple[str, str]]] = defaultdict(list)
     for row in rows:
         reason = row.get("code") or f"{row['stage']}: {row['error']}"
-        reasons[_display(reason)].append((_display(row["song_id"]), _display(row["message"])))
+        reasons[display(reason)].append((display(row["song_id"]), display(row["message"])))
     return sorted(reasons.items(), key=lambda item: -len(item[1]))
 
 
 def _index(rendered: Sequence[dict[str, Any]]) -> list[tuple[str, int, int]]:
     """Name, seconds and notes of all songs: what the first page searches and sorts the others by."""
-    return [(_display(row["song_id"]), round(row["seconds"]), row["notes"]["played"]) for row in rendered]
+    return [(display(row["song_id"]), round(row["seconds"]), row["notes"]["played"]) for row in rendered]
 
 
 def _near(number: int, count: int) -> list[int]:
@@ -218,28 +211,3 @@ def _length(seconds: float) -> str:
         return f"{seconds:.0f} seconds"
     minutes = round(seconds / 60)
     return f"{minutes} minutes" if minutes < 120 else f"{minutes / 60:,.1f} hours"
-
-
-def _display(text: str, keep: str = "") -> str:
-    """Text as it may stand in a page: what is no character, or would turn the text around it, is shown as such."""
-    return "".join(
-        "\N{REPLACEMENT CHARACTER}"
-        if c not in keep and (c in _TURNING or unicodedata.category(c) in ("Cc", "Cs"))
-        else c
-        for c in text
-    )
-
-
-def _asset(name: str) -> str:
-    return resources.files(__package__).joinpath("templates", name).read_text("utf-8")
-
-
-@lru_cache(maxsize=1)
-def _environment() -> jinja2.Environment:
-    return jinja2.Environment(
-        loader=jinja2.FunctionLoader(_asset),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )

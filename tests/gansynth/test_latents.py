@@ -16,7 +16,7 @@ from hypothesis.extra.numpy import arrays
 
 import gansynth
 from gansynth.errors import ConfigError
-from gansynth.latents import Bank, load_bank, random_bank, random_latents, slerp
+from gansynth.latents import Bank, load_bank, random_bank, random_latents, save_bank, slerp
 
 VALUES = st.floats(-10, 10, allow_subnormal=False)
 VECTORS = arrays(np.float64, st.shared(st.integers(2, 8), key="size"), elements=VALUES)
@@ -268,3 +268,23 @@ def test_random_bank() -> None:
     bank = random_bank(3, 4, seed=9)
     assert bank.names == ("random-9-0", "random-9-1", "random-9-2")
     assert (bank.latents == random_latents(3, 4, 9)).all()
+
+
+@pytest.mark.parametrize("suffix", [".yaml", ".yml", ".npz"])
+def test_saved_banks_are_read_back_exactly(suffix: str, tmp_path: Path) -> None:
+    names = ("glass", "日本", 'a "quoted": name', "- x", "7")
+    bank = Bank(names, random_latents(5, 16, 3) * 1e-3, {5: 1, 40: 1, 0: 0}, {"glass": "bells"})
+    save_bank(bank, str(tmp_path / f"one{suffix}"))
+    again = load_bank(str(tmp_path / f"one{suffix}"), 16)
+    assert again.names == names
+    np.testing.assert_array_equal(again.latents, bank.latents)
+    if suffix != ".npz":
+        assert (again.programs, again.families) == (bank.programs, bank.families)
+    save_bank(bank, str(tmp_path / f"two{suffix}"))
+    assert (tmp_path / f"one{suffix}").read_bytes() == (tmp_path / f"two{suffix}").read_bytes()
+
+
+def test_banks_are_saved_as_yaml_or_npz_alone(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"bank\.txt: a bank is written as \.yaml or \.npz"):
+        save_bank(random_bank(2, 4, 0), str(tmp_path / "bank.txt"))
+    assert list(tmp_path.iterdir()) == []

@@ -1,8 +1,10 @@
-"""A corpus whose file names are attacks: what the page is tested on, with and without a browser."""
+"""A corpus whose file names are attacks, and pages as a program reads them."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -50,3 +52,47 @@ def all_rows(out: Path) -> list[dict[str, Any]]:
         *({"status": "rendered", **row} for row in manifest(out)),
         *({"status": "failed", **row} for row in manifest(out, "errors.jsonl")),
     ]
+
+
+VOID = {"meta", "input", "img", "link", "br", "hr", "path"}
+
+
+class Page(HTMLParser):
+    """Elements in order, as (tag, attributes), with texts; fails on what is not well nested."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.elements: list[tuple[str, dict[str, str]]] = []
+        self.texts: list[tuple[str, str]] = []
+        self._open: list[str] = []
+        self.feed(html)
+        self.close()
+        assert not self._open
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, {name: value or "" for name, value in attrs}))
+        if tag not in VOID:
+            self._open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in VOID:
+            assert self._open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.texts.append((self._open[-1] if self._open else "", data))
+
+    def all(self, tag: str, **attributes: str) -> list[dict[str, str]]:
+        wanted = {name.rstrip("_"): value for name, value in attributes.items()}
+        return [found for name, found in self.elements if name == tag and wanted.items() <= found.items()]
+
+    @property
+    def text(self) -> str:
+        return " ".join("".join(text for tag, text in self.texts if tag not in ("script", "style")).split())
+
+    def script(self) -> str:
+        return "".join(text for tag, text in self.texts if tag == "script")
+
+
+def links(found: Page) -> Iterator[str]:
+    for _, attributes in found.elements:
+        yield from (attributes[name] for name in ("href", "src") if name in attributes)

@@ -302,6 +302,36 @@ def test_without_scripts_there_are_plain_players(browser: sync_api.Browser, site
     context.close()
 
 
+def test_an_audition_plays_one_clip_at_a_time(tab: sync_api.Page, audition: Path) -> None:
+    tab.goto((audition / "index.html").as_uri())
+    heard = "() => { const p = document.getElementById('player'); return !p.paused && p.currentTime > 0.1 && p.src }"
+    for name, clip in (("Hear a note of 1, random-7-1", "note-1"), ("From 0 to 2", "strip-0-2")):
+        tab.get_by_role("button", name=name).click()
+        wait_until(tab, heard)
+        assert tab.evaluate(heard).endswith(f"/clips/{clip}.wav")
+        assert set(tab.locator(".hear.on").evaluate_all("all => all.map(b => b.dataset.clip)")) == {clip}
+    tab.locator("h1").click()
+    tab.evaluate("document.activeElement.blur()")
+    tab.keyboard.press("Space")
+    assert tab.evaluate("document.getElementById('player').paused")
+    assert tab.locator(".hear.on").count() == 0
+    tab.get_by_label("Keep 2,").check()
+    tab.get_by_label("Keep 0,").check()
+    assert tab.locator("#command").inner_text().endswith("--count 3 --seed 7 --keep 0,2 --as my_bank.yaml")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("viewport", [LAPTOP, PHONE], ids=["laptop", "phone"])
+def test_an_audition_fits_the_screen_and_can_be_read(
+    tab: sync_api.Page, audition: Path, viewport: dict[str, int], scheme: str
+) -> None:
+    tab.emulate_media(color_scheme=scheme)
+    tab.set_viewport_size(viewport)
+    tab.goto((audition / "index.html").as_uri())
+    assert tab.evaluate("document.documentElement.scrollWidth") <= viewport["width"]
+    assert min(tab.evaluate(CONTRASTS)) >= 4.5
+
+
 CONTRASTS = """() => {
   const luminance = (colour) => colour.match(/[\\d.]+/g).slice(0, 3).map((v) => v / 255)
     .map((v) => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)

@@ -7,21 +7,18 @@ import hashlib
 import json
 import re
 import time
-from collections.abc import Iterator
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from page_helpers import BROKEN, NAMES, all_rows
+from page_helpers import BROKEN, NAMES, Page, all_rows, links
 
 from gansynth import storage
 from pipeline import page
 from pipeline.config import JobConfig, load_config
 
-VOID = {"meta", "input", "img", "link", "br", "hr", "path"}
 ROW: dict[str, Any] = {
     "status": "rendered",
     "song_id": "a/x.mid",
@@ -35,42 +32,6 @@ ROW: dict[str, Any] = {
 FAILED = {"status": "failed", "song_id": "b.mid", "stage": "read", "error": "MidiError", "message": "the file is empty"}
 
 
-class Page(HTMLParser):
-    """Elements in order, as (tag, attributes), with texts; fails on what is not well nested."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__(convert_charrefs=True)
-        self.elements: list[tuple[str, dict[str, str]]] = []
-        self.texts: list[tuple[str, str]] = []
-        self._open: list[str] = []
-        self.feed(html)
-        self.close()
-        assert not self._open
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.elements.append((tag, {name: value or "" for name, value in attrs}))
-        if tag not in VOID:
-            self._open.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        if tag not in VOID:
-            assert self._open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        self.texts.append((self._open[-1] if self._open else "", data))
-
-    def all(self, tag: str, **attributes: str) -> list[dict[str, str]]:
-        wanted = {name.rstrip("_"): value for name, value in attributes.items()}
-        return [found for name, found in self.elements if name == tag and wanted.items() <= found.items()]
-
-    @property
-    def text(self) -> str:
-        return " ".join("".join(text for tag, text in self.texts if tag not in ("script", "style")).split())
-
-    def script(self) -> str:
-        return "".join(text for tag, text in self.texts if tag == "script")
-
-
 def read(path: Path) -> Page:
     return Page(path.read_text("utf-8"))
 
@@ -82,11 +43,6 @@ def rows_of(count: int) -> list[dict[str, Any]]:
 def only(rows: list[dict[str, Any]], **config: Any) -> Page:
     (html,) = page.pages(JobConfig(**config), rows)
     return Page(html)
-
-
-def links(found: Page) -> Iterator[str]:
-    for _, attributes in found.elements:
-        yield from (attributes[name] for name in ("href", "src") if name in attributes)
 
 
 # The page of a hostile corpus

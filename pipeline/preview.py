@@ -1,0 +1,184 @@
+"""Auditions: instruments rendered to be heard side by side on a page, and the chosen ones kept as a bank."""
+
+from __future__ import annotations
+
+import itertools
+import shlex
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from gansynth import audiofile, audition, axes, storage
+from gansynth.config import EnvelopeConfig, InstrumentsConfig
+from gansynth.errors import ConfigError
+from gansynth.latents import Bank, save_bank
+from gansynth.spectrogram import SpectrogramStyle, cqt, write_png
+from gansynth.synthesizer import Synthesizer
+from pipeline.web import asset, display, environment, script_digest
+
+ALL_PAIRS = 12
+"""Up to so many instruments there is a strip between any two; of more, between neighbours."""
+STEPS = 7
+MOST = 200
+_PICTURE = SpectrogramStyle(width=420, height=270)
+_ENVELOPE = EnvelopeConfig()
+
+
+@dataclass(frozen=True)
+class Preview:
+    """What is auditioned.
+
+    Attributes:
+        output: folder or URL for the page and what it plays.
+        checkpoint: see Synthesizer.from_checkpoint.
+        bank: "random", "own" (the checkpoint's named instruments) or a file, see load_bank.
+        count: how many of it; None for all of a bank, or ten random ones.
+        pitch: MIDI pitch of the notes.
+        seed: of random instruments.
+        between: pairs to render the way between; None for those that ALL_PAIRS says.
+    """
+
+    output: str = "preview"
+    checkpoint: str = "mini"
+    bank: str = "random"
+    count: int | None = None
+    pitch: int = 60
+    seed: int = 0
+    between: Sequence[tuple[int, int]] | None = None
+
+    def candidates(self, synth: Synthesizer) -> Bank:
+        """The instruments.
+
+        Raises:
+            ConfigError: the bank cannot be read, or there are too many or none.
+        """
+        config = InstrumentsConfig(
+            mode="random", bank=None if self.bank == "own" else self.bank, count=self.count or 10, seed=self.seed
+        )
+        bank = synth.voice(config).bank
+        count = len(bank) if self.count is None else min(self.count, len(bank))
+        if not 1 <= count <= MOST:
+            raise ConfigError(f"--count: between 1 and {MOST} instruments can be heard side by side, not {count}.")
+        return subset(bank, range(count))
+
+    def pairs(self, count: int) -> list[tuple[int, int]]:
+        """The pairs of instruments that there is a strip for."""
+        if self.between is not None:
+            for number in itertools.chain(*self.between):
+                if not 0 <= number < count:
+                    raise ConfigError(f"--between: no instrument {number}; there are 0..{count - 1}.")
+            return list(self.between)
+        if count <= ALL_PAIRS:
+            return list(itertools.combinations(range(count), 2))
+        return [(number, number + 1) for number in range(count - 1)]
+
+    @property
+    def command(self) -> str:
+        """The command line, to which --keep is added."""
+        words = ["python", "-m", "pipeline", "preview"]
+        for name in ("checkpoint", "bank", "count", "seed"):
+            value = getattr(self, name)
+            if value != getattr(type(self), name, None):
+                words += [f"--{name}", str(value)]
+        return shlex.join(words)
+
+
+def subset(bank: Bank, rows: Sequence[int], names: Sequence[str] = ()) -> Bank:
+    """Some instruments of a bank, under new names if there are any.
+
+    Raises:
+        ConfigError: there is no such row, or names are too few, too many or not different.
+    """
+    outside = [row for row in rows if not 0 <= row < len(bank)]
+    if outside:
+        raise ConfigError(f"--keep: no instrument {outside[0]}; there are 0..{len(bank) - 1}.")
+    new = tuple(names) or tuple(bank.names[row] for row in rows)
+    if len(new) != len(rows) or len(set(new)) != len(new):
+        raise ConfigError(f"--names: {len(rows)} different names are needed, {len(set(new))} given.")
+    renamed = {bank.names[row]: name for row, name in zip(rows, new, strict=True)}
+    place = {row: i for i, row in enumerate(rows)}
+    return Bank(
+        names=new,
+        latents=bank.latents[list(rows)],
+        programs={program: place[row] for program, row in bank.programs.items() if row in place},
+        families={renamed[name]: family for name, family in bank.families.items() if name in renamed},
+    )
+
+
+def keep(preview: Preview, rows: Sequence[int], url: str, names: Sequence[str] = ()) -> Bank:
+    """Saves some of the candidates as a bank that `render` takes; returns it."""
+    synth = Synthesizer.from_checkpoint(preview.checkpoint)
+    kept = subset(preview.candidates(synth), rows, names)
+    try:
+        save_bank(kept, url)
+    except OSError as error:
+        raise ConfigError(f"--as {url}: cannot be written ({error}).") from None
+    return kept
+
+
+def write(preview: Preview, quiet: bool = False) -> Bank:
+    """Renders the candidates and writes their page; returns them.
+
+    Raises:
+        GansynthError: the checkpoint, the bank or an option cannot be used.
+    """
+    synth = Synthesizer.from_checkpoint(preview.checkpoint)
+    if preview.pitch not in synth.pitches:
+        low, high = synth.pitches.start, synth.pitches.stop - 1
+        raise ConfigError(f"--pitch {preview.pitch}: the checkpoint knows {low}..{high}.")
+    bank = preview.candidates(synth)
+    pairs = preview.pairs(len(bank))
+    clips = [*_clips(preview, bank, pairs, synth)]
+    if not quiet:
+        print(f"{len(bank)} instruments, {len(clips)} clips", file=sys.stderr)
+    try:
+        for name, sound in audition.render(clips, synth, _ENVELOPE):
+            wav = audiofile.encode(sound, synth.sample_rate, "wav")
+            storage.write_bytes(storage.join(preview.output, "clips", f"{name}.wav"), wav)
+            if name.startswith("note-"):
+                picture = write_png(cqt(sound, synth.sample_rate, _PICTURE), synth.sample_rate, "", _PICTURE)
+                storage.write_bytes(storage.join(preview.output, "clips", f"{name}.png"), picture)
+        html = render_page(preview, bank, pairs)
+        storage.write_bytes(storage.join(preview.output, "index.html"), html.encode())
+    except OSError as error:
+        raise ConfigError(f"--output {preview.output}: cannot be written ({error}).") from None
+    if not quiet:
+        print(f"Listen: {storage.join(preview.output, 'index.html')}", file=sys.stderr)
+    return bank
+
+
+def _clips(
+    preview: Preview, bank: Bank, pairs: Sequence[tuple[int, int]], synth: Synthesizer
+) -> Iterator[audition.Clip]:
+    for row, latent in enumerate(bank.latents):
+        yield audition.note(f"note-{row}", latent, preview.pitch, synth, _ENVELOPE)
+        yield audition.phrase(f"phrase-{row}", latent, preview.pitch, synth, _ENVELOPE)
+    for one, other in pairs:
+        both = np.stack([bank.latents[one], bank.latents[other]])
+        yield audition.strip(f"strip-{one}-{other}", both, preview.pitch, STEPS, synth, _ENVELOPE)
+
+
+def render_page(preview: Preview, bank: Bank, pairs: Sequence[tuple[int, int]]) -> str:
+    """The HTML of an audition's page."""
+    script = asset("preview.js")
+    strips: dict[int, list[int]] = {}
+    for one, other in pairs:
+        strips.setdefault(one, []).append(other)
+    values: dict[str, Any] = {
+        "preview": preview,
+        "checkpoint": display(preview.checkpoint),
+        "names": [display(name) for name in bank.names],
+        "families": [display(bank.families.get(name, "")) for name in bank.names],
+        "strips": strips,
+        "steps": STEPS,
+        "command": display(preview.command),
+        "picture": _PICTURE,
+        "axes": axes,
+        "style": asset("page.css") + asset("preview.css"),
+        "script": script,
+        "script_digest": script_digest(script),
+    }
+    return environment().get_template("preview.html").render(values)
