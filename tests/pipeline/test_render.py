@@ -111,9 +111,10 @@ def test_config_yaml_is_the_effective_config_and_renders_again(example: Path, tm
     [
         ["--runner=DirectRunner"],
         ["--set", "compute.slice_songs=2", "--set", "compute.workers=2"],
+        ["--set", "compute.batch_notes=1", "--set", "compute.batch_rows=1", "--set", "compute.cache_bytes=0"],
         ["--set", "compute.batch_notes=300", "--set", "compute.threads=1", "--set", "compute.batch_rows=200"],
     ],
-    ids=["DirectRunner", "processes", "batches"],
+    ids=["DirectRunner", "processes", "smallest batches", "odd batches"],
 )
 def test_same_bytes_however_the_work_is_split(example: Path, tmp_path: Path, options: list[str]) -> None:
     assert main(["render", "--output", str(tmp_path), "--quiet", *ALL_FILES, *options]) == 0
