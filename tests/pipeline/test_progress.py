@@ -127,7 +127,7 @@ def test_the_figures_are_beams_own(tmp_path: Path, data: Path) -> None:
     write_song(tmp_path / "in" / "a.mid", range(60, 70))
     write_song(tmp_path / "in" / "b.mid", range(50, 55))
     (tmp_path / "in" / "c.mid").write_bytes(b"no MIDI")
-    settings = [f"checkpoint={data / 'checkpoints' / 'tiny'}", "compute.slice_songs=2"]
+    settings = [f"checkpoint={data / 'checkpoints' / 'tiny'}", "compute.slice_songs=2", "compute.workers=1"]
     before = counters.seen()
     summary = run(load_config(None, settings, [str(tmp_path / "in")], str(tmp_path / "out")), quiet=True)
     counted = counters.seen() - before
