@@ -14,9 +14,8 @@ from pipeline.config import JobConfig
 CONFIG = "config.yaml"
 
 
-def prepare(config: JobConfig, overwrite: bool) -> bool:
-    """Looks at what an output folder holds, clears away what a killed run has left half written there, and puts the
-    job's settings there, by which the next run knows it.
+def check(config: JobConfig, overwrite: bool) -> bool:
+    """Looks at what an output folder holds, and clears away what a killed run has left half written there.
 
     Args:
         config: the job.
@@ -37,8 +36,12 @@ def prepare(config: JobConfig, overwrite: bool) -> bool:
                 "choose another folder, or --overwrite to render all of them again."
             )
         storage.sweep(config.output)
-    storage.write_bytes(storage.join(config.output, CONFIG), config.to_yaml().encode())
     return config.resume and earlier is not None and not overwrite
+
+
+def mark(config: JobConfig) -> None:
+    """Puts the job's settings into its output folder, by which the next run knows it."""
+    storage.write_bytes(storage.join(config.output, CONFIG), config.to_yaml().encode())
 
 
 def _earlier(output: str) -> dict[str, Any] | None:

@@ -12,13 +12,12 @@ from typing import Any
 
 from gansynth import paths, storage
 from gansynth.errors import ConfigError
-from pipeline import dataflow, graph, inputs, local, remote
+from pipeline import dataflow, graph, inputs, local, remote, resume
 from pipeline.config import JobConfig
 from pipeline.options import check_beam_options
 from pipeline.page import write_pages
 from pipeline.progress import Progress
 from pipeline.report import Summary, describe, write_report
-from pipeline.resume import prepare
 from transforms.elements import Failure, Source
 
 LOCAL_RUNNERS = ("DirectRunner", "FnApiRunner")
@@ -43,12 +42,12 @@ def run(config: JobConfig, beam_args: Sequence[str] = (), quiet: bool = False, o
     began = time.perf_counter()
     args, runner, sources = _check(config, beam_args)
     _check_output(config.output)
-    job = config.model_copy(update={"resume": prepare(config, overwrite)})
+    goes_on = resume.check(config, overwrite)
     counters: Counter[str] = Counter()
     done = 0
     lost: list[Source] = []
     with Progress(len(sources), quiet or runner not in LOCAL_RUNNERS) as progress:
-        for finished in _render(job, args, runner, sources):
+        for finished in _render(config, goes_on, args, runner, sources):
             counters += finished.counters
             done += finished.songs
             lost += finished.lost
@@ -98,14 +97,20 @@ def _check(config: JobConfig, beam_args: Sequence[str]) -> tuple[Sequence[str], 
     return args, runner, sources
 
 
-def _render(config: JobConfig, args: Sequence[str], runner: str, sources: inputs.Listing) -> Iterator[local.Done]:
+def _render(
+    config: JobConfig, goes_on: bool, args: Sequence[str], runner: str, sources: inputs.Listing
+) -> Iterator[local.Done]:
     """Local runners get the corpus in slices, on all cores; others get it whole."""
+    job = config.model_copy(update={"resume": goes_on})
     if runner in LOCAL_RUNNERS:
         parts = list(local.slices(sources, config))
-        with local.Crew(config, args, min(local.workers(config), len(parts))) as crew:
-            yield from crew.render(parts, *crew.describe())
+        with local.Crew(job, args, min(local.workers(job), len(parts))) as crew:
+            described = crew.describe()
+            resume.mark(config)
+            yield from crew.render(parts, *described)
         return
-    yield remote.render(config, args, runner, sources)
+    resume.mark(config)
+    yield remote.render(job, args, runner, sources)
 
 
 def _flags(options: dict[str, Any]) -> Iterator[str]:
@@ -138,7 +143,7 @@ def _rows(output: str) -> Iterator[dict[str, Any]]:
 
 
 def _account(
-    sources: Iterable[Source], rows: Iterable[dict[str, Any]], lost: Sequence[Source], stopped: bool
+    sources: Iterable[Source], rows: Iterable[dict[str, Any]], lost: Sequence[Source], stopped: bool = False
 ) -> Iterator[dict[str, Any]]:
     """One row for every input, whatever happened: nothing ever vanishes."""
     found = {row["song_id"]: row for row in rows}

@@ -74,5 +74,5 @@ def outputs(url: str) -> dict[str, bytes]:
     names = [name for name, _ in storage.find(url)]
     root = str(storage.filesystem(url)[1]).rstrip("/") + "/"
     files = {name.split(root, 1)[1]: storage.read_bytes(name) for name in names}
-    files.pop("config.yaml", None)
-    return files
+    names_folders = ("config.yaml", "index.html", ".done/")
+    return {name: content for name, content in files.items() if not name.startswith(names_folders)}

@@ -44,7 +44,7 @@ def tab(browser: sync_api.Browser) -> Iterator[sync_api.Page]:
     tab.on("pageerror", lambda error: troubles.append(f"error: {error}"))
     tab.on("console", lambda message: troubles.append(f"console: {message.text}"))
     tab.on("dialog", lambda dialog: (troubles.append(f"dialog: {dialog.message}"), dialog.dismiss()))
-    tab.on("requestfailed", lambda request: troubles.append(f"failed: {request.url}"))
+    tab.on("requestfailed", lambda request: troubles.append(f"failed: {request.url} {request.failure}"))
     tab.on("request", lambda request: request.url.startswith("file://") or troubles.append(f"left: {request.url}"))
     yield tab
     context.close()

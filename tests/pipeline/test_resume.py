@@ -17,7 +17,7 @@ import pytest
 
 from gansynth.errors import ConfigError
 from pipeline.config import JobConfig, load_config
-from pipeline.resume import prepare
+from pipeline.resume import check, mark
 from pipeline.run import run
 
 ROOT = Path(__file__).parents[2]
@@ -94,21 +94,22 @@ def test_other_settings_are_refused_unless_told(songs: Path, tmp_path: Path) -> 
 
 
 def test_what_songs_do_not_depend_on_may_change(songs: Path, tmp_path: Path) -> None:
-    assert prepare(job(songs, tmp_path / "out"), overwrite=False) is False
-    assert prepare(job(songs, tmp_path / "out", "compute.batch_rows=64"), overwrite=False) is True
-    assert prepare(job(songs, tmp_path / "out", "resume=false"), overwrite=False) is False
-    assert prepare(job(songs, tmp_path / "out"), overwrite=True) is False
+    assert check(job(songs, tmp_path / "out"), overwrite=False) is False
+    mark(job(songs, tmp_path / "out"))
+    assert check(job(songs, tmp_path / "out", "compute.batch_rows=64"), overwrite=False) is True
+    assert check(job(songs, tmp_path / "out", "resume=false"), overwrite=False) is False
+    assert check(job(songs, tmp_path / "out"), overwrite=True) is False
     with pytest.raises(ConfigError, match="checkpoint mini -> elsewhere"):
-        prepare(job(songs, tmp_path / "out", "checkpoint=elsewhere"), overwrite=False)
+        check(job(songs, tmp_path / "out", "checkpoint=elsewhere"), overwrite=False)
 
 
 def test_a_folder_of_something_else_is_refused(songs: Path, tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text("theme: dark")
     with pytest.raises(ConfigError, match="those of another version"):
-        prepare(job(songs, tmp_path), overwrite=False)
+        check(job(songs, tmp_path), overwrite=False)
     (tmp_path / "config.yaml").write_bytes(b"\xff")
     with pytest.raises(ConfigError, match="cannot be read"):
-        prepare(job(songs, tmp_path), overwrite=False)
+        check(job(songs, tmp_path), overwrite=False)
 
 
 def test_a_changed_bank_is_another_job(songs: Path, tmp_path: Path) -> None:
