@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Writes the two lock files from setup.py: render.txt (what rendering needs), dev.txt (that, and the tests').
+# Writes the lock files from setup.py: render.txt (what rendering needs), gpu.txt (that, and TensorFlow's CUDA libraries),
+# dev.txt (what rendering and the tests need).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 compile() {
@@ -8,3 +9,4 @@ compile() {
 }
 compile --extra reference --extra dev --output-file requirements/dev.txt
 compile --constraint requirements/dev.txt --output-file requirements/render.txt
+compile --extra gpu --constraint requirements/dev.txt --output-file requirements/gpu.txt

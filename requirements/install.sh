@@ -9,7 +9,7 @@ profile=${1:?render or dev}
 uv_version=0.13.9
 
 fits='import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))'
-digest=$(cat "requirements/$profile.txt" setup.py requirements/install.sh | cksum | tr -d ' ')
+digest=$(cat "requirements/$profile.txt" ${GPU:+requirements/gpu.txt} setup.py requirements/install.sh | cksum | tr -d ' ')
 ready=".venv/ready-$profile-$digest${GPU:+-gpu}"
 [ -e "$ready" ] && .venv/bin/python -c "$fits" 2>/dev/null && exit 0
 
@@ -30,7 +30,7 @@ fi
 .venv/bin/python -m pip install --quiet --disable-pip-version-check "uv==$uv_version"
 install() { .venv/bin/uv pip install --python .venv/bin/python --quiet "$@"; }
 install --no-deps --require-hashes --requirement "requirements/$profile.txt"
-if [ -n "${GPU:-}" ]; then install "tensorflow[and-cuda]==2.21.*"; fi
+if [ -n "${GPU:-}" ]; then install --no-deps --require-hashes --requirement requirements/gpu.txt; fi
 install --no-deps --no-build-isolation --editable .
 rm -f ".venv/ready-$profile-"*
 touch "$ready"

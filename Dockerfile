@@ -1,0 +1,31 @@
+# The workers of a Dataflow job: Beam's boot program, the locked environment, CUDA libraries, this project.
+# Built by cloudbuild.yaml, or by
+#   docker build --tag REGION-docker.pkg.dev/PROJECT/gansynth-beam/worker:0.1.0-py312 .
+# PYTHON must be that of the machine that submits: what Beam pickles goes from one Python to the same one only.
+ARG PYTHON=3.12
+ARG BEAM=2.77.0
+FROM apache/beam_python${PYTHON}_sdk:${BEAM} AS beam
+
+FROM python:${PYTHON}-slim-bookworm
+# libsndfile is in soundfile's wheel, CUDA in TensorFlow's; the driver is mounted by Dataflow below /usr/local/nvidia.
+ENV PATH=/opt/venv/bin:/usr/local/nvidia/bin:$PATH \
+    LD_LIBRARY_PATH=/usr/local/nvidia/lib64 \
+    PYTHONDONTWRITEBYTECODE=1 \
+    PIP_NO_CACHE_DIR=1 \
+    RUN_PYTHON_SDK_IN_DEFAULT_ENVIRONMENT=1
+COPY --from=beam /opt/apache/beam /opt/apache/beam
+
+COPY requirements/gpu.txt /tmp/requirements.txt
+RUN python -m venv /opt/venv && pip install --no-deps --require-hashes --requirement /tmp/requirements.txt
+
+COPY setup.py pyproject.toml LICENSE README.md /tmp/project/
+COPY gansynth /tmp/project/gansynth
+COPY transforms /tmp/project/transforms
+COPY pipeline /tmp/project/pipeline
+RUN pip install --no-deps --no-build-isolation /tmp/project && rm -rf /tmp/project \
+    && python -c "import gansynth; gansynth.Synthesizer.from_checkpoint('mini', device='cpu')"
+
+RUN useradd --create-home --uid 1000 worker
+USER worker
+WORKDIR /home/worker
+ENTRYPOINT ["/opt/apache/beam/boot"]
