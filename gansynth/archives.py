@@ -27,6 +27,8 @@ _LOCAL_HEADER = struct.Struct("<4s2x2H2x2x3L2H")
 class ArchiveError(GansynthError):
     """An archive cannot be read, or a member of it is damaged, encrypted or a bomb."""
 
+    code = "input-unreadable"
+
 
 def archive_kind(url: str) -> str | None:
     """zip, tar or tar+gz by the end of a name; None where it is no archive."""

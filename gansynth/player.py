@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -48,6 +49,7 @@ class Tally:
         cached: sounds found in the cache, heard before.
         slots: places in batches, all that the network computed.
         batches: their number.
+        network_microseconds: time in the network, from latents to waves.
     """
 
     notes: int = 0
@@ -55,6 +57,7 @@ class Tally:
     cached: int = 0
     slots: int = 0
     batches: int = 0
+    network_microseconds: int = 0
 
 
 def play(
@@ -150,11 +153,14 @@ def _render(
     missing += _neighbours(missing, synth, bucket, sum(sizes) - wanted)
     z = np.stack([np.frombuffer(latent, np.float32) for latent, _ in missing])
     pitches = np.array([pitch for _, pitch in missing], np.int32)
+    began = time.perf_counter()
     for where, batch in synth.batches(z, pitches, bucket):
+        tally.network_microseconds += int(1e6 * (time.perf_counter() - began))
         for n, audio in enumerate(batch, where.start):
             synth.cache.put((missing[n], bucket), audio, ahead=n >= wanted)
             if n < wanted:
                 yield missing[n], audio
+        began = time.perf_counter()
 
 
 def _neighbours(keys: Sequence[_Sound], synth: Synthesizer, bucket: int, count: int) -> list[_Sound]:

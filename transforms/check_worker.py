@@ -55,7 +55,7 @@ class CheckWorker(beam.PTransform):
     def expand(self, begin: beam.pvalue.PBegin) -> beam.PCollection[str]:
         """Draws the check."""
         check = beam.ParDo(_Check(self.model, self.code))
-        return begin | beam.Create([""]) | "Check" >> check.with_resource_hints(**self.hints)
+        return begin | beam.Impulse() | "Check" >> check.with_resource_hints(**self.hints)
 
 
 class _Check(beam.DoFn):
@@ -73,7 +73,7 @@ class _Check(beam.DoFn):
         except GansynthError as error:
             raise ConfigError(f"{error} This worker: {machine()}.") from None
 
-    def process(self, element: str) -> Iterator[str]:
+    def process(self, element: bytes) -> Iterator[str]:
         yield from ()
 
 

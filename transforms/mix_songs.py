@@ -39,11 +39,25 @@ class MixSongs(beam.PTransform):
 
     Every input file enters as a Source, so a song of which nothing else arrives is reported as lost, and one
     with notes missing fails: never a clip with holes.
+
+    Attributes:
+        early: whether a worker adds up what it has of each song before the shuffle. That is quicker where a bundle is
+            a slice of a few songs. On a cluster it is not for us to say how many songs a bundle has parts of, and
+            Beam keeps the sums of all of them in memory until the bundle ends.
     """
+
+    early: bool = True
 
     def expand(self, parts: beam.PCollection[tuple[str, Part]]) -> beam.PCollection:
         """Combines the parts of each song."""
-        return parts | "Combine" >> beam.CombinePerKey(GatherSong()) | "Outcome" >> beam.Values()
+        if self.early:
+            return parts | "Combine" >> beam.CombinePerKey(GatherSong()) | "Outcome" >> beam.Values()
+        return parts | "Group" >> beam.GroupByKey() | "Add" >> beam.MapTuple(_gather)
+
+
+def _gather(song_id: str, parts: Iterable[Part]) -> MixedSong | Finished | Failure:
+    outcome: MixedSong | Finished | Failure = GatherSong().apply(parts)
+    return outcome
 
 
 @dataclass

@@ -48,6 +48,7 @@ class _Parse(beam.DoFn):
         digest = ""
         try:
             data = read_midi(source.url, self._config)
+            count("bytes_read", len(data))
             digest = digest_of(data)
             if self._records is not None and (row := self._records.find(source.song_id, digest)) is not None:
                 count("songs_resumed")

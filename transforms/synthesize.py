@@ -93,9 +93,14 @@ class _Play(beam.DoFn):
         self._fill = Metrics.distribution(NAMESPACE, "batch_fill_percent")
 
     def setup(self) -> None:
+        began = time.perf_counter()
         self._synth = self._model.acquire()
+        self._loading = int(1000 * (time.perf_counter() - began))
 
     def process(self, chunks: Sequence[NoteChunk]) -> Iterator[object]:
+        # Counted here: what is counted before a bundle has begun is lost.
+        count("model_load_milliseconds", self._loading)
+        self._loading = 0
         began, tally = time.perf_counter(), Tally()
         with counting("synthesis_", tally):
             yield from self._play(chunks, tally)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -21,6 +22,8 @@ from gansynth.storage import StorageConfig
 from transforms.counters import count
 from transforms.elements import Failure, Finished
 from transforms.mix_songs import MixedSong
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -126,6 +129,8 @@ class _Write(beam.DoFn):
                 failure = Failure.of(song_id, "write", error, outcome.score.digest)
                 outcome = replace(failure, source=outcome.source.url)
         count("songs_failed")
+        count(f"failure_{outcome.code}")
+        _LOG.info("%r failed: %s in %s: %r", outcome.song_id, outcome.code, outcome.stage, outcome.message)
         yield outcome.song_id, json.dumps(outcome.row(), sort_keys=True)
 
     def _write(self, song: MixedSong) -> dict[str, Any]:

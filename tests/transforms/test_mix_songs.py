@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import itertools
+import weakref
 from dataclasses import replace
 
 import apache_beam as beam
 import numpy as np
+import pytest
 from apache_beam.testing.test_pipeline import TestPipeline as BeamPipeline
 from apache_beam.testing.util import assert_that, equal_to
 
@@ -13,7 +15,7 @@ from gansynth.played import PlayedNotes
 from gansynth.player import Bar
 from gansynth.score import Score
 from transforms.elements import Failure, Source
-from transforms.mix_songs import GatherSong, MixedSong, MixSongs, Part
+from transforms.mix_songs import GatherSong, MixedSong, MixSongs, Part, _Gathered
 
 SOURCE = Source("a/x.mid", "/in/a/x.mid")
 
@@ -79,7 +81,8 @@ def test_a_failure_wins_and_there_is_one_of_it() -> None:
     assert outcome([SOURCE, later, bar(0), first]) == replace(first, source=SOURCE.url)
 
 
-def test_in_a_pipeline_every_song_comes_out_once() -> None:
+@pytest.mark.parametrize("early", [True, False])
+def test_in_a_pipeline_every_song_comes_out_once(early: bool) -> None:
     failure = Failure("b.mid", "read", "MidiError", "bad")
     with BeamPipeline() as p:
         parts = [
@@ -88,6 +91,36 @@ def test_in_a_pipeline_every_song_comes_out_once() -> None:
             ("b.mid", Source("b.mid", "/in/b.mid")),
             ("c.mid", Source("c.mid", "/in/c.mid")),
         ]
-        outcomes = p | beam.Create(parts) | MixSongs()
+        outcomes = p | beam.Create(parts) | MixSongs(early)
         names = outcomes | beam.Map(lambda o: (type(o).__name__, getattr(o, "song_id", None) or o.source.song_id))
         assert_that(names, equal_to([("MixedSong", "a/x.mid"), ("Failure", "b.mid"), ("Failure", "c.mid")]))
+
+
+class Watched(_Gathered):
+    __hash__ = object.__hash__  # type: ignore[assignment]
+
+
+def test_on_a_cluster_no_worker_holds_the_sums_of_many_songs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bundle there may have parts of thousands of songs, each of which may be hundreds of MB."""
+    alive: weakref.WeakSet[Watched] = weakref.WeakSet()
+    most = 0
+
+    def create(self: GatherSong) -> _Gathered:
+        nonlocal most
+        gathered = Watched()
+        alive.add(gathered)
+        most = max(most, len(alive))
+        return gathered
+
+    monkeypatch.setattr(GatherSong, "create_accumulator", create)
+    songs = [f"{i}.mid" for i in range(50)]
+    parts = [(name, Source(name, f"/in/{name}")) for _ in range(3) for name in songs]
+    held = {}
+    for early in (True, False):
+        alive.clear()
+        most = 0
+        with BeamPipeline() as p:
+            p | beam.Create(parts) | MixSongs(early)
+        held[early] = most
+    assert held[True] >= 50
+    assert held[False] <= 2

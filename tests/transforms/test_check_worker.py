@@ -1,0 +1,34 @@
+"""A worker that cannot do its work says so before the job has begun."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from gansynth.errors import ConfigError
+from pipeline import graph
+from pipeline.config import load_config
+from transforms.check_worker import _Check, code_digest, machine
+
+
+def test_the_right_worker_passes() -> None:
+    check = _Check(graph.model_settings(load_config(None)), code_digest())
+    check.setup()
+    assert list(check.process(b"")) == []
+
+
+def test_other_code() -> None:
+    check = _Check(graph.model_settings(load_config(None)), "sha256:other")
+    with pytest.raises(ConfigError, match="the image holds other code than the machine that submitted the job"):
+        check.setup()
+
+
+def test_no_checkpoint() -> None:
+    settings = replace(graph.model_settings(load_config(None)), checkpoint="/nowhere")
+    with pytest.raises(ConfigError, match=r"/nowhere: no such folder.* This worker: "):
+        _Check(settings, code_digest()).setup()
+
+
+def test_what_is_said_of_a_machine() -> None:
+    assert all(word in machine() for word in ("GPU devices: ", "driver: ", "CUDA libraries: "))

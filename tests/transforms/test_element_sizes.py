@@ -1,0 +1,109 @@
+"""No element is too large to travel, whatever the song: 60,000 notes in a minute, or the longest that is allowed."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Iterator
+from typing import Any
+
+import apache_beam as beam
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from gansynth.checkpoint import PITCHES
+from gansynth.config import SoundConfig
+from gansynth.latents import random_bank
+from gansynth.notes import Notes, Song
+from gansynth.player import play
+from gansynth.score import Voice, write_score
+from gansynth.synthesizer import SoundCache
+from transforms.elements import ReadSong, Source
+from transforms.mix_songs import GatherSong, MixedSong
+
+MB = 1_000_000
+ELEMENT = 64 * MB
+"""What a single element may have: far from the 2 GiB of a gRPC message, and of what a worker has for its threads."""
+GROUP = 1000 * MB
+"""All parts of one song together; they are read one by one."""
+LONGEST = SoundConfig().notes.max_song_seconds
+
+
+class Noise:
+    """Plays every note as noise, as long and as loud as can be."""
+
+    sample_rate, note_samples, pitches = 16000, 64000, PITCHES
+    cache = SoundCache(0)
+
+    def bucket(self, samples: int) -> int:
+        return 128
+
+    def batch_sizes(self, bucket: int, notes: int) -> Iterator[int]:
+        yield notes
+
+    def batches(self, z: NDArray[np.float32], pitches: Any, bucket: int) -> Iterator[tuple[slice, NDArray[np.float32]]]:
+        generator = np.random.default_rng(0)
+        for n in range(len(z)):
+            yield slice(n, n + 1), generator.uniform(-1, 1, [1, self.note_samples]).astype(np.float32)
+
+
+def song(start: NDArray[np.float64], length: float) -> Song:
+    n = len(start)
+    pitch = np.resize(np.arange(24, 85, 5), n).astype(np.int16)
+    zeros = np.zeros(n, np.int16)
+    velocity = np.full(n, 127, np.int16)
+    notes = Notes(
+        pitch=pitch,
+        velocity=velocity,
+        start=start,
+        end=start + length,
+        program=zeros,
+        track=zeros.astype(np.int32),
+        is_drum=zeros.astype(np.bool_),
+    )
+    return Song(notes, "sha256:0")
+
+
+SONGS = {
+    "60,000 notes in a minute": (song(np.sort(np.random.default_rng(1).uniform(0, 60, 60_000)), 0.1), 60_000),
+    "an hour of long notes": (song(np.arange(0, LONGEST - 8, 3.0), 3.0), 1_000),
+    "an hour of short notes, far apart": (song(np.arange(0, LONGEST - 8, 1.1), 0.01), 3_000),
+    "an hour with all the notes there may be": (song(np.linspace(0, LONGEST - 8, 199_000), 0.05), 199_000),
+}
+
+
+@pytest.mark.parametrize("name", SONGS)
+def test_elements_and_groups_stay_small(name: str) -> None:
+    made, least = SONGS[name]
+    config = SoundConfig()
+    voice = Voice(PITCHES, 16000, 64000, random_bank(8, 256, 0))
+    source = Source("song.mid", "gs://bucket/song.mid", 1)
+    score, chunks = write_score(source.song_id, made, config, voice)
+    assert score.notes >= least
+    # What is measured is what the coder of the parts writes: pickles.
+    assert encoded(ReadSong(source, made)) < ELEMENT
+    assert encoded(score) < ELEMENT
+    gather = GatherSong()
+    accumulator = gather.create_accumulator()
+    sizes = []
+    some = chunks[:: 1 + len(chunks) // 24]
+    for chunk in some:
+        assert encoded(chunk) < MB
+        (bar,) = play([chunk], Noise(), config.envelope)  # type: ignore[arg-type]
+        sizes.append(encoded(bar))
+        accumulator = gather.add_input(accumulator, bar)
+    print(f"{name}: {len(chunks)} chunks, bars of {np.mean(sizes) / MB:.2f} MB, at most {max(sizes) / MB:.2f}")
+    assert max(sizes) < ELEMENT
+    assert sum(sizes) * len(chunks) / len(some) < GROUP
+    if len(some) == len(chunks):
+        for part in (source, score):
+            accumulator = gather.add_input(accumulator, part)
+        mixed = gather.extract_output(accumulator)
+        assert isinstance(mixed, MixedSong)
+        assert encoded(mixed) < 4 * MB + 1.1 * LONGEST * 16000 * 4
+
+
+def encoded(element: object) -> int:
+    size = len(beam.coders.registry.get_coder(object).encode(element))
+    assert size < 2 * len(pickle.dumps(element, 5)) + 1000
+    return size
