@@ -120,7 +120,8 @@ def is_passing(error: BaseException) -> bool:
 def reason(error: Exception, url: str) -> str:
     """What went wrong at `url` in one line, and what to look at where it may be a matter of rights."""
     text = f"{type(error).__name__}: {' '.join(str(error).split())[:500]}".removesuffix(": ")
-    if url.lstrip("@").startswith(("gs://", "gcs://")) and not isinstance(error, (FileNotFoundError, ValueError)):
+    other = is_passing(error) or isinstance(error, (FileNotFoundError, ValueError))
+    if url.lstrip("@").startswith(("gs://", "gcs://")) and not other:
         text += (
             f"; storage.credentials is {_config.credentials}: the account needs storage.objects.list and .get to read "
             "(role Storage Object Viewer), .create and .delete too to write (role Storage Object User)"

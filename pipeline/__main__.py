@@ -12,6 +12,9 @@ EXAMPLES = Path(__file__).parent.parent / "examples" / "midi"
 _HELP = """\
 Renders MIDI files with GANSynth: one WAV and one spectrogram for each.
 
+PATTERN is a file, a folder, a pattern such as 'midi/**/*.mid' (in quotes), an archive (.zip, .tar, .tar.gz), or
+@FILE, a list of files; local or gs://.
+
 examples:
   python -m pipeline render                                      the bundled example songs, into out/
   python -m pipeline render midi/ --output out                   every MIDI file below midi/
@@ -39,12 +42,12 @@ examples:
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command; returns its exit code."""
     parser = _parser()
-    args, beam_args = parser.parse_known_args(argv)
+    args, others = parser.parse_known_args(argv)
     if args.command == "preview":
-        if beam_args:
-            parser.error(f"unrecognized arguments: {' '.join(beam_args)}")
+        if others:
+            parser.error(f"unrecognized arguments: {' '.join(others)}")
         return _preview(args)
-    return _render(args, beam_args)
+    return _render(args, others)
 
 
 def _preview(args: argparse.Namespace) -> int:
@@ -66,13 +69,15 @@ def _preview(args: argparse.Namespace) -> int:
         return 2
 
 
-def _render(args: argparse.Namespace, beam_args: Sequence[str]) -> int:
+def _render(args: argparse.Namespace, others: Sequence[str]) -> int:
     from gansynth.errors import GansynthError
     from pipeline.config import load_config
+    from pipeline.options import separate
 
-    patterns = [*args.patterns, *args.input]
     try:
-        config = load_config(args.config, [*args.set, *_as_settings(args)], patterns, args.output)
+        patterns, beam_args = separate(others)
+        settings = [*args.set, *_as_settings(args)]
+        config = load_config(args.config, settings, [*patterns, *args.input], args.output)
         if not config.input:
             config = config.model_copy(update={"input": (str(EXAMPLES),)})
         from pipeline.remote import JobError
@@ -110,12 +115,13 @@ def _parser() -> argparse.ArgumentParser:
     render = commands.add_parser(
         "render",
         help="render MIDI files",
+        usage="%(prog)s [PATTERN ...] [options] [Beam options]",
         description=_HELP,
         epilog=_END,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    render.add_argument("patterns", nargs="*", metavar="PATTERN", help="file, folder or pattern of MIDI files")
+    # Patterns are no argument of this parser: it would take the values of Beam's options for some.
     render.add_argument("--input", action="append", default=[], metavar="PATTERN", help="the same, as an option")
     render.add_argument("--output", metavar="DIR", help="folder or URL for all outputs (default: out)")
     render.add_argument("--config", metavar="FILE", help="YAML settings, see configs/")

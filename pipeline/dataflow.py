@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime, timezone
 from importlib.metadata import version
 from typing import Any
 
 import apache_beam as beam
-from apache_beam.options.pipeline_options import DebugOptions, GoogleCloudOptions, PipelineOptions, WorkerOptions
+from apache_beam.options.pipeline_options import (
+    DebugOptions,
+    GoogleCloudOptions,
+    PipelineOptions,
+    SetupOptions,
+    WorkerOptions,
+)
 
 from gansynth import archives, checkpoint, storage
 from gansynth.errors import ConfigError
@@ -16,8 +24,8 @@ from pipeline.config import JobConfig
 from transforms.elements import Source
 
 RUNNER = "DataflowRunner"
-IMAGE = "{region}-docker.pkg.dev/{project}/gansynth-beam/worker:{version}"
-"""Where cloudbuild.yaml puts the workers' image."""
+IMAGE = "{region}-docker.pkg.dev/{project}/gansynth-beam/worker:{version}-py{python}"
+"""Where cloudbuild.yaml puts the workers' image; pickles go from one Python to the same one only."""
 
 
 def complete(config: JobConfig, args: Sequence[str]) -> tuple[str, ...]:
@@ -48,8 +56,14 @@ def complete(config: JobConfig, args: Sequence[str]) -> tuple[str, ...]:
         added.append(f"--temp_location={storage.join(config.output, '.temp')}")
     if not cloud.staging_location:
         added.append(f"--staging_location={storage.join(config.output, '.staging')}")
+    if not cloud.job_name:
+        added.append(f"--job_name=gansynth-beam-{datetime.now(timezone.utc):%Y%m%d-%H%M%S}")
+    if options.view_as(SetupOptions).save_main_session is None:
+        added.append("--no_save_main_session")  # all code is in the image; Beam's default here is to pickle __main__
     if not workers.sdk_container_image:
-        image = IMAGE.format(region=cloud.region, project=cloud.project, version=version("gansynth-beam"))
+        python = "".join(map(str, sys.version_info[:2]))
+        release = version("gansynth-beam")
+        image = IMAGE.format(region=cloud.region, project=cloud.project, version=release, python=python)
         added.append(f"--sdk_container_image={image}")
     return (*args, *added)
 
@@ -62,9 +76,7 @@ def _check_accelerator(config: JobConfig, cloud: Any, debug: Any) -> None:
             "'type:nvidia-l4;count:1;install-nvidia-driver;machine_type:g2-standard-4'."
         )
     if "accelerator" in hints and "install-nvidia-driver" not in hints["accelerator"]:
-        raise ConfigError(
-            "compute.resource_hints.accelerator: needs install-nvidia-driver, or TensorFlow finds no GPU."
-        )
+        raise ConfigError("compute.resource_hints.accelerator: add install-nvidia-driver, or TensorFlow finds no GPU.")
     if hints and cloud.flexrs_goal:
         raise ConfigError(
             "--flexrs_goal: Dataflow allows neither GPUs nor resource hints with it; set compute.resource_hints={} and "
@@ -113,7 +125,7 @@ def describe(pipeline: beam.Pipeline) -> str:
         environment_version=apiclient._FNAPI_ENVIRONMENT_MAJOR_VERSION,
         proto_pipeline=job.proto_pipeline,
     ).proto
-    request = json.loads(job.json())
+    request = short(json.loads(job.json()))
     steps = (f"  {name}{f'  {hints}' if hints else ''}" for name, hints in steps_and_hints(job.proto_pipeline))
     size = len(job.proto_pipeline.SerializeToString())
     return "\n".join(
@@ -124,6 +136,17 @@ def describe(pipeline: beam.Pipeline) -> str:
             *steps,
         ]
     )
+
+
+def short(request: dict[str, Any]) -> dict[str, Any]:
+    """A request without what says nothing: options at their defaults, and what Beam can do."""
+    given = request["environment"]["sdkPipelineOptions"]
+    names = {item["key"] for item in given.pop("display_data")} - {"dry_run"}
+    given["options"] = {name: value for name, value in given["options"].items() if name in names}
+    for pool in request["environment"]["workerPools"]:
+        for image in pool["sdkHarnessContainerImages"]:
+            del image["capabilities"]
+    return request
 
 
 def steps_and_hints(proto: Any) -> Iterator[tuple[str, dict[str, str]]]:

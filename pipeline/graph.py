@@ -106,6 +106,7 @@ def build(
     )
     model, hints = model_settings(config), config.compute.resource_hints
 
+    remote = isinstance(sources, str)
     if isinstance(sources, str):
         p | "CheckWorker" >> CheckWorker(model, code_digest(), hints)
         files = p | "Files" >> ListFiles(sources, config.storage)
@@ -127,7 +128,7 @@ def build(
             played.failures,
         )
         | "All parts" >> beam.Flatten()
-        | "MixSongs" >> MixSongs()
+        | "MixSongs" >> MixSongs(early=not remote)
     )
     rows = songs | "WriteSongs" >> WriteSongs(settings)
     return rows | "WriteRows" >> WriteRows(storage.join(config.output, ROWS), name, shards, config.storage)

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import functools
 from collections.abc import Sequence
 from typing import Any
 
 from gansynth.errors import ConfigError
+
+_OURS = (
+    "--config", "--input", "--output", "--set", "--resume", "--overwrite", "--fail-fast", "--max-failures", "--dry-run",
+    "--quiet",
+)  # fmt: skip
 
 
 def check_beam_options(args: Sequence[str]) -> str:
@@ -21,23 +27,7 @@ def check_beam_options(args: Sequence[str]) -> str:
     """
     from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, StandardOptions
 
-    classes: list[Any] = _all_subclasses(PipelineOptions)
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
-    for options in classes:
-        try:
-            options._add_argparse_args(parser)
-        except argparse.ArgumentError:
-            continue  # the same option, declared by two classes
-    try:
-        _, unknown = parser.parse_known_args(list(args))
-    except (argparse.ArgumentError, SystemExit) as error:
-        raise ConfigError(f"Beam options: {error}.") from None
-    if unknown:
-        known = ["--config", "--input", "--output", "--set", "--dry-run", "--quiet", *parser._option_string_actions]
-        name = unknown[0].split("=", 1)[0]
-        near = difflib.get_close_matches(name, known, 1, 0.6)
-        hint = f"did you mean {near[0]}?" if near else "see --help, and Beam's documentation for its options."
-        raise ConfigError(f"{name}: unknown option; {hint}")
+    separate(args)
     options = PipelineOptions(list(args))
     if options.view_as(DirectOptions).direct_running_mode == "multi_threading":
         raise ConfigError(
@@ -48,6 +38,52 @@ def check_beam_options(args: Sequence[str]) -> str:
     if runner.lower().startswith("dask"):
         raise ConfigError(f"--runner {runner}: refused, it gives silently wrong results; use another.")
     return runner
+
+
+def separate(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Tells Beam's options and their values from what else stands between them.
+
+    Returns:
+        The other arguments, and Beam's.
+
+    Raises:
+        ConfigError: an option is neither ours nor Beam's, or has a value that Beam does not take.
+    """
+    if not any(argument.startswith("-") for argument in arguments):
+        return list(arguments), []
+    parser = _beam_parser()
+    try:
+        _, others = parser.parse_known_args(list(arguments))
+    except (argparse.ArgumentError, SystemExit) as error:
+        raise ConfigError(f"Beam options: {error}.") from None
+    for other in others:
+        if other.startswith("-"):
+            known = [*_OURS, *parser._option_string_actions]
+            name = other.split("=", 1)[0]
+            near = difflib.get_close_matches(name, known, 1, 0.6)
+            hint = f"did you mean {near[0]}?" if near else "see --help, and Beam's documentation for its options."
+            raise ConfigError(f"{name}: unknown option; {hint}")
+    beam, left = [], list(others)
+    for argument in arguments:
+        if left and argument == left[0]:
+            left.pop(0)
+        else:
+            beam.append(argument)
+    return others, beam
+
+
+@functools.cache
+def _beam_parser() -> argparse.ArgumentParser:
+    from apache_beam.options.pipeline_options import PipelineOptions
+
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    classes: list[Any] = _all_subclasses(PipelineOptions)
+    for options in classes:
+        try:
+            options._add_argparse_args(parser)
+        except argparse.ArgumentError:
+            continue  # the same option, declared by two classes
+    return parser
 
 
 def _all_subclasses(base: type) -> list[type]:

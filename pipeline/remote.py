@@ -61,7 +61,7 @@ def draw(config: JobConfig, args: Sequence[str], runner: str, songs: int) -> bea
 def describe(config: JobConfig, args: Sequence[str], runner: str, songs: int) -> str:
     """The job that would be submitted, for people to read; nothing is."""
     if runner == dataflow.RUNNER:
-        return dataflow.describe(draw(config, [*args, "--dry_run"], runner, songs))
+        return dataflow.describe(draw(config, [*args, "--dry_run=True"], runner, songs))
     steps = dataflow.steps_and_hints(draw(config, args, runner, songs).to_runner_api())
     return "\n".join(["steps:", *(f"  {name}{f'  {hints}' if hints else ''}" for name, hints in steps)])
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import random
+import re
 import socket
 import subprocess
 import sys
@@ -14,7 +15,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ def free_port() -> int:
         return int(s.getsockname()[1])
 
 
-def wait_for(port: int, process: subprocess.Popen[bytes], seconds: float = 60) -> None:
+def wait_for(port: int, process: subprocess.Popen[bytes], seconds: float = 300) -> None:
     """Waits until something listens at a port of this machine."""
     end = time.monotonic() + seconds
     while time.monotonic() < end and process.poll() is None:
@@ -98,6 +99,9 @@ class Front(ThreadingHTTPServer):
             kind = self._random.choice(["429", "503", "torn", "late"]) if bad else "passed"
             self.counts[kind] += 1
             return kind
+
+    def handle_error(self, *args: Any) -> None:
+        pass  # clients that close early, having seen enough of a torn answer
 
     @contextlib.contextmanager
     def running(self) -> Iterator[Front]:
@@ -171,6 +175,84 @@ class _FrontHandler(BaseHTTPRequestHandler):
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(content)
+
+    def log_message(self, *args: Any) -> None:
+        pass
+
+
+class DataflowApi(ThreadingHTTPServer):
+    """A Dataflow that knows as much of its API as Beam asks for, and gives each job to a function.
+
+    Attributes:
+        jobs: the requests, as they came.
+    """
+
+    daemon_threads = True
+
+    def __init__(self, work: Callable[[dict[str, Any]], str | None]) -> None:
+        """`work` is given the request of a job, and returns why it failed, or None."""
+        super().__init__(("127.0.0.1", 0), _DataflowHandler)
+        self.work = work
+        self.jobs: list[dict[str, Any]] = []
+        self.outcomes: dict[str, str | None] = {}
+
+    @property
+    def url(self) -> str:
+        return f"http://localhost:{self.server_port}"  # Beam looks for this name
+
+    def submit(self, job: dict[str, Any]) -> str:
+        job_id = f"2026-01-01_00_00_00-{len(self.jobs)}"
+        self.jobs.append(job)
+        threading.Thread(target=lambda: self.outcomes.update({job_id: self.work(job)}), daemon=True).start()
+        return job_id
+
+    @contextlib.contextmanager
+    def running(self) -> Iterator[DataflowApi]:
+        thread = threading.Thread(target=self.serve_forever, daemon=True)
+        thread.start()
+        try:
+            yield self
+        finally:
+            self.shutdown()
+            self.server_close()
+            thread.join()
+
+
+class _DataflowHandler(BaseHTTPRequestHandler):
+    server: DataflowApi
+
+    def do_POST(self) -> None:
+        job = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        assert re.fullmatch(r"/v1b3/projects/[\w-]+/locations/[\w-]+/jobs", self.path.split("?")[0]), self.path
+        self.reply(self.job(self.server.submit(job), job))
+
+    def do_GET(self) -> None:
+        found = re.fullmatch(r"/v1b3/projects/[\w-]+/locations/[\w-]+/jobs/([\w-]+)(/\w+)?", self.path.split("?")[0])
+        assert found, self.path
+        job_id, what = found.groups()
+        if what == "/messages":
+            failure = self.server.outcomes.get(job_id)
+            message = {"id": "1", "time": "2026-01-01T00:00:00Z", "messageImportance": "JOB_MESSAGE_ERROR"}
+            self.reply({"jobMessages": [message | {"messageText": failure}] if failure else []})
+        elif what == "/metrics":
+            self.reply({"metricTime": "2026-01-01T00:00:00Z", "metrics": []})
+        else:
+            self.reply(self.job(job_id, self.server.jobs[int(job_id.rsplit("-", 1)[1])]))
+
+    def job(self, job_id: str, request: dict[str, Any]) -> dict[str, Any]:
+        state = "JOB_STATE_RUNNING"
+        if job_id in self.server.outcomes:
+            state = "JOB_STATE_FAILED" if self.server.outcomes[job_id] else "JOB_STATE_DONE"
+        same = {key: request[key] for key in ("name", "clientRequestId", "type")}
+        return same | {"id": job_id, "projectId": "p", "location": "r", "currentState": state}
+
+    def reply(self, answer: dict[str, Any]) -> None:
+        content = json.dumps(answer).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
 
     def log_message(self, *args: Any) -> None:
         pass

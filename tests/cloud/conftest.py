@@ -5,20 +5,10 @@ from pathlib import Path
 
 import cloud_servers
 import pytest
+from cloud_helpers import DATA, SONGS, TINY, point_to
 
 from gansynth import storage
 from pipeline.__main__ import main
-
-DATA = Path(__file__).parents[1] / "data"
-SONGS = {
-    "a/one.mid": "one_note.mid",
-    "a/melody.mid": "melody.mid",
-    "a/deep/tempo.mid": "tempo.mid",
-    "b/melody.mid": "melody.mid",
-    "b/page.mid": "not_midi.mid",
-    "b/order (1) [é].MID": "order.mid",
-}
-TINY = DATA / "checkpoints" / "tiny"
 
 
 @pytest.fixture(scope="session")
@@ -42,22 +32,13 @@ def rendered(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def gcs(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A local Cloud Storage with the corpus in gs://in/songs and the tiny checkpoint in gs://in/tiny; its URL."""
-    with cloud_servers.emulator(tmp_path_factory.mktemp("gcs")) as url, pytest.MonkeyPatch.context() as patch:
-        point_to(url, patch)
-        for folder, target in ((corpus, "gs://in/songs"), (TINY, "gs://in/tiny")):
-            for path, _ in storage.find(str(folder)):
-                storage.write_bytes(f"{target}{path.removeprefix(str(folder))}", Path(path).read_bytes())
+    with cloud_servers.emulator(tmp_path_factory.mktemp("gcs")) as url:
+        with pytest.MonkeyPatch.context() as patch:
+            point_to(url, patch)
+            for folder, target in ((corpus, "gs://in/songs"), (TINY, "gs://in/tiny")):
+                for path, _ in storage.find(str(folder)):
+                    storage.write_bytes(f"{target}{path.removeprefix(str(folder))}", Path(path).read_bytes())
         yield url
-
-
-def point_to(url: str, patch: pytest.MonkeyPatch) -> None:
-    """Makes gs:// the Cloud Storage at `url`, for this process and those it starts."""
-    import gcsfs
-
-    patch.setenv("STORAGE_EMULATOR_HOST", url)
-    patch.setattr(storage, "_config", storage.StorageConfig(credentials="anonymous"))
-    storage._filesystem.cache_clear()
-    gcsfs.GCSFileSystem.clear_instance_cache()
 
 
 @pytest.fixture
@@ -67,12 +48,3 @@ def cloud(gcs: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator
     point_to(gcs, monkeypatch)
     yield lambda url: point_to(url, monkeypatch)
     storage._filesystem.cache_clear()
-
-
-def outputs(url: str) -> dict[str, bytes]:
-    """All files below a folder, by their path in it; what is different by nature in two runs is left out."""
-    names = [name for name, _ in storage.find(url)]
-    root = str(storage.filesystem(url)[1]).rstrip("/") + "/"
-    files = {name.split(root, 1)[1]: storage.read_bytes(name) for name in names}
-    names_folders = ("config.yaml", "index.html", ".done/")
-    return {name: content for name, content in files.items() if not name.startswith(names_folders)}

@@ -4,34 +4,25 @@ from __future__ import annotations
 
 import json
 import tarfile
+import threading
+import tracemalloc
 from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from cloud_helpers import SONGS, assert_same, outputs
 from cloud_servers import Front
-from conftest import SONGS, outputs
 
 from gansynth import storage
 from pipeline.__main__ import main
+from pipeline.inputs import Listing
+from transforms.elements import Source
 
 ANONYMOUS = ["--set", "storage.credentials=anonymous", "--quiet"]
 GS = ["--set", "checkpoint=gs://in/tiny", *ANONYMOUS]
 Cloud = Callable[[str], None]
-
-
-def rows(content: bytes) -> list[dict[str, object]]:
-    """Rows of a manifest or an error list, without where their songs came from."""
-    found = [json.loads(line) for line in content.splitlines()]
-    return [{key: value for key, value in row.items() if key != "source"} for row in found]
-
-
-def assert_same(found: dict[str, bytes], expected: dict[str, bytes]) -> None:
-    assert found.keys() == expected.keys()
-    for name, content in expected.items():
-        if name.endswith(".jsonl"):
-            assert rows(found[name]) == rows(content), name
-        else:
-            assert found[name] == content, name
 
 
 def test_bucket_to_bucket_equals_local(cloud: Cloud, rendered: Path) -> None:
@@ -76,6 +67,46 @@ def test_patterns_lists_and_archives_in_a_bucket(cloud: Cloud, corpus: Path, tmp
         )
 
 
+class Endless(BaseHTTPRequestHandler):
+    """A bucket of 30,000 songs, in pages of 1,000."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        first = int(parse_qs(urlsplit(self.path).query).get("pageToken", ["0"])[0])
+        names = [f"songs/{i:09d}.mid" for i in range(first, first + 1000)]
+        page: dict[str, object] = {"items": [{"name": name, "size": "100"} for name in names]}
+        if first < 29_000:
+            page["nextPageToken"] = str(first + 1000)
+        content = json.dumps(page).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *args: object) -> None:
+        pass
+
+
+def test_a_large_bucket_is_listed_in_little_memory(cloud: Cloud) -> None:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Endless)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        cloud(f"http://127.0.0.1:{server.server_port}")
+        next(storage.find("gs://bucket/songs"))  # imports and connections
+        tracemalloc.start()
+        listing = Listing(Source(url, url, size) for url, size in storage.find("gs://bucket/songs"))
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+    assert (len(listing), listing.size) == (30_000, 3_000_000)
+    assert peak < 4 << 20
+
+
 def test_whole_objects_of_every_size(cloud: Cloud, tmp_path: Path) -> None:
     for size in (0, 1, 262_144, 6 << 20):
         data = bytes(range(256)) * (size // 256) + b"x" * (size % 256)
@@ -111,7 +142,7 @@ def test_what_is_not_there_is_told_before_the_job_starts(
     error = capsys.readouterr().err
     assert message in error
     assert "Traceback" not in error
-    assert storage.kind("gs://out/refused") is None
+    assert storage.kind("gs://out/refused/manifest.jsonl") is None
 
 
 def test_a_missing_permission_is_told_before_the_job_starts(

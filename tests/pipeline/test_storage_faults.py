@@ -99,14 +99,12 @@ def faulty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Fau
 
 
 def render(output: str) -> dict[str, bytes]:
-    settings = ("checkpoint=faulty://voice", "compute.slice_songs=4", "compute.workers=1")
-    options = [*(argument for setting in settings for argument in ("--set", setting)), *QUIET]
+    options = ["--set", "checkpoint=faulty://voice", "--set", "compute.slice_songs=4", *QUIET]
     assert main(["render", "--input", "faulty://in/**/*.mid", "--output", output, *options]) == 0
     rate, FaultyFileSystem.rate = FaultyFileSystem.rate, 0.0
     files = {url.removeprefix(output): storage.read_bytes(url) for url, _ in storage.find(output)}
     FaultyFileSystem.rate = rate
-    named = ("config.yaml", "index.html")  # they name the folder
-    return {name: content for name, content in files.items() if not name.endswith(named)}
+    return {name: content for name, content in files.items() if not name.endswith(("config.yaml", "index.html"))}
 
 
 def test_one_call_in_twenty_fails_and_nothing_is_lost(faulty: type[FaultyFileSystem]) -> None:
@@ -123,14 +121,14 @@ def test_a_file_that_is_never_read_is_one_failure(
     faulty: type[FaultyFileSystem], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(storage, "WORKER_PATIENCE", 0.1)
-    open_file = FaultyFileSystem._open
+    _open = FaultyFileSystem._open
 
-    def slow(self: Any, path: str, *args: Any, **kwargs: Any) -> Any:
+    def open_slowly(self: Any, path: str, *args: Any, **kwargs: Any) -> Any:
         if path.endswith("/7.mid"):
             raise TimeoutError("this disk is slow")
-        return open_file(self, path, *args, **kwargs)
+        return _open(self, path, *args, **kwargs)
 
-    monkeypatch.setattr(FaultyFileSystem, "_open", slow)
+    monkeypatch.setattr(FaultyFileSystem, "_open", open_slowly)
     options = ["--set", "checkpoint=faulty://voice", *QUIET]
     assert main(["render", "--input", "faulty://in/**/*.mid", "--output", "faulty:///some", *options]) == 3
     (row,) = storage.read_lines("faulty:///some/errors.jsonl")

@@ -1,0 +1,253 @@
+"""A Dataflow job, submitted by Beam's own code to a stand-in for its API, and run where only the wheel is installed."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from apache_beam.portability.api import beam_runner_api_pb2
+from cloud_helpers import assert_same, outputs
+from cloud_servers import DataflowApi
+
+from gansynth import storage
+from pipeline import dataflow
+from pipeline.__main__ import main
+
+ROOT = Path(__file__).parents[2]
+GOLDEN = Path(__file__).parent / "data" / "job_request.json"
+CONFIG = str(ROOT / "configs" / "dataflow.yaml")
+SUBMIT = [
+    "render",
+    "--config",
+    CONFIG,
+    "--project",
+    "my-project",
+    "--region",
+    "europe-west4",
+    "--input",
+    "gs://in/songs/**",
+]
+CPU = ["--set", "compute.device=cpu", "--set", "compute.resource_hints={}", "--set", "compute.batch_rows=1024"]
+SAME = ["--set", "checkpoint=gs://in/tiny", "--set", "storage.credentials=anonymous", "--quiet"]
+
+
+@pytest.fixture(scope="session")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of what the distribution is built from."""
+    folder = tmp_path_factory.mktemp("project")
+    for name in ("gansynth", "transforms", "pipeline"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("setup.py", "pyproject.toml", "LICENSE", "README.md"):
+        shutil.copy(ROOT / name, folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def worker(project: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The Python of an environment that has the dependencies and the built wheel, and no checkout."""
+    folder = tmp_path_factory.mktemp("worker")
+    build = f"from setuptools import build_meta; print(build_meta.build_wheel({str(folder)!r}))"
+    run(sys.executable, "-c", build, cwd=project)
+    (wheel,) = folder.glob("*.whl")
+    run(sys.executable, "-m", "venv", "--without-pip", str(folder / "venv"))
+    python = folder / "venv" / "bin" / "python"
+    install = (
+        sys.executable,
+        "-m",
+        "uv",
+        "pip",
+        "install",
+        "--offline",
+        "--no-deps",
+        "--python",
+        str(python),
+        str(wheel),
+    )
+    run(*install)
+    (site,) = (folder / "venv").glob("lib/python*/site-packages")
+    # A plain path: the .pth files in it, the editable install's among them, are not read.
+    (site / "dependencies.pth").write_text(str(Path(pytest.__file__).parents[1]))
+    return python
+
+
+def run(*command: str, **options: Any) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(command, capture_output=True, text=True, timeout=900, check=False, **options)
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+@pytest.fixture
+def api(
+    worker: Path, cloud: Callable[[str], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[DataflowApi]:
+    """A Dataflow whose workers are a process with the wheel."""
+    from apache_beam.internal.gcp import auth
+
+    monkeypatch.setattr(auth._Credentials, "_credentials_init", True)  # else it looks for Google's own for 20 s
+
+    def work(job: dict[str, Any]) -> str | None:
+        options = job["environment"]["sdkPipelineOptions"]["options"]
+        (tmp_path / "pipeline.pb").write_bytes(storage.read_bytes(options["pipelineUrl"]))
+        script = str(Path(__file__).with_name("dataflow_worker.py"))
+        arguments = (str(ROOT), str(tmp_path / "pipeline.pb"), str(tmp_path / "summary.json"))
+        environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+        command = (str(worker), "-W", "ignore", script, *arguments)
+        done = subprocess.run(
+            command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=900, check=False
+        )
+        return done.stderr[-5000:] if done.returncode else None
+
+    with DataflowApi(work).running() as server:
+        yield server
+
+
+def options(api: DataflowApi) -> list[str]:
+    return ["--dataflow_endpoint", api.url, "--no_auth"]
+
+
+def pipeline_of(job: dict[str, Any]) -> Any:
+    url = job["environment"]["sdkPipelineOptions"]["options"]["pipelineUrl"]
+    return beam_runner_api_pb2.Pipeline.FromString(storage.read_bytes(url))
+
+
+def normalised(job: dict[str, Any]) -> Any:
+    """A request without what differs between two of the same."""
+    steps = dict(dataflow.steps_and_hints(pipeline_of(job)))
+    job = dataflow.short(json.loads(json.dumps(job)))
+    job["clientRequestId"] = "REQUEST"
+    text = json.dumps(job | {"steps": steps}, indent=2, sort_keys=True, ensure_ascii=False)
+    for pattern, name in (
+        (r"gansynth-beam-\d{8}-\d{6}", "JOB"),
+        (r"JOB\.\d+\.\d+", "JOB"),
+        (r"http://localhost:\d+", "ENDPOINT"),
+        (r"-py\d+\b", "-pyXY"),
+        (r"Python 3\.\d+", "Python 3.X"),
+        (r"ref_Environment_\w+", "ENVIRONMENT"),
+        (r"(core|util)\.py:\d+", r"\1.py"),
+    ):
+        text = re.sub(pattern, name, text)
+    return json.loads(text)
+
+
+def test_the_job_request(api: DataflowApi, capsys: pytest.CaptureFixture[str]) -> None:
+    """As configs/dataflow.yaml has it; its worker has no GPU, and says so."""
+    assert main([*SUBMIT, "--output", "gs://out/gpu", *SAME, *options(api)]) == 1
+    error = capsys.readouterr().err
+    assert "device: gpu was asked for, but TensorFlow finds no GPU" in error
+    assert "This worker: GPU devices: none" in error
+
+    (job,) = api.jobs
+    found = normalised(job)
+    if os.environ.get("WRITE_GOLDENS"):
+        GOLDEN.write_text(json.dumps(found, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
+    assert found == json.loads(GOLDEN.read_text())
+
+    hinted = {name for name, hints in found["steps"].items() if hints}
+    assert {name.split("/")[0] + "/" + name.split("/")[1] for name in hinted} == {
+        "CheckWorker/Check",
+        "Synthesize/Gather",
+        "Synthesize/Play",
+    }
+    staged = {name.rsplit("/", 1)[1] for name, _ in storage.find("gs://out/gpu/.staging")}
+    assert not any("main_session" in name for name in staged), staged
+    assert staged <= {"pipeline.pb", "submission_environment_dependencies.txt"}
+    assert len(json.dumps(job)) < 100_000
+
+
+def test_the_staged_job_runs_where_only_the_wheel_is(
+    api: DataflowApi, rendered: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*SUBMIT, "--output", "gs://out/cpu", *SAME, *CPU, "--flexrs_goal=COST_OPTIMIZED", *options(api)]) == 3
+    (job,) = api.jobs
+    assert job["environment"]["flexResourceSchedulingGoal"] in (2, "FLEXRS_COST_OPTIMIZED")
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert set(summary["fns"]) >= {"_Parse", "_Score", "_Play", "_Write", "_Check", "_Read"}
+    assert len(summary["images"]) == 1
+    assert summary["coders"] > 10
+    assert_same(outputs("gs://out/cpu"), outputs(str(rendered)))
+
+
+def test_the_package_of_setup_file_is_complete(project: Path, tmp_path: Path) -> None:
+    """What Beam stages for --setup_file, for those who build no image."""
+    from apache_beam.runners.portability.stager import Stager
+
+    path = Stager._build_setup_package(str(project / "setup.py"), str(tmp_path))
+    with tarfile.open(path) as archive:
+        names = {name.split("/", 1)[1] for name in archive.getnames() if "/" in name}
+    wanted = {
+        str(file.relative_to(ROOT))
+        for package in ("gansynth", "transforms", "pipeline")
+        for file in (ROOT / package).rglob("*")
+        if file.is_file() and file.suffix != ".pyc" and "card/" not in str(file)
+    }
+    assert wanted <= names
+
+
+# What is refused before anything is submitted
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--project="], "--project: is missing"),
+        (["--region="], "--region: is missing"),
+        (["--output", "out"], "--output out: Dataflow's workers need a gs:// URL"),
+        (
+            ["--input", str(ROOT / "examples/midi")],
+            "riff.mid|bach.*: Dataflow's workers cannot read files of this machine",
+        ),
+        (["--set", "checkpoint=/nowhere"], "checkpoint /nowhere: Dataflow's workers cannot read it"),
+        (["--set", "storage.credentials=/key.json"], "--service_account_email"),
+        (["--set", "compute.resource_hints={}"], "compute.device gpu: no worker will have one"),
+        (["--set", "compute.resource_hints={accelerator: 'type:nvidia-l4;count:1'}"], "add install-nvidia-driver"),
+        (
+            ["--set", "compute.resource_hints={min_ram: much}", "--set", "compute.device=cpu"],
+            "min_ram has invalid value",
+        ),
+        (["--set", "compute.resource_hints={ram: 1GB}", "--set", "compute.device=cpu"], "Unknown resource hint: ram"),
+        (["--flexrs_goal=COST_OPTIMIZED"], "--flexrs_goal: Dataflow allows neither GPUs nor resource hints"),
+        (["--dataflow_service_options=worker_accelerator=type:nvidia-l4;count:1"], "Take one of the two"),
+        (["--set", "beam.experiments=[]"], "add --experiments=no_use_multiple_sdk_containers"),
+        (["--max_num_worker=3"], r"--max_num_worker: unknown option; did you mean --max_num_workers\?"),
+        (["--max_num_workers=many"], "Beam options: argument --max_num_workers: invalid int value"),
+        (["--autoscaling_algorithm=SOME"], "invalid choice"),
+        (["--temp_location=gs://no-such-bucket-name/x"], None),
+    ],
+)
+def test_refusals(
+    arguments: list[str], message: str | None, cloud: Callable[[str], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = [] if "--output" in arguments else ["--output", "gs://out/refused"]
+    given = [*SUBMIT[:-2], *([] if "--input" in arguments else SUBMIT[-2:]), *output]
+    if not any("credentials" in argument for argument in arguments):
+        given += ["--set", "storage.credentials=anonymous"]
+    code = main([*given, *arguments, "--dry-run"])
+    captured = capsys.readouterr()
+    if message is None:
+        assert code == 0, captured.err
+        return
+    assert code == 2
+    assert re.search(message, captured.err), captured.err
+    assert "Traceback" not in captured.err
+
+
+def test_a_dry_run_prints_the_job_and_submits_nothing(
+    cloud: Callable[[str], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*SUBMIT, "--output", "gs://out/dry", "--set", "storage.credentials=anonymous", "--dry-run"]) == 0
+    said = capsys.readouterr().out
+    assert "6 files, " in said
+    assert "gs://in/songs/a/melody.mid -> gs://out/dry/audio/a/melody.*" in said
+    assert '"containerImage": "europe-west4-docker.pkg.dev/my-project/gansynth-beam/worker:' in said
+    assert re.search(r"Synthesize/Play.*accelerator.*nvidia-l4", said)
+    assert not re.search(r"ReadMidi.*accelerator", said)
+    assert storage.kind("gs://out/dry") is None
