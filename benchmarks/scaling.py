@@ -1,0 +1,108 @@
+"""What a job on a cluster takes, from constants that were measured: time by stage, bytes shuffled and stored.
+
+    python -m benchmarks.scaling                          the table of docs/scaling.md
+    python -m benchmarks.scaling --gpu-notes-per-second 900 --reuse 0.9
+
+A constant that nobody has measured yet is left out, and so is what depends on it.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass, fields
+
+HOUR = 3600.0
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """What an average song is like; an assumption, to be replaced by the corpus' own figures."""
+
+    notes: float = 4000
+    minutes: float = 4
+    kilobytes: float = 40
+
+
+@dataclass(frozen=True)
+class Constants:
+    """Measured; None where not yet. Seconds are of one core, or of one GPU."""
+
+    parse_seconds_per_mb: float | None = 3.0
+    bar_bytes_per_note: float | None = None
+    mix_seconds_per_minute: float | None = None
+    write_seconds_per_minute: float | None = None
+    cpu_seconds_per_note: float | None = 0.073
+    gpu_notes_per_second: float | None = None
+    row_bytes: float | None = None
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Of one job: hours by stage, GB shuffled and stored; None where a constant is missing."""
+
+    parse: float | None
+    synthesis: float | None
+    finish: float | None
+    shuffled_gb: float | None
+    stored_gb: float
+    manifest_mb: float | None
+
+
+def estimate(songs: int, gpus: int, workers: int, reuse: float, corpus: Corpus, constants: Constants) -> Estimate:
+    """A job of so many songs.
+
+    Args:
+        songs: how many.
+        gpus: GPU workers; without any, the network runs on `workers`.
+        workers: other workers, each with the use of one core: Python has one process on each.
+        reuse: share of the notes that are found in a cache, 0..1.
+        corpus: what an average song is like.
+        constants: what was measured.
+    """
+    c, notes, minutes = constants, songs * corpus.notes, songs * corpus.minutes
+    fresh = notes * (1 - reuse)
+    if gpus:
+        synthesis = None if c.gpu_notes_per_second is None else fresh / c.gpu_notes_per_second / gpus / HOUR
+    else:
+        synthesis = None if c.cpu_seconds_per_note is None else fresh * c.cpu_seconds_per_note / workers / HOUR
+    finish = None
+    if c.mix_seconds_per_minute is not None and c.write_seconds_per_minute is not None:
+        finish = minutes * (c.mix_seconds_per_minute + c.write_seconds_per_minute) / workers / HOUR
+    parse = None if c.parse_seconds_per_mb is None else songs * corpus.kilobytes / 1e3 * c.parse_seconds_per_mb
+    return Estimate(
+        parse=None if parse is None else parse / workers / HOUR,
+        synthesis=synthesis,
+        finish=finish,
+        shuffled_gb=None if c.bar_bytes_per_note is None else notes * c.bar_bytes_per_note / 1e9,
+        stored_gb=minutes * 60 * 16000 * 2 / 1e9,
+        manifest_mb=None if c.row_bytes is None else songs * c.row_bytes / 1e6,
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--reuse", type=float, default=0.9, help="share of notes found in a cache (default: %(default)s)"
+    )
+    for group in (Corpus, Constants):
+        for field in fields(group):
+            name = "--" + field.name.replace("_", "-")
+            known = "not yet measured" if field.default is None else field.default
+            parser.add_argument(name, type=float, default=field.default, help=f"(default: {known})")
+    args = parser.parse_args()
+    corpus, constants = (
+        group(**{field.name: getattr(args, field.name) for field in fields(group)}) for group in (Corpus, Constants)
+    )
+    print("| songs | GPUs | workers | parse h | synthesis h | mix, write h | shuffled GB | audio GB | manifest MB |")
+    print("|---|---|---|---|---|---|---|---|---|")
+    for songs, sizes in ((1_000, (0, 1)), (170_000, (0, 1, 8, 64)), (10_000_000, (8, 64))):
+        for gpus in sizes:
+            workers = max(4, 2 * gpus)
+            e = estimate(songs, gpus, workers, args.reuse, corpus, constants)
+            cells = [e.parse, e.synthesis, e.finish, e.shuffled_gb, e.stored_gb, e.manifest_mb]
+            shown = ["?" if cell is None else f"{cell:,.1f}" if cell < 100 else f"{cell:,.0f}" for cell in cells]
+            print(f"| {songs:,} | {gpus} | {workers} | {' | '.join(shown)} |")
+
+
+if __name__ == "__main__":
+    main()
