@@ -14,8 +14,9 @@ import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from gansynth.score import Voice
-from pipeline import graph, inputs
+from pipeline import board, graph, inputs
 from pipeline.config import JobConfig
+from transforms import counters
 from transforms.elements import Source
 
 
@@ -64,8 +65,9 @@ def render_part(
     """Renders one part as a pipeline of its own, with Beam's in-process runner unless another is named."""
     pipeline = beam.Pipeline(runner=runner, options=PipelineOptions(list(beam_args)))
     graph.build(pipeline, config, part.sources, voice, digest, part.name)
-    result = pipeline.run()
-    result.wait_until_finish()
+    with board.showing():
+        result = pipeline.run()
+        result.wait_until_finish()
     return Done(len(part.sources), graph.counters(result))
 
 
@@ -80,7 +82,11 @@ class Crew:
         self._count = count
         self._config = config if count == 1 else _share(config, count)
         self._args = tuple(beam_args)
-        self._pool = None if count == 1 else _pool(count)
+        self._pool: ProcessPoolExecutor | None = None
+        self._board: board.Board | None = None
+        if count > 1:
+            self._pool, self._board = _pool(count)
+        self._before = counters.seen()
 
     def __enter__(self) -> Crew:
         return self
@@ -95,11 +101,17 @@ class Crew:
             return graph.describe(self._config)
         return self._pool.submit(graph.describe, self._config).result()
 
+    def in_flight(self) -> Counter[str]:
+        """What the parts that are being rendered have counted so far."""
+        return counters.seen() - self._before if self._board is None else self._board.counts()
+
     def render(self, parts: Iterable[Part], voice: Voice, digest: str) -> Iterator[Done]:
         """Renders parts, a few at a time."""
         if self._pool is None:
             for only in parts:
-                yield render_part(self._config, self._args, only, voice, digest)
+                done = render_part(self._config, self._args, only, voice, digest)
+                self._before = counters.seen()
+                yield done
             return
         waiting = iter(parts)
         running: dict[Future[Done], Part] = {}
@@ -123,12 +135,12 @@ class Crew:
                 self._pool.shutdown()
                 for suspect in suspects:
                     yield from self._one_by_one(suspect, voice, digest)
-                self._pool = _pool(self._count)
+                self._pool, self._board = _pool(self._count)
 
     def _one_by_one(self, part: Part, voice: Voice, digest: str) -> Iterator[Done]:
         for number, source in enumerate(part.sources):
             alone = Part(f"{part.name}-{number:06d}", (source,))
-            with _pool(1) as pool:
+            with _pool(1)[0] as pool:
                 try:
                     yield pool.submit(render_part, self._config, self._args, alone, voice, digest).result()
                 except BrokenProcessPool:
@@ -150,9 +162,10 @@ def _share(config: JobConfig, count: int) -> JobConfig:
     return config.model_copy(update={"compute": share})
 
 
-def _pool(count: int) -> ProcessPoolExecutor:
-    """Processes that start with everything imported, from a parent that runs nothing else."""
+def _pool(count: int) -> tuple[ProcessPoolExecutor, board.Board]:
+    """Processes that start with everything imported, from a parent that runs nothing else; and their board."""
     os.environ.setdefault("MALLOC_ARENA_MAX", "2")  # read when a process starts: threads keep less of what they free
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["pipeline.local", "gansynth.network", "gansynth._note_seq"])
-    return ProcessPoolExecutor(count, mp_context=context)
+    shared = board.Board(context, count)
+    return ProcessPoolExecutor(count, mp_context=context, initializer=shared.take_row), shared

@@ -1,7 +1,7 @@
 """How far a local run is: a live display on a terminal, a line now and then elsewhere.
 
-Both show the run's own counters, the ones that Dataflow's console shows: those of finished slices, and, where the
-slices are rendered in this process, what it has counted since.
+Both show the run's own counters, the ones that Dataflow's console shows: those of finished slices, and what the
+slices in work have counted so far.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 
 from gansynth.axes import clock
-from transforms import counters
 
 SECONDS_BETWEEN_LINES = 15.0
 
@@ -127,7 +126,7 @@ class Progress:
         self._seconds = seconds
         self._now = now
         self._finished: Counter[str] = Counter()
-        self._before = counters.seen()
+        self._in_flight: Callable[[], Counter[str]] = Counter
         self._began = now()
         self._loaded: float | None = None
         self._live: Live | None = None
@@ -156,18 +155,19 @@ class Progress:
         if self._thread is not None:
             self._thread.join()
 
+    def watch(self, in_flight: Callable[[], Counter[str]]) -> None:
+        """Has `in_flight` asked for what the slices in work have counted."""
+        self._in_flight = in_flight
+
     def add(self, finished: Counter[str]) -> None:
         """Adds what a finished slice counted."""
         self._finished += finished
 
     def state(self) -> State:
         """How far the run is now."""
-        here = counters.seen()
-        here.subtract(self._before)
-        # Slices rendered in this process are counted on both sides, those of other processes on one.
-        total = self._finished | here
+        total = self._finished + self._in_flight()
         now = self._now()
-        if self._loaded is None and here["songs_read"]:
+        if self._loaded is None and total["songs_read"]:
             self._loaded = now
         return State(
             songs=self._songs,

@@ -47,7 +47,7 @@ def run(config: JobConfig, beam_args: Sequence[str] = (), quiet: bool = False, o
     done = 0
     lost: list[Source] = []
     with Progress(len(sources), quiet or runner not in LOCAL_RUNNERS) as progress:
-        for finished in _render(config, goes_on, args, runner, sources):
+        for finished in _render(config, goes_on, args, runner, sources, progress):
             counters += finished.counters
             done += finished.songs
             lost += finished.lost
@@ -98,13 +98,19 @@ def _check(config: JobConfig, beam_args: Sequence[str]) -> tuple[Sequence[str], 
 
 
 def _render(
-    config: JobConfig, goes_on: bool, args: Sequence[str], runner: str, sources: inputs.Listing
+    config: JobConfig,
+    goes_on: bool,
+    args: Sequence[str],
+    runner: str,
+    sources: inputs.Listing,
+    progress: Progress,
 ) -> Iterator[local.Done]:
     """Local runners get the corpus in slices, on all cores; others get it whole."""
     job = config.model_copy(update={"resume": goes_on})
     if runner in LOCAL_RUNNERS:
         parts = list(local.slices(sources, config))
         with local.Crew(job, args, min(local.workers(job), len(parts))) as crew:
+            progress.watch(crew.in_flight)
             described = crew.describe()
             resume.mark(config)
             yield from crew.render(parts, *described)

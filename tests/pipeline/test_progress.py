@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import multiprocessing
 import os
 import pty
 import re
@@ -11,12 +12,14 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import pytest
 from page_helpers import write_song
 from rich.console import Console
 
+from pipeline import board
 from pipeline.config import load_config
 from pipeline.progress import Progress, State
 from pipeline.run import run
@@ -109,18 +112,44 @@ def test_a_dumb_terminal_gets_lines() -> None:
     assert "\x1b[2K" not in file.getvalue()
 
 
-def test_what_is_counted_here_and_in_finished_slices_is_counted_once() -> None:
+def test_slices_in_work_and_finished_ones_are_added() -> None:
     progress = Progress(4, quiet=True)
     tally = type("Tally", (), {})()
     tally.notes = 3
+    before = counters.seen()
+    progress.watch(lambda: counters.seen() - before)
     with counters.counting("synthesis_", tally):
         assert progress.state().notes == 3
         tally.notes = 5
         assert progress.state().notes == 5  # while the batch is still being rendered
-        progress.add(Counter(synthesis_notes=4))
-        assert progress.state().notes == 5
-    progress.add(Counter(synthesis_notes=5))  # another process's
+    assert progress.state().notes == 5
+    progress.add(Counter(synthesis_notes=4))
     assert progress.state().notes == 9
+
+
+def test_processes_write_on_a_board(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("forkserver")
+    shared = board.Board(context, 2)
+    enough = tmp_path / "enough"
+    with ProcessPoolExecutor(2, mp_context=context, initializer=shared.take_row) as pool:
+        waiting = [pool.submit(count_until, enough, songs) for songs in (2, 3)]
+        while shared.counts()["songs_read"] < 5 and not any(one.done() for one in waiting):
+            time.sleep(0.05)
+        assert +shared.counts() == Counter(songs_read=5, synthesis_notes=20)
+        enough.touch()
+        assert [one.result() for one in waiting] == [None, None]
+    assert +shared.counts() == Counter()  # what is finished is told in other ways
+
+
+def count_until(enough: Path, songs: int) -> None:
+    """Counts some songs and notes at once, and is done when the file is there."""
+    tally = type("Tally", (), {})()
+    tally.notes = 10
+    with board.showing(), counters.counting("synthesis_", tally):
+        counters.count("songs_read", songs)
+        counters.count("of no interest", 7)
+        while not enough.exists():
+            time.sleep(0.05)
 
 
 def test_the_figures_are_beams_own(tmp_path: Path, data: Path) -> None:
