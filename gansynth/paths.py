@@ -43,9 +43,17 @@ def common_root(roots: Iterable[str]) -> str:
 
 
 def song_id(url: str, root: str) -> str:
-    """The path of `url` below `root`: what a song is called everywhere."""
-    relative = url[len(root) :] if root and url.startswith(root) else url.split("://", 1)[-1]
-    return relative.lstrip("/")
+    """The path of `url` below `root`: what a song is called everywhere.
+
+    Bytes that are not UTF-8, which some file systems allow in names, are written \\xNN (and a backslash beside them
+    twice): Beam's keys are UTF-8.
+    """
+    relative = (url[len(root) :] if root and url.startswith(root) else url.split("://", 1)[-1]).lstrip("/")
+    raw = relative.encode("utf-8", "surrogateescape")
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError:
+        return raw.replace(b"\\", b"\\\\").decode("utf-8", "backslashreplace")
 
 
 def output_name(name: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -195,3 +196,17 @@ def test_all_of_shared_midi_is_accounted_for(tmp_path: Path) -> None:
     for row in failed:
         content = (SHARED / "midi" / row["song_id"]).read_bytes()
         assert row["digest"] == "sha256:" + hashlib.sha256(content).hexdigest()
+
+
+def test_names_that_are_not_utf8(tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for name in (b"caf\xe9.mid", "café.mid".encode()):
+        Path(os.fsdecode(bytes(folder) + b"/" + name)).write_bytes(Path(RIFF).read_bytes())
+    Path(os.fsdecode(bytes(folder) + b"/\xff\\.mid")).write_text("no MIDI")
+    assert main(["render", str(folder), "--output", str(tmp_path / "out"), "--set", "spectrogram.png=false"]) == 3
+    rendered, failed = lines(tmp_path / "out" / "manifest.jsonl"), lines(tmp_path / "out" / "errors.jsonl")
+    assert {row["song_id"] for row in rendered} == {"caf\\xe9.mid", "café.mid"}
+    assert [row["song_id"] for row in failed] == ["\\xff\\\\.mid"]
+    assert len({row["outputs"]["audio"] for row in rendered}) == 2
+    assert all((tmp_path / "out" / row["outputs"]["audio"]).is_file() for row in rendered)
