@@ -99,7 +99,8 @@ def faulty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Fau
 
 
 def render(output: str) -> dict[str, bytes]:
-    options = ["--set", "checkpoint=faulty://voice", "--set", "compute.slice_songs=4", *QUIET]
+    settings = ("checkpoint=faulty://voice", "compute.slice_songs=4", "compute.workers=1")
+    options = [*(argument for setting in settings for argument in ("--set", setting)), *QUIET]
     assert main(["render", "--input", "faulty://in/**/*.mid", "--output", output, *options]) == 0
     rate, FaultyFileSystem.rate = FaultyFileSystem.rate, 0.0
     files = {url.removeprefix(output): storage.read_bytes(url) for url, _ in storage.find(output)}
