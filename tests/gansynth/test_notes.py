@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import io
 import json
 import warnings
@@ -89,6 +90,17 @@ def test_path_url_and_bytes_give_the_same() -> None:
     assert songs[0].digest.startswith("sha256:")
     for song in songs[1:]:
         assert all((getattr(song.notes, f) == getattr(songs[0].notes, f)).all() for f in ("pitch", "start", "end"))
+
+
+def test_reading_leaves_the_garbage_collector_as_it_was_and_nothing_to_collect() -> None:
+    load_midi(DATA / "midi" / "melody.mid")
+    gc.collect()
+    load_midi(DATA / "midi" / "melody.mid")
+    assert gc.isenabled()
+    assert gc.collect() < 10  # no note, no event
+    with contextlib.suppress(MidiError):
+        load_midi(DATA / "midi" / "truncated.mid", REFERENCE)
+    assert gc.isenabled()
 
 
 def test_missing_file(tmp_path: Path) -> None:
