@@ -25,22 +25,25 @@ class Corpus:
 
 @dataclass(frozen=True)
 class Constants:
-    """Measured; None where not yet. Seconds are of one core, or of one GPU."""
+    """Measured (docs/scaling.md says where); None where not yet. Seconds are of one core, or of one GPU."""
 
-    parse_seconds_per_mb: float | None = 3.0
-    bar_bytes_per_note: float | None = None
-    mix_seconds_per_minute: float | None = None
-    write_seconds_per_minute: float | None = None
-    cpu_seconds_per_note: float | None = 0.073
+    parse_seconds_per_mb: float | None = 2.5
+    place_seconds_per_note: float | None = 24e-6
+    bar_bytes_per_note: float | None = 2900
+    mix_seconds_per_minute: float | None = 0.002
+    write_seconds_per_minute: float | None = 0.071
+    cpu_seconds_per_note: float | None = 0.0541
     gpu_notes_per_second: float | None = None
-    row_bytes: float | None = None
+    row_bytes: float | None = 1030
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """Of one job: hours by stage, GB shuffled and stored; None where a constant is missing."""
+    """Of one job: hours by stage, GB shuffled and stored; None where a constant is missing. `place` is a part of
+    `synthesis`: what its Python does."""
 
     parse: float | None
+    place: float | None
     synthesis: float | None
     finish: float | None
     shuffled_gb: float | None
@@ -61,16 +64,20 @@ def estimate(songs: int, gpus: int, workers: int, reuse: float, corpus: Corpus, 
     """
     c, notes, minutes = constants, songs * corpus.notes, songs * corpus.minutes
     fresh = notes * (1 - reuse)
-    if gpus:
-        synthesis = None if c.gpu_notes_per_second is None else fresh / c.gpu_notes_per_second / gpus / HOUR
-    else:
-        synthesis = None if c.cpu_seconds_per_note is None else fresh * c.cpu_seconds_per_note / workers / HOUR
+    network = (
+        1 / c.gpu_notes_per_second if gpus and c.gpu_notes_per_second else None if gpus else c.cpu_seconds_per_note
+    )
+    synthesis = place = None
+    if c.place_seconds_per_note is not None:
+        place = notes * c.place_seconds_per_note / (gpus or workers) / HOUR
+        synthesis = None if network is None else fresh * network / (gpus or workers) / HOUR + place
     finish = None
     if c.mix_seconds_per_minute is not None and c.write_seconds_per_minute is not None:
         finish = minutes * (c.mix_seconds_per_minute + c.write_seconds_per_minute) / workers / HOUR
     parse = None if c.parse_seconds_per_mb is None else songs * corpus.kilobytes / 1e3 * c.parse_seconds_per_mb
     return Estimate(
         parse=None if parse is None else parse / workers / HOUR,
+        place=place,
         synthesis=synthesis,
         finish=finish,
         shuffled_gb=None if c.bar_bytes_per_note is None else notes * c.bar_bytes_per_note / 1e9,
@@ -100,8 +107,14 @@ def main() -> None:
             workers = max(4, 2 * gpus)
             e = estimate(songs, gpus, workers, args.reuse, corpus, constants)
             cells = [e.parse, e.synthesis, e.finish, e.shuffled_gb, e.stored_gb, e.manifest_mb]
-            shown = ["?" if cell is None else f"{cell:,.1f}" if cell < 100 else f"{cell:,.0f}" for cell in cells]
+            shown = [shortly(cell) for cell in cells]
+            if e.synthesis is None:
+                shown[1] = f"{shortly(e.place)} + ?"
             print(f"| {songs:,} | {gpus} | {workers} | {' | '.join(shown)} |")
+
+
+def shortly(value: float | None) -> str:
+    return "?" if value is None else f"{value:,.1f}" if value < 100 else f"{value:,.0f}"
 
 
 if __name__ == "__main__":

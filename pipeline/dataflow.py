@@ -110,6 +110,16 @@ def check_sources(sources: Iterable[Source]) -> Iterator[Source]:
         yield source
 
 
+def link(job_id: str, options: PipelineOptions) -> str:
+    """Where a job that was submitted with these options is watched and stopped, for people to read."""
+    cloud = options.view_as(GoogleCloudOptions)
+    return (
+        f"Submitted: https://console.cloud.google.com/dataflow/jobs/{cloud.region}/{job_id}?project={cloud.project}\n"
+        "It goes on without this machine; to stop it: "
+        f"gcloud dataflow jobs cancel {job_id} --project {cloud.project} --region {cloud.region}"
+    )
+
+
 def describe(pipeline: beam.Pipeline) -> str:
     """The request that a pipeline with the option --dry_run would be submitted with, and its steps."""
     from apache_beam.runners.dataflow.internal import apiclient

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
+from typing import Any
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
@@ -22,17 +24,24 @@ class JobError(GansynthError):
     """The job was started and did not end well."""
 
 
-def render(config: JobConfig, args: Sequence[str], runner: str, sources: Listing) -> Done:
-    """Renders a whole corpus as one pipeline.
+def render(pipeline: beam.Pipeline, config: JobConfig, runner: str, sources: Listing, quiet: bool = False) -> Done:
+    """Runs the pipeline of a corpus; says where a Dataflow job can be watched, unless `quiet`.
+
+    Args:
+        pipeline: what `draw` gave.
+        config: the job.
+        runner: the name of its runner.
+        sources: the corpus.
+        quiet: say nothing.
 
     Raises:
         JobError: the runner reports that it failed.
     """
-    url = _list_url(config)
-    storage.upload(sources.path, url)
-    pipeline = draw(config, args, runner, len(sources))
+    storage.upload(sources.path, _list_url(config))
     try:
-        result = pipeline.run()
+        result: Any = pipeline.run()
+        if runner == dataflow.RUNNER and not quiet:
+            print(dataflow.link(result.job_id(), pipeline.options), file=sys.stderr)
         result.wait_until_finish()
     except Exception as error:  # every runner has errors of its own
         text = str(error).strip() or type(error).__name__

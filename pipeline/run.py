@@ -47,7 +47,7 @@ def run(config: JobConfig, beam_args: Sequence[str] = (), quiet: bool = False, o
     done = 0
     lost: list[Source] = []
     with Progress(len(sources), quiet or runner not in LOCAL_RUNNERS) as progress:
-        for finished in _render(config, goes_on, args, runner, sources, progress):
+        for finished in _render(config, goes_on, args, runner, sources, progress, quiet):
             counters += finished.counters
             done += finished.songs
             lost += finished.lost
@@ -104,6 +104,7 @@ def _render(
     runner: str,
     sources: inputs.Listing,
     progress: Progress,
+    quiet: bool,
 ) -> Iterator[local.Done]:
     """Local runners get the corpus in slices, on all cores; others get it whole."""
     job = config.model_copy(update={"resume": goes_on})
@@ -115,8 +116,9 @@ def _render(
             resume.mark(config)
             yield from crew.render(parts, *described)
         return
+    pipeline = remote.draw(job, args, runner, len(sources))
     resume.mark(config)
-    yield remote.render(job, args, runner, sources)
+    yield remote.render(pipeline, job, runner, sources, quiet)
 
 
 def _flags(options: dict[str, Any]) -> Iterator[str]:

@@ -26,7 +26,7 @@ class StatusError(Exception):
         self.code = code
 
 
-QUIET = ("--set", "spectrogram.png=false", "--quiet")
+QUIET = ("--set", "spectrogram.png=false", "--set", "compute.workers=1", "--quiet")  # one process: this one
 FAULTS = (
     lambda: StatusError(429),
     lambda: StatusError(503),
