@@ -37,7 +37,7 @@ SUBMIT = [
     "gs://in/songs/**",
 ]
 CPU = ["--set", "compute.device=cpu", "--set", "compute.resource_hints={}", "--set", "compute.batch_rows=1024"]
-SAME = ["--set", "checkpoint=gs://in/tiny", "--set", "storage.credentials=anonymous", "--quiet"]
+SAME = ["--set", "checkpoint=gs://in/tiny", "--set", "storage.credentials=anonymous"]
 
 
 @pytest.fixture(scope="session")
@@ -144,6 +144,9 @@ def test_the_job_request(api: DataflowApi, capsys: pytest.CaptureFixture[str]) -
     error = capsys.readouterr().err
     assert "device: gpu was asked for, but TensorFlow finds no GPU" in error
     assert "This worker: GPU devices: none" in error
+    assert (
+        "https://console.cloud.google.com/dataflow/jobs/europe-west4/2026-01-01_00_00_00-0?project=my-project" in error
+    )
 
     (job,) = api.jobs
     found = normalised(job)
