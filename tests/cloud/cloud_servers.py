@@ -206,6 +206,9 @@ class DataflowApi(ThreadingHTTPServer):
         threading.Thread(target=lambda: self.outcomes.update({job_id: self.work(job)}), daemon=True).start()
         return job_id
 
+    def handle_error(self, *args: Any) -> None:
+        pass  # Beam stops to listen when it has seen enough
+
     @contextlib.contextmanager
     def running(self) -> Iterator[DataflowApi]:
         thread = threading.Thread(target=self.serve_forever, daemon=True)

@@ -30,5 +30,15 @@ def test_no_checkpoint() -> None:
         _Check(settings, code_digest()).setup()
 
 
+def test_no_gpu() -> None:
+    from gansynth._tensorflow import tf
+
+    if tf.config.list_physical_devices("GPU"):
+        pytest.skip("this machine has a GPU")
+    settings = replace(graph.model_settings(load_config(None)), device="gpu")
+    with pytest.raises(ConfigError, match=r"TensorFlow finds no GPU.* This worker: GPU devices: "):
+        _Check(settings, code_digest()).setup()
+
+
 def test_what_is_said_of_a_machine() -> None:
     assert all(word in machine() for word in ("GPU devices: ", "driver: ", "CUDA libraries: "))
