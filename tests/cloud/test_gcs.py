@@ -30,6 +30,9 @@ def test_bucket_to_bucket_equals_local(cloud: Cloud, rendered: Path) -> None:
     assert_same(outputs("gs://out/plain"), outputs(str(rendered)))
     sources = [json.loads(line)["source"] for line in storage.read_lines("gs://out/plain/manifest.jsonl")]
     assert "gs://in/songs/a/melody.mid" in sources
+    before = outputs("gs://out/plain")
+    assert main(["render", "--input", "gs://in/songs/**", "--output", "gs://out/plain", *GS]) == 3
+    assert outputs("gs://out/plain") == before  # all finished, nothing rendered again
 
 
 def test_a_bucket_that_fails_and_lists_in_pages(cloud: Cloud, gcs: str, rendered: Path) -> None:
