@@ -123,48 +123,118 @@ def start_identity(net: Generator, seed: int, noise: float = 0.02) -> None:
             conv.weight[:, :, 1, 1] += torch.eye(out)
 
 
-@torch.no_grad()
-def grow(net: Generator, block: int, x: Tensor, onset_block: int, seed: int) -> None:
-    """Starts a block from what the block below has learnt to draw.
+SMOOTH = (0.25, 0.5, 0.25)
+"""A kernel over time that makes straight lines of the steps which repeating every row leaves."""
+PAIR = 0.2
+"""Deviation of a feature around the constant of its pair: more bends it in the norm, less is lost in bfloat16."""
 
-    The first filters carry the pictures that the block below would draw, each as a pair around a constant (what is
-    positive passes the leaky ReLU unchanged); the others mix the features below at random.
+
+@torch.no_grad()
+def grow(net: Generator, block: int, z: Tensor, labels: Tensor, onset_block: int, seed: int) -> None:
+    """Starts a block so that it draws what the block below draws, without steps in time.
+
+    A block with as many filters as the one below copies them. One with fewer gets pairs around a constant, 1 + a and
+    1 - a, which pass leaky ReLUs and norms nearly unchanged: what the block below draws, one image a pair, and the
+    principal components of what is left of its features.
 
     Args:
-        net: whose block to start.
+        net: whose block to start; the blocks below have learnt.
         block: which, 2 or more.
-        x: features of the block below for some notes, [n, filters, rows, BINS].
+        z, labels: some notes to measure features on.
         onset_block: the block whose rows are as long as the onset. Its second convolution puts the onset's phase
             in its first row and the steady one in all others: above the first row the image is padded with zeros, so
             the kernel's upper third is missing there.
-        seed: of the mixing.
+        seed: of a little noise, without which the two of a pair would learn the same.
+
+    Raises:
+        ValueError: the block has too few filters for the images.
     """
     first, second = net.conv[2 * block - 3], net.conv[2 * block - 2]
     out, into = first.weight.shape[:2]
-    phases = [(net.rgb[block - 2].weight[1], net.rgb[block - 2].bias[1])]
-    if block <= onset_block:
-        phases.append((net.onset[block - 2].weight[0], net.onset[block - 2].bias[0]))
+    kernel = first.weight.new_tensor(SMOOTH)
+    below = net.features(z, labels, block - 1)
+    heads = [(net.rgb, 0), (net.rgb, 1), (net.onset, 0)][: 3 if block <= onset_block else 2]
+    if out == into and block < onset_block:
+        for conv in (first, second):
+            conv.weight.zero_()
+            conv.bias.zero_()
+        first.weight[:, :, 1, 1] = torch.eye(out, device=kernel.device)
+        second.weight[:, :, :, 1] = torch.eye(out, device=kernel.device)[:, :, None] * kernel
+        for drawn in (net.rgb, net.onset):
+            drawn[block - 1].load_state_dict(drawn[block - 2].state_dict())
+        return
+
+    if out < 2 * len(heads):
+        raise ValueError(f"block {block} has {out} filters; its images alone need {2 * len(heads)}")
     random = torch.Generator().manual_seed(seed + block)
-    mixing = torch.linalg.qr(torch.randn(max(out, into), max(out, into), generator=random))[0][:out, :into].to(x.device)
-    mixing[0], mixing[1] = net.rgb[block - 2].weight[0, :, 0, 0], -net.rgb[block - 2].weight[0, :, 0, 0]
-    y = torch.einsum("oc,ncrf->onrf", mixing, x).flatten(1)
-    mixing *= (0.35 / (y.std(dim=1) + 1e-6))[:, None]
-    bias = 1.0 - torch.einsum("oc,ncrf->o", mixing, x) / (x.numel() / into)
-    for pair, (weight, offset) in enumerate(phases, start=1):
-        for side, sign in enumerate((0.8, -0.8)):
-            mixing[2 * pair + side], bias[2 * pair + side] = sign * weight[:, 0, 0], 1.0 + sign * offset
-    first.weight.normal_(0.0, 1e-3).add_(0.0)
-    first.weight[:, :, 1, 1] += mixing
-    first.bias.copy_(bias)
-    second.weight.normal_(0.0, 1e-3)
-    second.weight[:, :, 1, 1] += torch.eye(out, device=x.device)
+    for conv in (first, second):
+        conv.weight.copy_(torch.randn(conv.weight.shape, generator=random) * 1e-3)
+    pairs, shift = _pairs(below, torch.stack([drawn[block - 2].weight[row, :, 0, 0] for drawn, row in heads]), out // 2)
+    if block == onset_block:
+        # One pair takes the other's place in the first row: both need the same scale and shift.
+        onset, steady = net.onset[block - 2], net.rgb[block - 2]
+        size = pairs[1].norm() / steady.weight[1].norm()
+        pairs[2] = size * onset.weight[0, :, 0, 0]
+        shift[2] = shift[1] + size * (onset.bias[0] - steady.bias[1])
+    signs = first.weight.new_tensor([1.0, -1.0])
+    first.weight[:, :, 1, 1] += (pairs[:, None] * signs[:, None]).flatten(0, 1)
+    first.bias.copy_(1.0 + (shift[:, None] * signs).flatten())
+    phases = range(2, 6) if block == onset_block else range(2, 4)
+    for i in range(out):
+        if i in phases:
+            second.weight[i, i, 1, 1] += 1.0
+            continue
+        second.weight[i, i, :, 1] += kernel
+        # Half of a pair's sum is the constant: what the kernel lacks of it above the first row and below the last.
+        for one in (2, 3):
+            second.weight[i, one, :, 1] += 0.5 * kernel.new_tensor([-SMOOTH[0], SMOOTH[0] + SMOOTH[2], -SMOOTH[2]])
     second.bias.zero_()
     if block == onset_block:
-        for steady in (2, 3):
-            second.weight[steady, steady] = 0.0
-            second.weight[steady, steady, 0, 1] = 1.0
-            second.weight[steady, steady + 2, 0, 1] = -1.0
-            second.weight[steady, steady + 2, 1, 1] = 1.0
+        for one in (2, 3):
+            second.weight[one, one, 1, 1] -= 1.0
+            second.weight[one, one, 0, 1] += 1.0
+            second.weight[one, one + 2, 0, 1] -= 1.0
+            second.weight[one, one + 2, 1, 1] += 1.0
+    _draw_again(net, block, below, net.features(z, labels, block), onset_block)
+
+
+def _pairs(x: Tensor, heads: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Directions of features, [count, filters], scaled to PAIR: the heads', then principal ones of what is left.
+
+    Returns:
+        The directions, and what to add to make their means zero, [count].
+    """
+    flat = x.transpose(0, 1).flatten(1).double()
+    mean = flat.mean(dim=1)
+    flat = flat - mean[:, None]
+    covariance = flat @ flat.T / flat.shape[1]
+    heads = heads.double()
+    explained = covariance @ heads.T @ torch.linalg.pinv(heads @ covariance @ heads.T) @ heads
+    left = torch.eye(len(mean), dtype=torch.float64, device=x.device) - explained
+    _, axes = torch.linalg.eigh(left @ covariance @ left.T)
+    directions = torch.cat([heads, axes.flip(1).T[: count - len(heads)] @ left])
+    size = torch.einsum("pc,cd,pd->p", directions, covariance, directions).clamp(min=1e-12).sqrt()
+    directions = PAIR * directions / size[:, None]
+    return directions.float(), -(directions @ mean).float()
+
+
+def _draw_again(net: Generator, block: int, below: Tensor, x: Tensor, onset_block: int) -> None:
+    """Fits a block's heads to what the block below draws, by least squares that loud places count more in."""
+    power, steady = functional.interpolate(net.rgb[block - 2](below), scale_factor=(2, 1), mode="nearest").unbind(1)
+    onset = functional.interpolate(net.onset[block - 2](below), scale_factor=(2, 1), mode="nearest")[:, 0]
+    kernel = power.new_tensor(SMOOTH)[None, None, :, None]
+    power = functional.conv2d(functional.pad(power[:, None], (0, 0, 1, 1), mode="replicate"), kernel)[:, 0]
+    if block == onset_block:
+        steady[:, 0] = onset[:, 0]
+    magnitude = torch.exp((power - targets.MAG_OFFSET) / targets.MAG_SCALE / 2)
+    weight = (magnitude / magnitude.amax(dim=(1, 2), keepdim=True) + 0.02).flatten().double()
+    columns = torch.cat([x, torch.ones_like(x[:, :1])], dim=1).transpose(0, 1).flatten(1).double()
+    moments = (columns * weight) @ columns.T
+    moments += 1e-9 * moments.diagonal().mean() * torch.eye(len(moments), device=x.device)
+    for head, row, image in ((net.rgb, 0, power), (net.rgb, 1, steady), (net.onset, 0, onset)):
+        solved = torch.linalg.solve(moments, (columns * weight) @ image.flatten().double()).float()
+        head[block - 1].weight[row, :, 0, 0] = solved[:-1]
+        head[block - 1].bias[row] = solved[-1]
 
 
 def variables(net: Generator, weights: dict[str, Tensor] | None = None) -> dict[str, NDArray[np.float32]]:

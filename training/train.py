@@ -152,12 +152,8 @@ def start(net: Generator, data: Prepared, seed: int) -> None:
 
 
 @torch.no_grad()
-def fit_rgb(net: Generator, depth: int, sampler: Sampler, loss: Loss, seed: int) -> Tensor:
-    """Starts the `to_rgb` of a block by least squares on what the block's features are already able to draw.
-
-    Returns:
-        Features of some notes, [n, filters, rows, BINS], for `grow`.
-    """
+def fit_rgb(net: Generator, depth: int, sampler: Sampler, loss: Loss, seed: int) -> None:
+    """Starts the `to_rgb` of a block by least squares on what the block's features are already able to draw."""
     device = net.first.device
     moments, wanted = 0.0, 0.0
     for step in range(4):
@@ -182,7 +178,6 @@ def fit_rgb(net: Generator, depth: int, sampler: Sampler, loss: Loss, seed: int)
     for head, rows in ((net.rgb[depth - 1], solved[:2]), (net.onset[depth - 1], solved[2:])):
         head.weight.copy_(rows[:, :-1, None, None])
         head.bias.copy_(rows[:, -1])
-    return features
 
 
 PICTURES = 6
@@ -363,27 +358,18 @@ class Trainer:
                 saved = time.time()
 
     def _grow(self, number: int, depth: int, loss: Loss, sampler: Sampler) -> None:
-        """Starts the blocks that the stage before did not train, and forgets their moments and averages."""
+        """Starts what the stage before did not train, from the average of what it did, and the average anew."""
         shape = self.recipe.shape
-        onset_block = 1 + int(math.log2(ROWS // targets.ONSET_ROWS // shape.start_height))
         if number:
+            self.net.load_state_dict(self.average)
+            onset_block = 1 + int(math.log2(ROWS // targets.ONSET_ROWS // shape.start_height))
+            z, labels, _ = sampler.batch(10**6, 12)
             for block in range(self.recipe.stages[number - 1].depth + 1, depth + 1):
-                rows = shape.start_height * 2 ** (block - 1)
-                below = Sampler(self.data, self.recipe, rows, self.device) if block < depth else sampler
-                z, labels, _ = below.batch(10**6, 8)
-                grow(self.net, block, self.net.features(z, labels, block - 1), onset_block, self.recipe.seed)
-                fit_rgb(
-                    self.net,
-                    block,
-                    below,
-                    Loss(rows).to(self.device) if block < depth else loss,
-                    self.recipe.seed,
-                )
+                grow(self.net, block, z, labels, onset_block, self.recipe.seed)
         else:
             fit_rgb(self.net, depth, sampler, loss, self.recipe.seed)
         for name, value in self.net.named_parameters():
-            if not name.startswith("first"):
-                self.average[name].copy_(value.detach())
+            self.average[name].copy_(value.detach())
 
     def _compiled(self, loss: Loss, depth: int) -> Callable[[Tensor, Tensor, Tensor], dict[str, Tensor]]:
         def forward(z: Tensor, labels: Tensor, wanted: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
