@@ -75,12 +75,11 @@ def main(arguments: list[str] | None = None) -> None:
         run_train(options.data, options.run, dataclasses.replace(recipe, steps=options.steps or recipe.steps))
     elif options.command == "export":
         from training.export import export as run_export
-        from training.instruments import Instrument
+        from training.instruments import listed
 
         with np.load(options.run / "generator.npz") as archive:
             weights = {name: archive[name] for name in archive.files}
-        listed = json.loads((options.run / "instruments.json").read_text())
-        instruments = [Instrument(**{**entry, "programs": tuple(entry["programs"])}) for entry in listed]
+        instruments = listed((options.run / "instruments.json").read_text())
         experiment = json.loads((options.run / "experiment.json").read_text())
         run_export(weights, experiment, instruments, options.out, options.full)
     elif options.command == "evaluate":

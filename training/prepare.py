@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training import render, targets
-from training.instruments import BUNDLED, Instrument
+from training.instruments import BUNDLED, Instrument, listed
 from training.targets import PITCHES
 
 MOST_INSTRUMENTS = 64
@@ -42,10 +42,9 @@ class Prepared:
 def load(folder: Path) -> Prepared:
     """Opens what `prepare` wrote."""
     try:
-        listed = json.loads((folder / "instruments.json").read_text())
+        instruments = listed((folder / "instruments.json").read_text())
     except FileNotFoundError:
         raise SystemExit(f"{folder}: no prepared data; run `python -m training prepare` first") from None
-    instruments = tuple(Instrument(**{**entry, "programs": tuple(entry["programs"])}) for entry in listed)
     log_power = np.load(folder / "log_power.npy", mmap_mode="r")
     if log_power.shape != _shape(len(instruments)):
         raise SystemExit(f"{folder}: log_power.npy is not of {len(instruments)} instruments; prepare once more")

@@ -26,7 +26,7 @@ from torch import Tensor
 from torch._dynamo.exc import BackendCompilerFailed
 
 from training import figures, targets
-from training.instruments import blend, latents
+from training.instruments import blend, latents, listed
 from training.losses import Loss, pooled
 from training.net import Generator, Shape, grow, start_identity, variables
 from training.prepare import Prepared, load
@@ -256,20 +256,16 @@ class Trainer:
         Raises:
             SystemExit: it was trained on other instruments, or cannot be read.
         """
-        listed = self.folder / "instruments.json"
+        known = self.folder / "instruments.json"
         if not (self.folder / "state.pt").exists():
             return None
-        if listed.exists() and json.loads(listed.read_text()) != self._instruments():
+        if known.exists() and listed(known.read_text()) != self.data.instruments:
             raise SystemExit(f"{self.folder}: holds a run on other instruments; choose another folder with --run")
         try:
             return dict(torch.load(self.folder / "state.pt", map_location="cpu"))
         except (OSError, EOFError, RuntimeError, pickle.UnpicklingError) as error:
             reason = str(error).splitlines()[0]
             raise SystemExit(f"{self.folder}/state.pt: cannot be read ({reason}); delete it to start again") from None
-
-    def _instruments(self) -> list[dict[str, Any]]:
-        """The data's instruments as JSON holds them."""
-        return list(json.loads(json.dumps([dataclasses.asdict(entry) for entry in self.data.instruments])))
 
     def save(self) -> None:
         """Writes state.pt, whole or not at all."""
@@ -290,7 +286,8 @@ class Trainer:
     def _freeze(self) -> None:
         """Writes the averaged generator as generator.npz, with the flags and instruments that export needs."""
         (self.folder / "experiment.json").write_text(json.dumps(self.recipe.shape.experiment(), indent=1))
-        (self.folder / "instruments.json").write_text(json.dumps(self._instruments(), indent=1))
+        instruments = [dataclasses.asdict(entry) for entry in self.data.instruments]
+        (self.folder / "instruments.json").write_text(json.dumps(instruments, indent=1))
         with (self.folder / "generator.npz.new").open("wb") as file:
             np.savez(file, **variables(self.net, self.average))
         os.replace(self.folder / "generator.npz.new", self.folder / "generator.npz")

@@ -13,6 +13,7 @@ import pytest
 
 from gansynth import Bank, Synthesizer, checkpoint, load_bank
 from training import evaluate
+from training.instruments import BUNDLED
 
 MINI: Path = checkpoint.BUNDLED["mini"]
 PITCHES = (36, 52, 67, 84)
@@ -40,6 +41,7 @@ def test_every_program_has_an_instrument_and_each_only_one(bank: Bank) -> None:
 
     entries = yaml.safe_load((MINI / "instruments.yaml").read_text())["instruments"]
     assert sorted(p for entry in entries for p in entry["programs"]) == list(range(129))
+    assert {entry["name"]: tuple(entry["programs"]) for entry in entries} == {i.name: i.programs for i in BUNDLED}
     assert len(bank) >= 10
     assert {"keys", "mallets", "plucked", "bowed", "wind"} <= set(bank.families.values())
     assert np.isfinite(bank.latents).all()

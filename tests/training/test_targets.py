@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -89,6 +90,13 @@ def test_every_program_has_one_instrument() -> None:
     instruments.check_programs(instruments.BUNDLED)
     with pytest.raises(ValueError, match="each be given once"):
         instruments.check_programs(instruments.BUNDLED[1:])
+
+
+def test_bundled_instruments_read_back_have_todays_programs() -> None:
+    old = [{"name": "harp", "family": "plucked", "source": 46, "programs": [6]}]
+    own = [{"name": "harp", "family": "own", "source": None, "programs": [6]}]
+    found = instruments.listed(json.dumps(old + own))
+    assert [one.programs for one in found] == [next(i.programs for i in instruments.BUNDLED if i.name == "harp"), (6,)]
 
 
 @pytest.mark.parametrize("count", [3, 16, 18])
