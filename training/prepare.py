@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from training import render, targets
 from training.instruments import BUNDLED, Instrument, listed
 from training.targets import PITCHES
+from training.tuning import IN_TUNE, cents_off
 
 MOST_INSTRUMENTS = 64
 """That a network of this size could tell apart; each takes 16 MB of memory to train."""
@@ -111,8 +112,14 @@ def _instrument(
         audio = {pitch: render.read_note(path) for pitch, path in files.items() if pitch in PITCHES}
     kept, images = {}, []
     known = {pitch: targets.envelopes(note, pitch) for pitch, note in audio.items()}
+    # Some samples sound an octave up (FluidR3's harp at 47..50): those pitches borrow like those that have no file.
+    in_tune = {
+        pitch: harmonics
+        for pitch, harmonics in known.items()
+        if cents_off(targets.resynthesize(harmonics, pitch), pitch) <= IN_TUNE
+    }
     for pitch in PITCHES:
-        amplitudes = harmonics_for(pitch, known)
+        amplitudes = harmonics_for(pitch, in_tune or known)
         amplitudes = amplitudes * targets.level(amplitudes, pitch)
         kept[str(pitch)] = amplitudes.astype(np.float16)
         images.append(targets.mel_log_power(targets.magnitudes(targets.resynthesize(amplitudes, pitch))))

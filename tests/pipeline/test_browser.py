@@ -314,7 +314,7 @@ def test_an_audition_plays_one_clip_at_a_time(tab: sync_api.Page, audition: Path
     tab.evaluate("document.activeElement.blur()")
     tab.keyboard.press("Space")
     assert tab.evaluate("document.getElementById('player').paused")
-    assert tab.locator(".hear.on").count() == 0
+    wait_until(tab, "!document.querySelector('.hear.on')")  # the event comes after the state
     tab.get_by_label("Keep 2,").check()
     tab.get_by_label("Keep 0,").check()
     assert tab.locator("#command").inner_text().endswith("--count 3 --seed 7 --keep 0,2 --as my_bank.yaml")

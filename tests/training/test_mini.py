@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from gansynth import Bank, Synthesizer, checkpoint, load_bank
-from training import evaluate
+from training import evaluate, tuning
 from training.instruments import BUNDLED
 
 MINI: Path = checkpoint.BUNDLED["mini"]
@@ -73,7 +73,7 @@ def test_the_card_has_a_picture_of_every_instrument(bank: Bank) -> None:
 
 
 def test_notes_are_in_tune(notes: dict[tuple[str, int], np.ndarray]) -> None:
-    off = {key: round(evaluate.cents_off(audio, key[1]), 1) for key, audio in notes.items()}
+    off = {key: round(tuning.cents_off(audio, key[1]), 1) for key, audio in notes.items()}
     wrong = {key: cents for key, cents in off.items() if cents > 25}
     assert len(wrong) <= 1, wrong
 
@@ -98,4 +98,4 @@ def test_struck_notes_decay_and_sustained_ones_do_not(notes: dict[tuple[str, int
 def test_half_way_between_instruments_is_in_tune(synth: Synthesizer, bank: Bank) -> None:
     between = [(bank.latents[i] + bank.latents[i + 1]) / np.sqrt(2) for i in range(0, len(bank) - 1, 3)]
     audio = synth.synthesize(np.stack(between), [60] * len(between), 24576)
-    assert sum(evaluate.cents_off(one, 60) > 25 for one in audio) <= 1
+    assert sum(tuning.cents_off(one, 60) > 25 for one in audio) <= 1

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from training import prepare, render, targets
+from training import prepare, render, targets, tuning
 
 ROOT = Path(__file__).parents[2]
 TOOL = ROOT / "training" / ".venv" / "bin" / "python"
@@ -231,3 +231,13 @@ def plays(voice: Path) -> None:
     audio = synth.synthesize(bank.latents, [60, 60, 60])
     assert np.isfinite(audio).all()
     assert (np.abs(audio).max(axis=1) > 1e-3).all()
+
+
+def test_a_sample_that_sounds_an_octave_up_borrows_its_neighbours_harmonics(tmp_path: Path) -> None:
+    for pitch, strength in ((60, [0.4, 0.2, 0.1]), (64, [0.002, 0.4, 0.002, 0.2])):
+        soundfile.write(tmp_path / f"harp_{pitch}.wav", sound(pitch, strength), 16000)
+    prepare.prepare(tmp_path / "data", notes=tmp_path, jobs=1)
+    kept = prepare.load(tmp_path / "data").envelopes("harp")
+    heard = kept[64].mean(axis=1)
+    assert heard[0] > heard[1] > heard[2]
+    assert tuning.cents_off(targets.resynthesize(kept[64], 64), 64) < 5

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from training import evaluate, figures, instruments, targets
+from training import evaluate, figures, instruments, targets, tuning
 
 
 def tone(pitch: int, strength: list[float], decay: float = 0.0) -> np.ndarray:
@@ -49,7 +49,7 @@ def test_targets_survive_the_way_through_the_references_inverse(pitch: int) -> N
     got = targets.invert(image, targets.phase_image(pitch))
     # A high note has strong partials above 5 kHz, where the mel bands are too wide for their phases.
     assert evaluate.convergence(got, wanted[targets.LEAD :]) < (0.12 if pitch < 72 else 0.35)
-    assert evaluate.cents_off(got, pitch) < 8
+    assert tuning.cents_off(got, pitch) < 8
 
 
 def test_resynthesis_is_the_same_waveform_with_and_without_its_lead() -> None:
@@ -66,10 +66,10 @@ def test_levels_are_brought_together() -> None:
 
 
 def test_yin_hears_the_fundamental_and_not_its_octave() -> None:
-    assert evaluate.cents_off(tone(40, [0.1, 1.0, 0.8, 0.2]), 40) < 2
-    assert evaluate.cents_off(tone(41, [1.0]), 40) == pytest.approx(100, abs=2)
-    assert evaluate.cents_off(np.random.RandomState(0).normal(size=64000), 60) > 25
-    assert evaluate.cents_off(np.zeros(64000), 60) == np.inf
+    assert tuning.cents_off(tone(40, [0.1, 1.0, 0.8, 0.2]), 40) < 2
+    assert tuning.cents_off(tone(41, [1.0]), 40) == pytest.approx(100, abs=2)
+    assert tuning.cents_off(np.random.RandomState(0).normal(size=64000), 60) > 25
+    assert tuning.cents_off(np.zeros(64000), 60) == np.inf
 
 
 def test_haze_is_what_lies_between_the_harmonics() -> None:
