@@ -205,7 +205,8 @@ def plan(songs: list[str], batch_notes: int = 4096) -> int:
 
 def play_planned(bank: bool) -> dict[str, float]:
     """Plays what was planned: sounds as they are first heard, or all of them first; what that cost."""
-    from gansynth.player import Tally, _render, _sounds, play
+    from gansynth.player import _sounds, play
+    from gansynth.sounds import Tally
 
     config = gansynth.SoundConfig().envelope
     tally = Tally()
@@ -213,7 +214,7 @@ def play_planned(bank: bool) -> dict[str, float]:
         everything = [chunk for gather in _gathers for chunk in gather]
         release = int(_synth.sample_rate * config.release)
         for bucket, sounds in sorted(_sounds(everything, _synth, release).items()):
-            for _ in _render(list(sounds), _synth, bucket, tally):
+            for _ in _synth.sounds(list(sounds), bucket, tally):
                 pass
     for gather in _gathers:
         play(gather, _synth, config, tally)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -16,6 +15,7 @@ from gansynth.latents import slerp
 from gansynth.mix import SparseMix, Whole, finish, merged, whole
 from gansynth.notes import load_midi
 from gansynth.score import NoteChunk, write_score
+from gansynth.sounds import Sound, SoundSource, Tally
 from gansynth.synthesizer import Synthesizer
 
 
@@ -39,35 +39,14 @@ class Bar:
     mix: SparseMix = field(repr=False)
 
 
-@dataclass
-class Tally:
-    """What playing cost.
-
-    Attributes:
-        notes: notes played.
-        rendered: sounds heard for the first time; over `slots`, how full the batches were.
-        cached: sounds found in the cache, heard before.
-        slots: places in batches, all that the network computed.
-        batches: their number.
-        network_microseconds: time in the network, from latents to waves.
-    """
-
-    notes: int = 0
-    rendered: int = 0
-    cached: int = 0
-    slots: int = 0
-    batches: int = 0
-    network_microseconds: int = 0
-
-
 def play(
-    chunks: Sequence[NoteChunk], synth: Synthesizer, config: EnvelopeConfig, tally: Tally | None = None
+    chunks: Sequence[NoteChunk], synth: SoundSource, config: EnvelopeConfig, tally: Tally | None = None
 ) -> list[Bar]:
     """Renders, shapes and places all notes of some chunks; equal notes are rendered once.
 
     Args:
         chunks: of any number of songs.
-        synth: the checkpoint.
+        synth: the checkpoint, or whoever has its sounds.
         config: the envelope.
         tally: counts are added to it.
 
@@ -76,8 +55,13 @@ def play(
     """
     tally = tally if tally is not None else Tally()
     bars = [_Draft() for _ in chunks]
-    for bucket, sounds in sorted(_sounds(chunks, synth, release_samples(config, synth.sample_rate)).items()):
-        for key, audio in _render(list(sounds), synth, bucket, tally):
+    buckets = _sounds(chunks, synth, release_samples(config, synth.sample_rate))
+    expected: Counter[Sound] = Counter()
+    for sounds in buckets.values():
+        expected.update({key: len(notes) for key, notes in sounds.items()})
+    synth.expect(expected)
+    for bucket, sounds in sorted(buckets.items()):
+        for key, audio in synth.sounds(list(sounds), bucket, tally):
             finite = bool(np.isfinite(audio).all())
             for (sustain, velocity), alike in _alike(chunks, sounds[key]):
                 note = _shaped(audio, sustain, velocity, config, synth.sample_rate) if finite else None
@@ -125,66 +109,11 @@ def _shaped(
     return whole(note * (velocity / 127.0 / divisor(note, config.note_peak))) if note.any() else None
 
 
-_Sound = tuple[bytes, int]
-"""What makes a note's sound, but for its bucket: the float32 latent's bytes and the pitch."""
-
-
-def _render(
-    keys: list[_Sound], synth: Synthesizer, bucket: int, tally: Tally
-) -> Iterator[tuple[_Sound, NDArray[np.float32]]]:
-    """The audio of distinct sounds of one bucket: from the cache, or in batches."""
-    missing = []
-    for key in keys:
-        audio = synth.cache.get((key, bucket))
-        if audio is None:
-            missing.append(key)
-            continue
-        first = synth.cache.first_use((key, bucket))
-        tally.rendered += first
-        tally.cached += not first
-        yield key, audio
-    if not missing:
-        return
-    sizes = list(synth.batch_sizes(bucket, len(missing)))
-    tally.batches += len(sizes)
-    tally.slots += sum(sizes)
-    tally.rendered += len(missing)
-    wanted = len(missing)
-    missing += _neighbours(missing, synth, bucket, sum(sizes) - wanted)
-    z = np.stack([np.frombuffer(latent, np.float32) for latent, _ in missing])
-    pitches = np.array([pitch for _, pitch in missing], np.int32)
-    began = time.perf_counter()
-    for where, batch in synth.batches(z, pitches, bucket):
-        tally.network_microseconds += int(1e6 * (time.perf_counter() - began))
-        for n, audio in enumerate(batch, where.start):
-            synth.cache.put((missing[n], bucket), audio, ahead=n >= wanted)
-            if n < wanted:
-                yield missing[n], audio
-        began = time.perf_counter()
-
-
-def _neighbours(keys: Sequence[_Sound], synth: Synthesizer, bucket: int, count: int) -> list[_Sound]:
-    """Sounds for slots that would stay empty: the same instruments at the pitches around, likely to be heard soon."""
-    known = set(keys)
-    found: list[_Sound] = []
-    if not synth.cache.limit:
-        return found
-    for distance in range(1, len(synth.pitches)):
-        for latent, pitch in keys:
-            for near in (latent, pitch + distance), (latent, pitch - distance):
-                if len(found) == count:
-                    return found
-                if near[1] in synth.pitches and near not in known and (near, bucket) not in synth.cache:
-                    known.add(near)
-                    found.append(near)
-    return found
-
-
 def _sounds(
-    chunks: Sequence[NoteChunk], synth: Synthesizer, release: int
-) -> dict[int, dict[_Sound, list[tuple[int, int]]]]:
+    chunks: Sequence[NoteChunk], synth: SoundSource, release: int
+) -> dict[int, dict[Sound, list[tuple[int, int]]]]:
     """Distinct (latent, pitch) by bucket, each with the notes (chunk, note) that it is heard in."""
-    sounds: dict[int, dict[_Sound, list[tuple[int, int]]]] = defaultdict(lambda: defaultdict(list))
+    sounds: dict[int, dict[Sound, list[tuple[int, int]]]] = defaultdict(lambda: defaultdict(list))
     for c, chunk in enumerate(chunks):
         z = slerp(chunk.latents[chunk.left], chunk.latents[chunk.right], chunk.fraction).astype(np.float32)
         for n in range(len(chunk)):

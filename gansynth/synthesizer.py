@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +14,7 @@ from gansynth.errors import ConfigError
 from gansynth.latents import Bank, load_bank
 from gansynth.schedule import default_bank
 from gansynth.score import Voice
+from gansynth.sounds import Renderer, SoundCache
 
 BATCH_ROWS = 1024
 """Rows of one batch, by default: eight whole notes, or 64 of the shortest."""
@@ -29,54 +28,7 @@ _STEP = 8
 a note must be the same bytes wherever in whichever batch it stands, with any number of threads."""
 
 
-class SoundCache:
-    """The sounds that were rendered last, up to a number of bytes; safe to share between threads.
-
-    Attributes:
-        limit: bytes that it may hold; 0 keeps nothing.
-    """
-
-    def __init__(self, limit: int) -> None:
-        self.limit = limit
-        self._sounds: OrderedDict[Hashable, NDArray[np.float32]] = OrderedDict()
-        self._ahead: set[Hashable] = set()
-        self._bytes = 0
-        self._lock = threading.Lock()
-
-    def __contains__(self, key: Hashable) -> bool:
-        return key in self._sounds
-
-    def get(self, key: Hashable) -> NDArray[np.float32] | None:
-        """The sound, if it is still here."""
-        with self._lock:
-            sound = self._sounds.get(key)
-            if sound is not None:
-                self._sounds.move_to_end(key)
-            return sound
-
-    def first_use(self, key: Hashable) -> bool:
-        """Whether a sound was put here ahead of need, and is now needed for the first time."""
-        with self._lock:
-            ahead = key in self._ahead
-            self._ahead.discard(key)
-            return ahead
-
-    def put(self, key: Hashable, sound: NDArray[np.float32], ahead: bool = False) -> None:
-        """Keeps a copy of a sound, `ahead` of need or not; the ones not used for longest make room for it."""
-        with self._lock:
-            if key in self._sounds or sound.nbytes > self.limit:
-                return
-            self._sounds[key] = sound.copy()
-            self._bytes += sound.nbytes
-            if ahead:
-                self._ahead.add(key)
-            while self._bytes > self.limit:
-                old, dropped = self._sounds.popitem(last=False)
-                self._bytes -= dropped.nbytes
-                self._ahead.discard(old)
-
-
-class Synthesizer:
+class Synthesizer(Renderer):
     """A GANSynth checkpoint that plays notes.
 
     Attributes:
@@ -86,6 +38,7 @@ class Synthesizer:
         note_samples: samples of a whole note.
         digest: sha256 of the weights and flags.
         cache: sounds rendered before, for `player.play`.
+        ladder: the buckets, in rows, and the samples that each is enough for.
     """
 
     def __init__(
@@ -109,7 +62,9 @@ class Synthesizer:
         self.digest = loaded.digest
         self.cache = SoundCache(cache_bytes)
         rows = self._network.rows
-        self._ladder = sorted({max(1, rows * step // 128) for step in _LADDER})
+        self.ladder = {
+            step: self._network.samples_of(step) for step in sorted({max(1, rows * s // 128) for s in _LADDER})
+        }
 
     @classmethod
     def from_checkpoint(
@@ -177,12 +132,15 @@ class Synthesizer:
 
     def bucket(self, samples: int) -> int:
         """Rows to render a note of `samples` samples with: the smallest of the ladder that covers it."""
-        needed = self._network.rows_for(samples)
-        return next(rows for rows in self._ladder if rows >= needed)
+        return bucket_of(self.ladder, samples)
+
+    def full_batch(self, bucket: int) -> int:
+        """Notes of a full batch of a bucket: as many as make `batch_rows` rows."""
+        return max(_STEP, self._batch_rows * self._network.rows // 128 // bucket // _STEP * _STEP)
 
     def batch_sizes(self, bucket: int, notes: int) -> Iterator[int]:
         """The batches that so many notes of a bucket are rendered in: full ones, then small ones for the rest."""
-        full = max(_STEP, self._batch_rows * self._network.rows // 128 // bucket // _STEP * _STEP)
+        full = self.full_batch(bucket)
         while notes > 0:
             size = full if notes >= full else _STEP
             yield size
@@ -237,6 +195,11 @@ class Synthesizer:
         for name in named[config.mode]:
             bank.index(name)
         return voice
+
+
+def bucket_of(ladder: Mapping[int, int], samples: int) -> int:
+    """The smallest bucket (rows to samples, ascending) that covers so many samples; the largest if none does."""
+    return next((rows for rows, covered in ladder.items() if covered >= samples), max(ladder))
 
 
 def check_envelope(release: float, max_sustain: float, synth: Synthesizer) -> None:

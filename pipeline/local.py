@@ -9,15 +9,19 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
+from multiprocessing.context import ForkServerContext
+from typing import Any
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 
+from gansynth.model_process import ModelProcess, end_with_parent
 from gansynth.score import Voice
 from pipeline import board, graph, inputs
 from pipeline.config import JobConfig
 from transforms import counters
 from transforms.elements import Source
+from transforms.synthesize import share_model
 
 
 @dataclass(frozen=True)
@@ -72,7 +76,7 @@ def render_part(
 
 
 class Crew:
-    """The processes that render parts: this one alone, or several that are started from a clean parent.
+    """The processes that render parts: this one alone, or several that share one model, in a process of its own.
 
     A process that dies (out of memory, say) takes the parts in flight with it; their songs are then rendered one
     by one, each alone in a process, until the one that kills is found and reported.
@@ -82,10 +86,16 @@ class Crew:
         self._count = count
         self._config = config if count == 1 else _share(config, count)
         self._args = tuple(beam_args)
+        self._model: ModelProcess | None = None
+        self._address: Any = None
         self._pool: ProcessPoolExecutor | None = None
         self._board: board.Board | None = None
         if count > 1:
-            self._pool, self._board = _pool(count)
+            whole = config.compute.model_copy(update={"cache_bytes": config.compute.cache_bytes // 2})
+            load = graph.model_settings(config.model_copy(update={"compute": whole})).load
+            self._model = ModelProcess(_context(), load)
+            self._address = self._model.address
+            self._pool, self._board = _pool(count, self._address)
         self._before = counters.seen()
 
     def __enter__(self) -> Crew:
@@ -94,12 +104,14 @@ class Crew:
     def __exit__(self, *_: object) -> None:
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
+        if self._model is not None:
+            self._model.stop()
 
     def describe(self) -> tuple[Voice, str]:
-        """See graph.describe; done by one of the processes, so that this one need not load the model."""
-        if self._pool is None:
+        """See graph.describe; where there are several processes, this one need not load the model."""
+        if self._model is None:
             return graph.describe(self._config)
-        return self._pool.submit(graph.describe, self._config).result()
+        return self._model.ask(graph.description, self._config)
 
     def in_flight(self) -> Counter[str]:
         """What the parts that are being rendered have counted so far."""
@@ -135,7 +147,7 @@ class Crew:
                 self._pool.shutdown()
                 for suspect in suspects:
                     yield from self._one_by_one(suspect, voice, digest)
-                self._pool, self._board = _pool(self._count)
+                self._pool, self._board = _pool(self._count, self._address)
 
     def _one_by_one(self, part: Part, voice: Voice, digest: str) -> Iterator[Done]:
         for number, source in enumerate(part.sources):
@@ -148,13 +160,13 @@ class Crew:
 
 
 def _share(config: JobConfig, count: int) -> JobConfig:
-    """The config of one of `count` processes: its share of cores, cache and batches."""
+    """The config of one of `count` processes: its share of cores, cache (half is the model's) and batches."""
     compute = config.compute
     threads = compute.threads or max(1, len(os.sched_getaffinity(0)) // count)
     share = compute.model_copy(
         update={
             "threads": threads,
-            "cache_bytes": compute.cache_bytes // count,
+            "cache_bytes": compute.cache_bytes // count // 2,
             "batch_rows": max(128, compute.batch_rows // count),
             "batch_notes": max(256, compute.batch_notes // count),
         }
@@ -162,10 +174,23 @@ def _share(config: JobConfig, count: int) -> JobConfig:
     return config.model_copy(update={"compute": share})
 
 
-def _pool(count: int) -> tuple[ProcessPoolExecutor, board.Board]:
-    """Processes that start with everything imported, from a parent that runs nothing else; and their board."""
+def _context() -> ForkServerContext:
+    """Processes that start with everything imported but TensorFlow, from a parent that runs nothing else."""
     os.environ.setdefault("MALLOC_ARENA_MAX", "2")  # read when a process starts: threads keep less of what they free
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["pipeline.local", "gansynth.network", "gansynth._note_seq"])
+    context.set_forkserver_preload(["pipeline.local", "gansynth._note_seq"])
+    return context
+
+
+def _pool(count: int, model: Any = None) -> tuple[ProcessPoolExecutor, board.Board]:
+    """Processes that render, each with a model of its own unless the address of another's is given; their board."""
+    context = _context()
     shared = board.Board(context, count)
-    return ProcessPoolExecutor(count, mp_context=context, initializer=shared.take_row), shared
+    return ProcessPoolExecutor(count, mp_context=context, initializer=_begin, initargs=(shared, model)), shared
+
+
+def _begin(shared: board.Board, model: Any) -> None:
+    """What each process of a pool does first."""
+    end_with_parent()
+    shared.take_row()
+    share_model(model)

@@ -13,8 +13,10 @@ from apache_beam.utils.shared import Shared
 
 from gansynth import storage
 from gansynth.config import EnvelopeConfig
-from gansynth.player import Bar, Tally, play
+from gansynth.model_process import Asking
+from gansynth.player import Bar, play
 from gansynth.score import NoteChunk
+from gansynth.sounds import SoundSource, Tally
 from gansynth.storage import StorageConfig
 from gansynth.synthesizer import Synthesizer
 from transforms.counters import NAMESPACE, count, counting
@@ -36,21 +38,37 @@ class ModelSettings:
     xla: bool
     storage: StorageConfig = field(default_factory=StorageConfig)
 
+    def load(self) -> Synthesizer:
+        """Loads the model."""
+        storage.configure(self.storage)
+        return Synthesizer.from_checkpoint(
+            self.checkpoint,
+            batch_rows=self.batch_rows,
+            cache_bytes=self.cache_bytes,
+            threads=self.threads,
+            device=self.device,
+            precision=self.precision,
+            xla=self.xla,
+        )
+
     def acquire(self) -> Synthesizer:
         """The process's own model, loaded by the first caller and kept for the others."""
-        storage.configure(self.storage)
-        return _MODEL.acquire(
-            lambda: Synthesizer.from_checkpoint(
-                self.checkpoint,
-                batch_rows=self.batch_rows,
-                cache_bytes=self.cache_bytes,
-                threads=self.threads,
-                device=self.device,
-                precision=self.precision,
-                xla=self.xla,
-            ),
-            tag=repr(self),
-        )
+        return _MODEL.acquire(self.load, tag=repr(self))
+
+    def source(self) -> SoundSource:
+        """Where this process gets sounds from: its own model, unless it shares another process's."""
+        if _shared_at is None:
+            return self.acquire()
+        return _MODEL.acquire(lambda: Asking(_shared_at, self.load, self.cache_bytes), tag=f"{self!r} at {_shared_at}")
+
+
+_shared_at: Any = None
+
+
+def share_model(address: Any) -> None:
+    """Has this process play with the model of another, a `gansynth.model_process.ModelProcess`."""
+    global _shared_at
+    _shared_at = address
 
 
 @dataclass
@@ -94,7 +112,7 @@ class _Play(beam.DoFn):
 
     def setup(self) -> None:
         began = time.perf_counter()
-        self._synth = self._model.acquire()
+        self._synth = self._model.source()
         self._loading = int(1000 * (time.perf_counter() - began))
 
     def process(self, chunks: Sequence[NoteChunk]) -> Iterator[object]:

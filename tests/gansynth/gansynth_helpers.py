@@ -13,7 +13,7 @@ from gansynth.config import InstrumentsConfig
 from gansynth.latents import random_bank
 from gansynth.notes import Notes
 from gansynth.score import Voice
-from gansynth.synthesizer import SoundCache
+from gansynth.sounds import Renderer, SoundCache
 
 SCOPE = "Generator/progressive_gan_generator/"
 EMA = "/ExponentialMovingAverage"
@@ -134,7 +134,7 @@ def make_notes(*rows: tuple[float, ...]) -> Notes:
     )
 
 
-class FakeSynthesizer:
+class FakeSynthesizer(Renderer):
     """Plays decaying sines in place of the network: same interface, same promises.
 
     Attributes:
@@ -158,8 +158,8 @@ class FakeSynthesizer:
     def bucket(self, samples: int) -> int:
         return -(-samples // 8000)
 
-    def batch_sizes(self, bucket: int, notes: int) -> list[int]:
-        return [self.batch] * -(-notes // self.batch)
+    def batch_sizes(self, bucket: int, notes: int) -> Iterator[int]:
+        return iter([self.batch] * -(-notes // self.batch))
 
     def batches(self, z: np.ndarray, pitches: np.ndarray, bucket: int) -> Iterator[tuple[slice, np.ndarray]]:
         assert z.dtype == np.float32

@@ -20,9 +20,10 @@ from gansynth.config import EnvelopeConfig, SoundConfig
 from gansynth.latents import Bank
 from gansynth.mix import SparseMix, merged
 from gansynth.notes import Notes, Song
-from gansynth.player import Bar, Tally, finish, play, render
+from gansynth.player import Bar, finish, play, render
 from gansynth.schedule import interpolate
 from gansynth.score import NoteChunk, Voice, write_score
+from gansynth.sounds import Tally
 
 DATA = Path(__file__).parents[1] / "data"
 _PRESET = yaml.safe_load((Path(__file__).parents[2] / "configs" / "magenta.yaml").read_text())
@@ -270,3 +271,13 @@ def test_long_notes_weigh_more_than_short_ones() -> None:
     # 60 notes of 3 s: their mix holds 180 s
     assert 2 * 180 * 16000 / 2**14 - 10 < weight(3.0, 3.0) < 2 * 180 * 16000 / 2**14 + 10
     assert weight(0.1, 1000.0 / 60) <= 2 * 60 * 2
+
+
+def test_empty_slots_go_first_to_what_is_common_in_other_lengths() -> None:
+    synth, tally = FakeSynthesizer(cache_bytes=1 << 30), Tally()
+    short = [(pitch, 0.0, 0.2, 100, 0) for pitch in range(40, 80, 6) for _ in range(2)]
+    play(chunks_of(make_notes(*short, (50, 0.0, 0.9, 100, 0)), synth), synth, EnvelopeConfig(), tally)
+    assert (tally.rendered, tally.slots) == (8, 16)
+    longer = [(pitch, 0.0, 0.9, 100, 0) for pitch in range(40, 80, 6)]
+    play(chunks_of(make_notes(*longer), synth), synth, EnvelopeConfig(), tally)
+    assert (tally.rendered, tally.slots) == (15, 16)

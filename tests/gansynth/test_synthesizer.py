@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 import gansynth
 from gansynth.config import InstrumentsConfig
 from gansynth.errors import CheckpointError, ConfigError
-from gansynth.synthesizer import SoundCache, Synthesizer, check_envelope
+from gansynth.sounds import SoundCache
+from gansynth.synthesizer import Synthesizer, check_envelope
 
 
 @pytest.fixture(scope="module")

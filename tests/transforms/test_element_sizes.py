@@ -17,7 +17,7 @@ from gansynth.latents import random_bank
 from gansynth.notes import Notes, Song
 from gansynth.player import play
 from gansynth.score import Voice, write_score
-from gansynth.synthesizer import SoundCache
+from gansynth.sounds import Renderer, SoundCache
 from transforms.elements import ReadSong, Source
 from transforms.mix_songs import GatherSong, MixedSong
 
@@ -29,7 +29,7 @@ GROUP = 1000 * MB
 LONGEST = SoundConfig().notes.max_song_seconds
 
 
-class Noise:
+class Noise(Renderer):
     """Plays every note as noise, as long and as loud as can be."""
 
     sample_rate, note_samples, pitches = 16000, 64000, PITCHES

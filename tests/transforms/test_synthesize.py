@@ -12,14 +12,14 @@ from apache_beam.testing.util import assert_that, equal_to
 
 from gansynth.config import EnvelopeConfig
 from gansynth.score import NoteChunk
-from gansynth.synthesizer import SoundCache
+from gansynth.sounds import Renderer, SoundCache
 from transforms import synthesize
 from transforms.synthesize import ModelSettings, Synthesize
 
 LOADED: list[str] = []
 
 
-class FakeSynth:
+class FakeSynth(Renderer):
     """Plays every note as a constant, and breaks on pitch 66."""
 
     sample_rate = 16000
@@ -34,8 +34,8 @@ class FakeSynth:
     def bucket(self, samples: int) -> int:
         return 128
 
-    def batch_sizes(self, bucket: int, notes: int) -> list[int]:
-        return [8] * -(-notes // 8)
+    def batch_sizes(self, bucket: int, notes: int) -> Iterator[int]:
+        return iter([8] * -(-notes // 8))
 
     def batches(self, z: Any, pitches: Any, bucket: int) -> Iterator[tuple[slice, Any]]:
         if (pitches == 66).any():
