@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
+from multiprocessing import forkserver
 from multiprocessing.context import ForkServerContext
 from typing import Any
 
@@ -93,7 +94,9 @@ class Crew:
         if count > 1:
             whole = config.compute.model_copy(update={"cache_bytes": config.compute.cache_bytes // 2})
             load = graph.model_settings(config.model_copy(update={"compute": whole})).load
-            self._model = ModelProcess(_context(), load)
+            _context()
+            # Not from the server that pools come from: TensorFlow is imported while that imports Beam.
+            self._model = ModelProcess(multiprocessing.get_context("spawn"), load)
             self._address = self._model.address
             self._pool, self._board = _pool(count, self._address)
         self._before = counters.seen()
@@ -179,6 +182,7 @@ def _context() -> ForkServerContext:
     os.environ.setdefault("MALLOC_ARENA_MAX", "2")  # read when a process starts: threads keep less of what they free
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["pipeline.local", "gansynth._note_seq"])
+    forkserver.ensure_running()
     return context
 
 
