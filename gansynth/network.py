@@ -50,6 +50,11 @@ def configure(threads: int = 0, device: str = "auto") -> None:
         pass  # TensorFlow is already running: its first caller in this process has chosen
 
 
+def on_gpu() -> bool:
+    """Whether TensorFlow renders on a GPU here."""
+    return bool(tf.config.get_visible_devices("GPU"))
+
+
 class Network:
     """A checkpoint's generator, ready to play.
 

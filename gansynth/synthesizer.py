@@ -16,8 +16,9 @@ from gansynth.schedule import default_bank
 from gansynth.score import Voice
 from gansynth.sounds import Renderer, SoundCache
 
-BATCH_ROWS = 1024
-"""Rows of one batch, by default: eight whole notes, or 64 of the shortest."""
+BATCH_ROWS, BATCH_ROWS_GPU = 256, 8192
+"""Rows of one batch, by default: two whole notes or 16 of the shortest, which a CPU renders no slower than many in half
+the memory; 64 whole notes for a GPU."""
 CACHE_BYTES = 256 << 20
 """Memory for sounds that may be heard again, by default."""
 _LADDER = (16, 24, 32, 48, 64, 112, 128)
@@ -44,7 +45,7 @@ class Synthesizer(Renderer):
     def __init__(
         self,
         loaded: checkpoint.Checkpoint,
-        batch_rows: int = BATCH_ROWS,
+        batch_rows: int = 0,
         cache_bytes: int = CACHE_BYTES,
         precision: str = "float32",
         xla: bool = False,
@@ -54,7 +55,7 @@ class Synthesizer(Renderer):
         self._source = loaded.source
         self._network = network.Network(loaded, precision, xla)
         self._out_of_memory = (MemoryError, network.ResourceExhaustedError)
-        self._batch_rows = batch_rows
+        self._batch_rows = batch_rows or (BATCH_ROWS_GPU if network.on_gpu() else BATCH_ROWS)
         self.latent_size = loaded.config.latent_vector_size
         self.pitches = checkpoint.PITCHES
         self.sample_rate = loaded.config.sample_rate
@@ -71,7 +72,7 @@ class Synthesizer(Renderer):
         cls,
         name_or_path: str | Path,
         *,
-        batch_rows: int = BATCH_ROWS,
+        batch_rows: int = 0,
         cache_bytes: int = CACHE_BYTES,
         threads: int = 0,
         device: str = "auto",
@@ -83,7 +84,8 @@ class Synthesizer(Renderer):
         Args:
             name_or_path: "mini" (bundled), "acoustic_only" or "all_instruments" (Magenta's, fetched once into the
                 cache), a folder, or an fsspec URL of one.
-            batch_rows: size of a batch, in rows of 1/128 note; changes speed and memory.
+            batch_rows: size of a batch, in rows of 1/128 note (at least eight notes); changes speed and memory.
+                0: BATCH_ROWS, or BATCH_ROWS_GPU where there is a GPU.
             cache_bytes: memory for sounds that may be heard again.
             threads: CPU threads; 0 leaves the choice to TensorFlow.
             device: "auto", "cpu" or "gpu" (an error where there is none).

@@ -51,11 +51,11 @@ class ComputeConfig(Section):
     xla: bool = False
     """Compile the network with XLA: takes seconds for each shape of a batch, meant for GPUs."""
     workers: int = Field(0, ge=0, le=1024)
-    """Local runs: processes that share the work, each with 0.5 to 1 GB of its own; 0: one for each core."""
+    """Local runs: processes that share the work, and one model; 0: one for each core."""
     threads: int = Field(0, ge=0, le=1024)
     """CPU threads of the model in each process; 0: the cores shared out among the processes."""
-    batch_rows: int = Field(1024, ge=1, le=1 << 20)
-    """Size of a batch, in 1/128 of a whole note: 1024 are eight whole notes. Memory grows with it."""
+    batch_rows: int = Field(0, ge=0, le=1 << 20)
+    """Size of a batch, in 1/128 of a whole note. Memory grows with it; 0: 256 on a CPU, 8192 on a GPU."""
     batch_notes: int = Field(4096, ge=1, le=1 << 20)
     """Notes handed to the model together, to be sorted into batches."""
     cache_bytes: int = Field(256 << 20, ge=0)

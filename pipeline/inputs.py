@@ -8,7 +8,7 @@ import os
 import posixpath
 import tempfile
 import weakref
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,7 +25,7 @@ class _Found(NamedTuple):
     size: int | None
 
 
-class Listing:
+class Listing(Collection[Source]):
     """The files of a job, listed once and kept on disk: a corpus may be larger than memory.
 
     Attributes:
@@ -45,6 +45,9 @@ class Listing:
 
     def __len__(self) -> int:
         return self._count
+
+    def __contains__(self, source: object) -> bool:
+        return any(source == one for one in self)
 
     def __iter__(self) -> Iterator[Source]:
         with self.path.open() as f:

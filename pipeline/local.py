@@ -5,7 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
@@ -42,16 +42,22 @@ class Done:
     lost: tuple[Source, ...] = ()
 
 
-def slices(sources: Iterable[Source], config: JobConfig) -> Iterator[Part]:
-    """Runs of songs that fit in memory together: the in-process runner holds all that is between two stages."""
+def slices(sources: Collection[Source], config: JobConfig) -> Iterator[Part]:
+    """Runs of songs that fit in memory together: the in-process runner holds all that is between two stages.
+
+    The last ones are smaller, so that all processes end at about the same time.
+    """
     part: list[Source] = []
     total = number = 0
-    most, limit = (size // workers(config) for size in (config.compute.slice_songs, config.compute.slice_bytes))
+    count, left = workers(config), len(sources)
+    most, limit = (size // count for size in (config.compute.slice_songs, config.compute.slice_bytes))
     for source in sources:
         size = inputs.size(source)
-        full = len(part) >= most or total + size > limit
+        enough = min(most, max(most // 4, left // (2 * count)))
+        full = len(part) >= enough or total + size > limit
         if part and full:
             yield Part(f"part-{number:06d}", tuple(part))
+            left -= len(part)
             part, total, number = [], 0, number + 1
         part.append(source)
         total += size
@@ -163,14 +169,13 @@ class Crew:
 
 
 def _share(config: JobConfig, count: int) -> JobConfig:
-    """The config of one of `count` processes: its share of cores, cache (half is the model's) and batches."""
+    """The config of one of `count` processes: its share of cores, cache (half is the model's) and notes."""
     compute = config.compute
     threads = compute.threads or max(1, len(os.sched_getaffinity(0)) // count)
     share = compute.model_copy(
         update={
             "threads": threads,
             "cache_bytes": compute.cache_bytes // count // 2,
-            "batch_rows": max(128, compute.batch_rows // count),
             "batch_notes": max(256, compute.batch_notes // count),
         }
     )
@@ -181,7 +186,7 @@ def _context() -> ForkServerContext:
     """Processes that start with everything imported but TensorFlow, from a parent that runs nothing else."""
     os.environ.setdefault("MALLOC_ARENA_MAX", "2")  # read when a process starts: threads keep less of what they free
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["pipeline.local", "gansynth._note_seq"])
+    context.set_forkserver_preload(["pipeline.local", "gansynth._note_seq", "pipeline.preloaded"])
     forkserver.ensure_running()
     return context
 

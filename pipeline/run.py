@@ -109,12 +109,13 @@ def _render(
     """Local runners get the corpus in slices, on all cores; others get it whole."""
     job = config.model_copy(update={"resume": goes_on})
     if runner in LOCAL_RUNNERS:
-        parts = list(local.slices(sources, config))
-        with local.Crew(job, args, min(local.workers(job), len(parts))) as crew:
+        parts = local.slices(sources, config)
+        first = list(itertools.islice(parts, local.workers(job)))
+        with local.Crew(job, args, len(first)) as crew:
             progress.watch(crew.in_flight)
             described = crew.describe()
             resume.mark(config)
-            yield from crew.render(parts, *described)
+            yield from crew.render(itertools.chain(first, parts), *described)
         return
     pipeline = remote.draw(job, args, runner, len(sources))
     resume.mark(config)

@@ -44,6 +44,7 @@ def test_slices_hold_every_song_once_and_are_bounded(tmp_path: Path) -> None:
         assert len(part.sources) == 1 or (len(part.sources) <= 8 and total <= 1000)
     shared = list(local.slices(songs, load_config(None, ["compute.slice_songs=8", "compute.workers=2"])))
     assert max(len(part.sources) for part in shared) == 4
+    assert [len(part.sources) for part in shared][-4:] == [1] * 4
 
 
 def test_a_song_that_kills_its_process_costs_itself_alone(monkeypatch: pytest.MonkeyPatch) -> None:
