@@ -1,4 +1,4 @@
-"""Chunks of notes to partial mixes: batched inference with one model in each process."""
+"""Chunks of notes to partial mixes: batched inference with one model in each process, or one for several."""
 
 from __future__ import annotations
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -55,3 +57,29 @@ def test_a_song_that_kills_its_process_costs_itself_alone(monkeypatch: pytest.Mo
         done = list(crew.render(parts, VOICE, ""))
     assert sum(part.songs for part in done) == 19
     assert [source.song_id for part in done for source in part.lost] == ["kill"]
+
+
+def imported(module: str) -> bool:
+    return module in sys.modules
+
+
+def test_processes_share_one_model(tmp_path: Path) -> None:
+    """Each sound is rendered once for both, and neither has TensorFlow in memory."""
+    riff = (Path(__file__).parents[2] / "examples" / "midi" / "riff.mid").read_bytes()
+    songs = [Source(name, str(tmp_path / name)) for name in ("a.mid", "b.mid")]
+    for source in songs:
+        Path(source.url).write_bytes(riff)
+    settings = ["compute.slice_songs=2", "compute.workers=2", "spectrogram.png=false", "piano_roll.png=false"]
+    counts: list[Counter[str]] = []
+    for part in (songs, songs[:1]):
+        config = load_config(None, settings, [str(tmp_path)], str(tmp_path / f"out{len(part)}"))
+        with local.Crew(config, (), 2) as crew:
+            done = list(crew.render(local.slices(part, config), *crew.describe()))
+            assert crew._pool is not None
+            assert not crew._pool.submit(imported, "tensorflow").result()
+        counts.append(sum((one.counters for one in done), Counter()))
+    both, one = counts
+    assert both["songs_written"] == 2
+    assert both["synthesis_notes"] == 2 * one["synthesis_notes"]
+    assert both["synthesis_rendered"] == one["synthesis_rendered"] > 0
+    assert both["synthesis_slots"] == one["synthesis_slots"]
