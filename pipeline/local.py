@@ -8,13 +8,14 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from multiprocessing import forkserver
 from multiprocessing.context import ForkServerContext
 from typing import Any
 
 import apache_beam as beam
-from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions
 
 from gansynth.model_process import ModelProcess, end_with_parent
 from gansynth.score import Voice
@@ -22,6 +23,7 @@ from pipeline import board, graph, inputs
 from pipeline.config import JobConfig
 from transforms import counters
 from transforms.elements import Source
+from transforms.mix_songs import mixes_stay
 from transforms.synthesize import share_model
 
 
@@ -74,9 +76,11 @@ def render_part(
     config: JobConfig, beam_args: Sequence[str], part: Part, voice: Voice, digest: str, runner: str = "FnApiRunner"
 ) -> Done:
     """Renders one part as a pipeline of its own, with Beam's in-process runner unless another is named."""
-    pipeline = beam.Pipeline(runner=runner, options=PipelineOptions(list(beam_args)))
+    options = PipelineOptions(list(beam_args))
+    in_memory = options.view_as(DirectOptions).direct_running_mode == "in_memory"
+    pipeline = beam.Pipeline(runner=runner, options=options)
     graph.build(pipeline, config, part.sources, voice, digest, part.name)
-    with board.showing():
+    with board.showing(), mixes_stay() if in_memory else nullcontext():
         result = pipeline.run()
         result.wait_until_finish()
     return Done(len(part.sources), graph.counters(result))

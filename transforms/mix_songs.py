@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import itertools
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import apache_beam as beam
 
@@ -60,6 +64,24 @@ def _gather(song_id: str, parts: Iterable[Part]) -> MixedSong | Finished | Failu
     return outcome
 
 
+_kept: dict[tuple[int, int], SparseMix] | None = None
+_numbers = itertools.count()
+
+
+@contextmanager
+def mixes_stay() -> Iterator[None]:
+    """While it lasts, mixes stay where they are and runners pass numbers from stage to stage, not megabytes.
+
+    Only for runners that do all their work in this process.
+    """
+    global _kept
+    _kept = {}
+    try:
+        yield
+    finally:
+        _kept = None
+
+
 @dataclass
 class _Gathered:
     source: Source | None = None
@@ -71,6 +93,18 @@ class _Gathered:
     silent: list[int] = field(default_factory=list)
     broken: list[int] = field(default_factory=list)
     mix: SparseMix = field(default_factory=SparseMix)
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = vars(self).copy()
+        if _kept is not None and self.mix.blocks:
+            state["mix"] = number = os.getpid(), next(_numbers)
+            _kept[number] = self.mix
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        if isinstance(state["mix"], tuple):
+            state["mix"] = (_kept or {})[state["mix"]]
+        vars(self).update(state)
 
 
 class GatherSong(beam.CombineFn):
