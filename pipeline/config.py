@@ -60,9 +60,9 @@ class ComputeConfig(Section):
     """Notes handed to the model together, to be sorted into batches."""
     cache_bytes: int = Field(256 << 20, ge=0)
     """Memory of all local processes together for sounds that may be heard again."""
-    slice_songs: int = Field(64, ge=1)
+    slice_songs: int = Field(128, ge=1)
     """Local runs: at most so many songs in memory at once."""
-    slice_bytes: int = Field(128_000, ge=1)
+    slice_bytes: int = Field(256_000, ge=1)
     """Local runs: at most so many bytes of MIDI in memory at once."""
     resource_hints: dict[str, str] = Field(default_factory=dict)
     """Beam's hints for the workers that run the model: accelerator, min_ram, cpu_count."""

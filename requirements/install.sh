@@ -32,5 +32,7 @@ install() { .venv/bin/uv pip install --python .venv/bin/python --quiet "$@"; }
 install --no-deps --require-hashes --requirement "requirements/$profile.txt"
 if [ -n "${GPU:-}" ]; then install --no-deps --require-hashes --requirement requirements/gpu.txt; fi
 install --no-deps --no-build-isolation --editable .
+# Compiles what a run imports, so that none of its processes has to: some systems forbid writing bytecode later.
+PYTHONDONTWRITEBYTECODE= .venv/bin/python -W ignore -c 'import pipeline.run, gansynth.network, gansynth._note_seq' 2>/dev/null
 rm -f ".venv/ready-$profile-"*
 touch "$ready"
