@@ -95,7 +95,9 @@ def _credentials(protocol: str) -> dict[str, Any]:
     """The configured credentials, as the file system of a protocol wants them."""
     anonymous = _config.credentials == "anonymous"
     if protocol in ("gs", "gcs"):
-        token = "anon" if anonymous else None if _config.credentials == "default" else local_path(_config.credentials)
+        # Not gcsfs' own default: where it finds no credentials it goes on as nobody, and each object is refused later.
+        names = {"anonymous": "anon", "default": "google_default"}
+        token = names.get(_config.credentials) or local_path(_config.credentials)
         options = {"token": token, "use_listings_cache": False}
         return options | ({"requester_pays": _config.project} if _config.project else {})
     return {"anon": True} if anonymous and protocol in ("s3", "s3a") else {}

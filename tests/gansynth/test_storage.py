@@ -272,7 +272,18 @@ def test_credentials_reach_the_file_system(tmp_path: Path) -> None:
         storage.configure(storage.StorageConfig(credentials=str(tmp_path / "key.json")))
         assert storage._credentials("gs")["token"] == str(tmp_path / "key.json")
         storage.configure(storage.StorageConfig())
-        assert storage._credentials("gs")["token"] is None
+        assert storage._credentials("gs")["token"] == "google_default"
         assert storage._credentials("memory") == {}
     finally:
         storage.configure(storage.StorageConfig())
+
+
+def test_who_has_no_credentials_is_told_and_does_not_go_on_as_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    import google.auth.exceptions
+
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", "/nowhere/key.json")
+    monkeypatch.setenv("NO_GCE_CHECK", "true")
+    storage._filesystem.cache_clear()
+    with pytest.raises(google.auth.exceptions.DefaultCredentialsError) as raised:
+        storage.filesystem("gs://bucket/x")
+    assert "storage.credentials is default" in storage.reason(raised.value, "gs://bucket/x")
