@@ -174,6 +174,20 @@ class Synthesizer(Renderer):
                 raise
         return np.concatenate([self._waves(z[part], labels[part], bucket) for part in (slice(half), slice(half, None))])
 
+    def check(self) -> None:
+        """Plays a note, to find out whether this machine can: a GPU may be seen and yet fail at its first kernel.
+
+        Raises:
+            ConfigError: it cannot, with the reason.
+        """
+        try:
+            sound = self.synthesize(np.zeros([1, self.latent_size]), [self.pitches[0]], 1)
+            problem = "" if np.isfinite(sound).all() else "what comes out is no sound"
+        except Exception as error:  # whatever TensorFlow, CUDA or the driver may raise
+            problem = f"{type(error).__name__}: {str(error)[:500]}"
+        if problem:
+            raise ConfigError(f"{self._source}: this machine cannot play it: {problem}.")
+
     def voice(self, config: InstrumentsConfig) -> Voice:
         """What planning a song needs to know: range, rates, and the bank that the config asks for.
 

@@ -69,7 +69,7 @@ class _Check(beam.DoFn):
                 "again from the same checkout (gcloud builds submit), or submit from the checkout it was built from."
             )
         try:
-            self._model.acquire()
+            self._model.acquire().check()
         except GansynthError as error:
             raise ConfigError(f"{error} This worker: {machine()}.") from None
 

@@ -131,6 +131,7 @@ class _Play(beam.DoFn):
             bars: list[Bar] = play(chunks, self._synth, self._envelope, tally)
         except Exception as error:
             if len(chunks) == 1:
+                self._synth.check()  # raises where nothing can be played: no song's fault, the runner tries elsewhere
                 count("failed_synthesize")
                 song_id = chunks[0].song_id
                 yield beam.pvalue.TaggedOutput("failures", (song_id, Failure.of(song_id, "synthesize", error)))

@@ -40,5 +40,17 @@ def test_no_gpu() -> None:
         _Check(settings, code_digest()).setup()
 
 
+def test_a_gpu_that_is_seen_but_plays_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    from gansynth.network import Network
+
+    def broken(*_: object) -> None:
+        raise RuntimeError("CUDNN_STATUS_NOT_INITIALIZED")
+
+    monkeypatch.setattr(Network, "waves", broken)
+    check = _Check(graph.model_settings(load_config(None)), code_digest())
+    with pytest.raises(ConfigError, match=r"this machine cannot play it: RuntimeError: CUDNN_STATUS.* This worker: "):
+        check.setup()
+
+
 def test_what_is_said_of_a_machine() -> None:
     assert all(word in machine() for word in ("GPU devices: ", "driver: ", "CUDA libraries: "))

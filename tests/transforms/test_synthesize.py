@@ -11,6 +11,7 @@ from apache_beam.testing.test_pipeline import TestPipeline as BeamPipeline
 from apache_beam.testing.util import assert_that, equal_to
 
 from gansynth.config import EnvelopeConfig
+from gansynth.errors import ConfigError
 from gansynth.score import NoteChunk
 from gansynth.sounds import Renderer, SoundCache
 from transforms import synthesize
@@ -25,6 +26,11 @@ class FakeSynth(Renderer):
     sample_rate = 16000
     note_samples = 64000
     cache = SoundCache(0)
+    broken = False
+
+    def check(self) -> None:
+        if self.broken:
+            raise ConfigError("this machine cannot play it")
 
     @classmethod
     def from_checkpoint(cls, name: str, **_: Any) -> FakeSynth:
@@ -38,7 +44,7 @@ class FakeSynth(Renderer):
         return iter([8] * -(-notes // 8))
 
     def batches(self, z: Any, pitches: Any, bucket: int) -> Iterator[tuple[slice, Any]]:
-        if (pitches == 66).any():
+        if self.broken or (pitches == 66).any():
             raise RuntimeError("boom")
         for first in range(0, len(z), 8):
             where = slice(first, min(first + 8, len(z)))
@@ -87,3 +93,12 @@ def test_one_bad_chunk_costs_its_song_alone_and_the_model_is_loaded_once(monkeyp
     found = {c.key.metric.name: c.result for c in counters}
     assert found["synthesis_notes"] == 19
     assert found["failed_synthesize"] == 1
+
+
+def test_a_worker_that_plays_nothing_fails_its_bundle_not_the_songs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(FakeSynth, "broken", True)
+    pipeline = BeamPipeline()
+    settings = ModelSettings("fake-broken", 8, 0, 0, "cpu", "float32", False)
+    pipeline | beam.Create([("a.mid", chunk("a.mid", [60]))]) | Synthesize(settings, EnvelopeConfig(), 16)
+    with pytest.raises(Exception, match="this machine cannot play it"):
+        pipeline.run().wait_until_finish()
