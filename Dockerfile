@@ -14,18 +14,22 @@ ENV PATH=/opt/venv/bin:/usr/local/nvidia/bin:$PATH \
     PIP_NO_CACHE_DIR=1 \
     RUN_PYTHON_SDK_IN_DEFAULT_ENVIRONMENT=1
 COPY --from=beam /opt/apache/beam /opt/apache/beam
+RUN useradd --create-home --uid 1000 worker && install --directory --owner worker --group worker /opt/venv
 
+# The environment is the worker's own, so that boot can add what --extra_package and --setup_file bring.
+USER worker
+WORKDIR /home/worker
 COPY requirements/gpu.txt /tmp/requirements.txt
 RUN python -m venv /opt/venv && pip install --no-deps --require-hashes --requirement /tmp/requirements.txt
 
-COPY setup.py pyproject.toml LICENSE README.md /tmp/project/
-COPY gansynth /tmp/project/gansynth
-COPY transforms /tmp/project/transforms
-COPY pipeline /tmp/project/pipeline
-RUN pip install --no-deps --no-build-isolation /tmp/project && rm -rf /tmp/project \
-    && python -c "import gansynth; gansynth.Synthesizer.from_checkpoint('mini', device='cpu')"
+COPY --chown=worker setup.py pyproject.toml LICENSE README.md project/
+COPY --chown=worker gansynth project/gansynth
+COPY --chown=worker transforms project/transforms
+COPY --chown=worker pipeline project/pipeline
+RUN pip install --no-deps --no-build-isolation ./project && rm -rf project \
+    && python -c "import gansynth; gansynth.Synthesizer.from_checkpoint('mini', device='cpu').check()"
 
-RUN useradd --create-home --uid 1000 worker
-USER worker
-WORKDIR /home/worker
-ENTRYPOINT ["/opt/apache/beam/boot"]
+# Not yet: docker-entrypoint.sh says why, and becomes the worker.
+USER root
+COPY docker-entrypoint.sh /opt/docker-entrypoint.sh
+ENTRYPOINT ["/opt/docker-entrypoint.sh"]
