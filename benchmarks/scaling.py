@@ -9,6 +9,7 @@ A constant that nobody has measured yet is left out, and so is what depends on i
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 HOUR = 3600.0
@@ -86,7 +87,7 @@ def estimate(songs: int, gpus: int, workers: int, reuse: float, corpus: Corpus, 
     )
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         "--reuse", type=float, default=0.9, help="share of notes found in a cache (default: %(default)s)"
@@ -96,7 +97,7 @@ def main() -> None:
             name = "--" + field.name.replace("_", "-")
             known = "not yet measured" if field.default is None else field.default
             parser.add_argument(name, type=float, default=field.default, help=f"(default: {known})")
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     corpus, constants = (
         group(**{field.name: getattr(args, field.name) for field in fields(group)}) for group in (Corpus, Constants)
     )

@@ -14,7 +14,7 @@ from benchmarks import beam, common
 from benchmarks.reference_server import ACOUSTIC_ONLY
 from benchmarks.synthesis import convolution_flop
 
-NAMES = ["synthesis", "notebook", "corpus", "beam", "memory", "startup", "fluidsynth", "profile_corpus"]
+NAMES = ["synthesis", "notebook", "corpus", "beam", "memory", "startup", "fluidsynth", "profile_corpus", "scaling"]
 EXAMPLES = Path(__file__).parents[2] / "examples" / "midi"
 
 
