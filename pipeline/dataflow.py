@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import datetime, timezone
 from importlib.metadata import version
 from typing import Any
 
@@ -50,14 +50,20 @@ def complete(config: JobConfig, args: Sequence[str]) -> tuple[str, ...]:
         raise ConfigError(
             f"checkpoint {config.checkpoint}: Dataflow's workers cannot read it; copy it to gs:// and give that URL."
         )
+    for name in ("template_location", "update"):
+        if getattr(cloud, name):
+            raise ConfigError(f"--{name}: refused, a job renders one corpus once; leave it out.")
     _check_accelerator(config, cloud, options.view_as(DebugOptions))
+    _check_flexrs(config, cloud, workers)
     added = []
     if not cloud.temp_location:
         added.append(f"--temp_location={storage.join(config.output, '.temp')}")
     if not cloud.staging_location:
         added.append(f"--staging_location={storage.join(config.output, '.staging')}")
     if not cloud.job_name:
-        added.append(f"--job_name=gansynth-beam-{datetime.now(timezone.utc):%Y%m%d-%H%M%S}")
+        # One name for one output: while a job runs Dataflow takes no second one of its name, so nobody pays twice.
+        digest = hashlib.sha256(config.output.rstrip("/").encode()).hexdigest()
+        added.append(f"--job_name=gansynth-beam-{digest[:12]}")
     if options.view_as(SetupOptions).save_main_session is None:
         added.append("--no_save_main_session")  # all code is in the image; Beam's default here is to pickle __main__
     if not workers.sdk_container_image:
@@ -75,14 +81,20 @@ def _check_accelerator(config: JobConfig, cloud: Any, debug: Any) -> None:
             "compute.device gpu: no worker will have one; set compute.resource_hints.accelerator, e.g. "
             "'type:nvidia-l4;count:1;install-nvidia-driver;machine_type:g2-standard-4'."
         )
-    if "accelerator" in hints and "install-nvidia-driver" not in hints["accelerator"]:
-        raise ConfigError("compute.resource_hints.accelerator: add install-nvidia-driver, or TensorFlow finds no GPU.")
-    if hints and cloud.flexrs_goal:
-        raise ConfigError(
-            "--flexrs_goal: Dataflow allows neither GPUs nor resource hints with it; set compute.resource_hints={} and "
-            "compute.device=cpu."
-        )
-    if hints and any("worker_accelerator" in option for option in cloud.dataflow_service_options or ()):
+    if "accelerator" in hints:
+        wanted = dict(part.partition(":")[::2] for part in hints["accelerator"].split(";"))
+        if not wanted.get("type") or not wanted.get("count"):
+            raise ConfigError("compute.resource_hints.accelerator: needs type and count, as type:nvidia-l4;count:1.")
+        if wanted["count"] != "1":
+            raise ConfigError(
+                f"compute.resource_hints.accelerator count:{wanted['count']}: a worker has one process, and the model "
+                "runs on one GPU; take count:1, and more workers (--max_num_workers)."
+            )
+        if "install-nvidia-driver" not in wanted:
+            raise ConfigError(
+                "compute.resource_hints.accelerator: add install-nvidia-driver, or TensorFlow finds no GPU."
+            )
+    if hints and _asks_for_accelerator(cloud):
         raise ConfigError(
             "--dataflow_service_options worker_accelerator: gives every worker a GPU; compute.resource_hints, which is "
             "set too, only those that play. Take one of the two."
@@ -92,6 +104,22 @@ def _check_accelerator(config: JobConfig, cloud: Any, debug: Any) -> None:
             "compute.resource_hints.accelerator: Dataflow would start a process for each core, and each would load "
             "the model into the same GPU; add --experiments=no_use_multiple_sdk_containers."
         )
+
+
+def _check_flexrs(config: JobConfig, cloud: Any, workers: Any) -> None:
+    if not cloud.flexrs_goal:
+        return
+    if config.compute.resource_hints or _asks_for_accelerator(cloud):
+        raise ConfigError(
+            "--flexrs_goal: Dataflow allows neither GPUs nor resource hints with it; set compute.resource_hints={} and "
+            "compute.device=cpu."
+        )
+    if workers.autoscaling_algorithm == "NONE":
+        raise ConfigError("--flexrs_goal: needs autoscaling; leave out --autoscaling_algorithm=NONE.")
+
+
+def _asks_for_accelerator(cloud: Any) -> bool:
+    return any("worker_accelerator" in option for option in cloud.dataflow_service_options or ())
 
 
 def check_sources(sources: Iterable[Source]) -> Iterator[Source]:
@@ -120,13 +148,26 @@ def link(job_id: str, options: PipelineOptions) -> str:
     )
 
 
+def outcome(result: Any) -> str:
+    """What an error says of a job, for people to read.
+
+    Args:
+        result: what its submission gave; None if that is what failed.
+    """
+    if result is None:
+        return "the job was not submitted"
+    if result.is_in_terminal_state():
+        return "the job failed"
+    return "lost sight of the job, which goes on; when it is done, run the same command again to get its manifest"
+
+
 def describe(pipeline: beam.Pipeline) -> str:
     """The request that a pipeline with the option --dry_run would be submitted with, and its steps."""
     from apache_beam.runners.dataflow.internal import apiclient
 
     result: Any = pipeline.run()
     job = result.job
-    options = pipeline.options
+    options = job.options
     staging = options.view_as(GoogleCloudOptions).staging_location
     job.proto.environment = apiclient.Environment(
         proto_pipeline_staged_url=f"{staging}/pipeline.pb",

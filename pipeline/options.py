@@ -34,6 +34,8 @@ def check_beam_options(args: Sequence[str]) -> str:
             "--direct_running_mode multi_threading: refused, Beam loses elements in this mode; use in_memory or "
             "multi_processing."
         )
+    if options.view_as(StandardOptions).streaming:
+        raise ConfigError("--streaming: refused, a corpus has an end: this is a batch job; leave it out.")
     runner = options.view_as(StandardOptions).runner or "FnApiRunner"
     if runner.lower().startswith("dask"):
         raise ConfigError(f"--runner {runner}: refused, it gives silently wrong results; use another.")

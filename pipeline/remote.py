@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -38,15 +40,20 @@ def render(pipeline: beam.Pipeline, config: JobConfig, runner: str, sources: Lis
         JobError: the runner reports that it failed.
     """
     storage.upload(sources.path, _list_url(config))
+    result: Any = None
     try:
-        result: Any = pipeline.run()
+        result = pipeline.run()
         if runner == dataflow.RUNNER and not quiet:
             print(dataflow.link(result.job_id(), pipeline.options), file=sys.stderr)
         result.wait_until_finish()
     except Exception as error:  # every runner has errors of its own
+        what = dataflow.outcome(result) if runner == dataflow.RUNNER else "the job failed"
         text = str(error).strip() or type(error).__name__
-        raise JobError(f"{runner}: the job failed: {text}") from error
-    return Done(len(sources), graph.counters(result))
+        raise JobError(f"{runner}: {what}: {text}") from error
+    counters: Counter[str] = Counter()
+    with contextlib.suppress(Exception):  # the songs are there, whether or not the service still tells what it counted
+        counters = graph.counters(result)
+    return Done(len(sources), counters)
 
 
 def draw(config: JobConfig, args: Sequence[str], runner: str, songs: int) -> beam.Pipeline:
@@ -70,7 +77,11 @@ def draw(config: JobConfig, args: Sequence[str], runner: str, songs: int) -> bea
 def describe(config: JobConfig, args: Sequence[str], runner: str, songs: int) -> str:
     """The job that would be submitted, for people to read; nothing is."""
     if runner == dataflow.RUNNER:
-        return dataflow.describe(draw(config, [*args, "--dry_run=True"], runner, songs))
+        pipeline = draw(config, [*args, "--dry_run=True"], runner, songs)
+        try:
+            return dataflow.describe(pipeline)
+        except (ValueError, RuntimeError) as error:
+            raise ConfigError(f"--runner {runner}: {error}") from None
     steps = dataflow.steps_and_hints(draw(config, args, runner, songs).to_runner_api())
     return "\n".join(["steps:", *(f"  {name}{f'  {hints}' if hints else ''}" for name, hints in steps)])
 

@@ -108,6 +108,10 @@ def _render(
 ) -> Iterator[local.Done]:
     """Local runners get the corpus in slices, on all cores; others get it whole."""
     job = config.model_copy(update={"resume": goes_on})
+    if runner not in LOCAL_RUNNERS and goes_on and _is_done(config, sources):
+        yield local.Done(len(sources))
+        return
+    _clear_rows(config.output)
     if runner in LOCAL_RUNNERS:
         parts = local.slices(sources, config)
         first = list(itertools.islice(parts, local.workers(job)))
@@ -136,13 +140,19 @@ def _check_output(output: str) -> None:
     probe = storage.join(output, graph.ROWS, ".writable")
     try:
         storage.write_bytes(probe, b"", patience=storage.PATIENCE)
-        _clear_rows(output)
+        storage.remove(probe)
     except Exception as error:
         raise ConfigError(f"--output {output}: cannot be written ({storage.reason(error, output)}).") from None
 
 
 def _clear_rows(output: str) -> None:
     storage.remove(storage.join(output, graph.ROWS))
+
+
+def _is_done(config: JobConfig, sources: inputs.Listing) -> bool:
+    """Whether a job that nobody waited for to its end has left the rows of all songs."""
+    done = {row["song_id"] for row in _rows(config.output)}
+    return len(done) == len(sources) and all(source.song_id in done for source in sources)
 
 
 def _rows(output: str) -> Iterator[dict[str, Any]]:

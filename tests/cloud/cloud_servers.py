@@ -185,9 +185,11 @@ class DataflowApi(ThreadingHTTPServer):
 
     Attributes:
         jobs: the requests, as they came.
+        is_silent: whether it tells nothing of its jobs.
     """
 
     daemon_threads = True
+    is_silent = False
 
     def __init__(self, work: Callable[[dict[str, Any]], str | None]) -> None:
         """`work` is given the request of a job, and returns why it failed, or None."""
@@ -201,10 +203,18 @@ class DataflowApi(ThreadingHTTPServer):
         return f"http://localhost:{self.server_port}"  # Beam looks for this name
 
     def submit(self, job: dict[str, Any]) -> str:
-        job_id = f"2026-01-01_00_00_00-{len(self.jobs)}"
+        """The id of a job: a new one, or that of a job of this name that is not over."""
+        for number, earlier in enumerate(self.jobs):
+            if earlier["name"] == job["name"] and self.id(number) not in self.outcomes:
+                return self.id(number)
+        job_id = self.id(len(self.jobs))
         self.jobs.append(job)
         threading.Thread(target=lambda: self.outcomes.update({job_id: self.work(job)}), daemon=True).start()
         return job_id
+
+    @staticmethod
+    def id(number: int) -> str:
+        return f"2026-01-01_00_00_00-{number}"
 
     def handle_error(self, *args: Any) -> None:
         pass  # Beam stops to listen when it has seen enough
@@ -227,11 +237,15 @@ class _DataflowHandler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         job = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         assert re.fullmatch(r"/v1b3/projects/[\w-]+/locations/[\w-]+/jobs", self.path.split("?")[0]), self.path
-        self.reply(self.job(self.server.submit(job), job))
+        job_id = self.server.submit(job)
+        self.reply(self.job(job_id, self.server.jobs[int(job_id.rsplit("-", 1)[1])]))
 
     def do_GET(self) -> None:
         found = re.fullmatch(r"/v1b3/projects/[\w-]+/locations/[\w-]+/jobs/([\w-]+)(/\w+)?", self.path.split("?")[0])
         assert found, self.path
+        if self.server.is_silent:
+            self.send_error(403)
+            return
         job_id, what = found.groups()
         if what == "/messages":
             failure = self.server.outcomes.get(job_id)

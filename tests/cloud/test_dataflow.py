@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -134,7 +135,7 @@ def normalised(job: dict[str, Any]) -> Any:
     job["clientRequestId"] = "REQUEST"
     text = json.dumps(job | {"steps": steps}, indent=2, sort_keys=True, ensure_ascii=False)
     for pattern, name in (
-        (r"gansynth-beam-\d{8}-\d{6}", "JOB"),
+        (r"gansynth-beam-[0-9a-f]{12}", "JOB"),
         (r"JOB\.\d+\.\d+", "JOB"),
         (r"http://localhost:\d+", "ENDPOINT"),
         (r"-py\d+\b", "-pyXY"),
@@ -192,6 +193,36 @@ def test_the_staged_job_runs_where_only_the_wheel_is(
     assert_same(outputs("gs://out/cpu"), outputs(str(rendered)))
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")  # Beam's, which asks for the state
+def test_who_went_away_gets_the_songs_and_pays_once(
+    api: DataflowApi, rendered: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from apache_beam.utils import retry
+
+    monkeypatch.setattr(retry.Clock, "sleep", lambda *_: None)
+    begun = threading.Event()
+    work = api.work
+
+    def after_a_while(job: dict[str, Any]) -> str | None:
+        assert begun.wait(300)
+        return work(job)
+
+    api.work = after_a_while  # type: ignore[method-assign]
+    command = [*SUBMIT, "--output", "gs://out/away", *SAME, *CPU, *options(api)]
+    api.is_silent = True
+    assert main(command) == 1
+    assert "lost sight of the job, which goes on" in capsys.readouterr().err
+    assert main(command) == 1  # too early
+    assert "the job was not submitted: There is already active job named" in capsys.readouterr().err
+    begun.set()
+    while not api.outcomes:
+        time.sleep(0.2)
+    assert set(api.outcomes.values()) == {None}
+    assert main(command) == 3
+    assert len(api.jobs) == 1
+    assert_same(outputs("gs://out/away"), outputs(str(rendered)))
+
+
 def test_the_package_of_setup_file_is_complete(project: Path, tmp_path: Path) -> None:
     """What Beam stages for --setup_file, for those who build no image."""
     from apache_beam.runners.portability.stager import Stager
@@ -231,6 +262,21 @@ def test_the_package_of_setup_file_is_complete(project: Path, tmp_path: Path) ->
         ),
         (["--set", "compute.resource_hints={ram: 1GB}", "--set", "compute.device=cpu"], "Unknown resource hint: ram"),
         (["--flexrs_goal=COST_OPTIMIZED"], "--flexrs_goal: Dataflow allows neither GPUs nor resource hints"),
+        (["--set", "compute.resource_hints={accelerator: nvidia-l4}"], "accelerator: needs type and count"),
+        (
+            ["--set", "compute.resource_hints={accelerator: 'type:nvidia-l4;count:2;install-nvidia-driver'}"],
+            "count:2: a worker has one process, and the model runs on one GPU",
+        ),
+        ([*CPU, "--flexrs_goal=COST_OPTIMIZED", "--autoscaling_algorithm=NONE"], "--flexrs_goal: needs autoscaling"),
+        (
+            [*CPU, "--flexrs_goal=COST_OPTIMIZED", "--dataflow_service_options=worker_accelerator=type:nvidia-l4"],
+            "--flexrs_goal: Dataflow allows neither GPUs nor resource hints",
+        ),
+        (["--streaming"], "--streaming: refused"),
+        (["--template_location=gs://out/template"], "--template_location: refused"),
+        (["--requirements_file=/nowhere.txt"], "The file /nowhere.txt cannot be found"),
+        (["--experiments=disable_runner_v2"], "Disabling Dataflow Portable Runner no longer supported"),
+        (["--num_workers=99"], "num_workers"),
         (["--dataflow_service_options=worker_accelerator=type:nvidia-l4;count:1"], "Take one of the two"),
         (["--set", "beam.experiments=[]"], "add --experiments=no_use_multiple_sdk_containers"),
         (["--max_num_worker=3"], r"--max_num_worker: unknown option; did you mean --max_num_workers\?"),
@@ -239,9 +285,7 @@ def test_the_package_of_setup_file_is_complete(project: Path, tmp_path: Path) ->
         (["--temp_location=gs://no-such-bucket-name/x"], None),
     ],
 )
-def test_refusals(
-    arguments: list[str], message: str | None, cloud: Callable[[str], None], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_refusals(arguments: list[str], message: str | None, google: None, capsys: pytest.CaptureFixture[str]) -> None:
     output = [] if "--output" in arguments else ["--output", "gs://out/refused"]
     given = [*SUBMIT[:-2], *([] if "--input" in arguments else SUBMIT[-2:]), *output]
     if not any("credentials" in argument for argument in arguments):
@@ -256,11 +300,20 @@ def test_refusals(
     assert "Traceback" not in captured.err
 
 
-def test_a_dry_run_prints_the_job_and_submits_nothing(
-    cloud: Callable[[str], None], capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main([*SUBMIT, "--output", "gs://out/dry", "--set", "storage.credentials=anonymous", "--dry-run"]) == 0
+def test_a_dry_run_prints_the_job_and_submits_nothing(google: None, capsys: pytest.CaptureFixture[str]) -> None:
+    network = ["--subnetwork=regions/europe-west4/subnetworks/s", "--no_use_public_ips"]
+    account = ["--service_account_email=worker@my-project.iam.gserviceaccount.com", "--worker_zone=europe-west4-a"]
+    given = [*network, *account, "--labels=team=music", "--set", "storage.credentials=anonymous", "--dry-run"]
+    assert main([*SUBMIT, "--output", "gs://out/dry", *given]) == 0
     said = capsys.readouterr().out
+    request = json.loads(said.split("request:\n", 1)[1].split("\nsteps (", 1)[0])
+    assert {"use_runner_v2", "no_use_multiple_sdk_containers"} <= set(request["environment"]["experiments"])
+    (pool,) = request["environment"]["workerPools"]
+    assert pool["subnetwork"] == "regions/europe-west4/subnetworks/s"
+    assert pool["ipConfiguration"] == "WORKER_IP_PRIVATE"
+    assert request["environment"]["workerZone"] == "europe-west4-a"
+    assert request["environment"]["serviceAccountEmail"] == "worker@my-project.iam.gserviceaccount.com"
+    assert request["labels"] == {"app": "gansynth-beam", "team": "music"}
     assert "6 files, " in said
     assert "gs://in/songs/a/melody.mid -> gs://out/dry/audio/a/melody.*" in said
     assert '"containerImage": "europe-west4-docker.pkg.dev/my-project/gansynth-beam/worker:' in said
