@@ -12,6 +12,7 @@ import logging
 import os
 import re
 import shutil
+import stat
 import tempfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import fsspec
+from fsspec.implementations.local import LocalFileSystem
 
 from gansynth import archives, paths
 from gansynth.config import Section
@@ -123,7 +125,9 @@ def reason(error: Exception, url: str) -> str:
     """What went wrong at `url` in one line, and what to look at where it may be a matter of rights."""
     text = f"{type(error).__name__}: {' '.join(str(error).split())[:500]}".removesuffix(": ")
     other = is_passing(error) or isinstance(error, (FileNotFoundError, ValueError))
-    if url.lstrip("@").startswith(("gs://", "gcs://")) and not other:
+    if type(error).__name__ == "DefaultCredentialsError":
+        text += "; buckets that are public need none: --set storage.credentials=anonymous"
+    elif url.lstrip("@").startswith(("gs://", "gcs://")) and not other:
         text += (
             f"; storage.credentials is {_config.credentials}: the account needs storage.objects.list and .get to read "
             "(role Storage Object Viewer), .create and .delete too to write (role Storage Object User)"
@@ -341,9 +345,34 @@ def _entries(fs: Any, folder: str) -> Iterator[dict[str, Any]]:
         return entry["name"].rstrip("/") + ("/" if entry["type"] == "directory" else "")
 
     try:
+        if isinstance(fs, LocalFileSystem):
+            return _local_entries(folder)
         return iter(sorted(persist(fs.ls, folder, detail=True), key=order))
     except FileNotFoundError:
         return iter(())
+
+
+def _local_entries(folder: str) -> Iterator[dict[str, Any]]:
+    """The folders and files in a folder that may have a hundred thousand: names alone are held. Links lead to files."""
+    with os.scandir(folder) as found:
+        names = sorted(entry.name + "/" * entry.is_dir(follow_symlinks=False) for entry in found)
+
+    def described() -> Iterator[dict[str, Any]]:
+        for name in names:
+            path = os.path.join(folder, name)
+            if name.endswith("/"):
+                yield {"name": path, "type": "directory"}
+                continue
+            try:
+                status = os.stat(path)
+            except OSError as error:
+                if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):  # a link to nothing, or gone since
+                    continue
+                raise
+            if stat.S_ISREG(status.st_mode):
+                yield {"name": path, "type": "file", "size": status.st_size}
+
+    return described()
 
 
 def match(pattern: str) -> Iterator[tuple[str, int]]:

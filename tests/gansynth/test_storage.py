@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -286,4 +287,15 @@ def test_who_has_no_credentials_is_told_and_does_not_go_on_as_nobody(monkeypatch
     storage._filesystem.cache_clear()
     with pytest.raises(google.auth.exceptions.DefaultCredentialsError) as raised:
         storage.filesystem("gs://bucket/x")
-    assert "storage.credentials is default" in storage.reason(raised.value, "gs://bucket/x")
+    assert "--set storage.credentials=anonymous" in storage.reason(raised.value, "gs://bucket/x")
+
+
+def test_a_large_folder_is_listed_in_little_memory(tmp_path: Path) -> None:
+    for number in range(10_000):
+        (tmp_path / f"{number:05d}.mid").touch()
+    list(storage.find(str(tmp_path / "none")))
+    tracemalloc.start()
+    found = sum(1 for _ in storage.find(str(tmp_path)))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert (found, peak < 3 << 20) == (10_000, True)
