@@ -79,7 +79,7 @@ def _check_accelerator(config: JobConfig, cloud: Any, debug: Any) -> None:
     if config.compute.device == "gpu" and "accelerator" not in hints:
         raise ConfigError(
             "compute.device gpu: no worker will have one; set compute.resource_hints.accelerator, e.g. "
-            "'type:nvidia-l4;count:1;install-nvidia-driver;machine_type:g2-standard-4'."
+            "'type:nvidia-l4;count:1;machine_type:g2-standard-4;install-nvidia-driver'."
         )
     if "accelerator" in hints:
         wanted = dict(part.partition(":")[::2] for part in hints["accelerator"].split(";"))
