@@ -131,7 +131,8 @@ class _Play(beam.DoFn):
             bars: list[Bar] = play(chunks, self._synth, self._envelope, tally)
         except Exception as error:
             if len(chunks) == 1:
-                self._synth.check()  # raises where nothing can be played: no song's fault, the runner tries elsewhere
+                if _shared_at is None:  # raises where nothing can be played: no song's fault, and another worker may
+                    self._model.acquire().check()
                 count("failed_synthesize")
                 song_id = chunks[0].song_id
                 yield beam.pvalue.TaggedOutput("failures", (song_id, Failure.of(song_id, "synthesize", error)))
