@@ -6,12 +6,19 @@ import hashlib
 import itertools
 import posixpath
 import re
+import unicodedata
 from collections.abc import Iterable
+from urllib.parse import unquote_to_bytes
 
 MIDI_SUFFIXES = (".mid", ".midi", ".kar", ".rmi", ".smf")
 _GLOB = re.compile(r"[*?\[]")
 _UNSAFE = re.compile(r'[\x00-\x1f\x7f%"<>:|?*\\]')
+_NOT_ASCII = re.compile(r"[^\x00-\x7f]")
+_RESERVED = re.compile(r"(CON|PRN|AUX|NUL|CONIN\$|CONOUT\$|(COM|LPT)[0-9¹²³]) *(\.|$)", re.IGNORECASE)
+_ESCAPED = re.compile(rb"\\(?:\\|x([0-9a-f]{2}))")
 _MAX_NAME = 200
+_MAX_PATH = 800
+_SHORTENED = "%~"
 
 
 def has_midi_suffix(name: str) -> bool:
@@ -43,43 +50,76 @@ def common_root(roots: Iterable[str]) -> str:
 
 
 def song_id(url: str, root: str) -> str:
-    """The path of `url` below `root`: what a song is called everywhere.
+    """The path of `url` below `root`: what a song is called everywhere. `path_of` is its inverse.
 
-    Bytes that are not UTF-8, which some file systems allow in names, are written \\xNN (and a backslash beside them
-    twice): Beam's keys are UTF-8.
+    Beam's keys are UTF-8, which names in some file systems are not: bytes that are none are written \\xNN, and a
+    backslash twice.
     """
-    relative = (url[len(root) :] if root and url.startswith(root) else url.split("://", 1)[-1]).lstrip("/")
-    raw = relative.encode("utf-8", "surrogateescape")
-    try:
-        return raw.decode("utf-8")
-    except UnicodeDecodeError:
-        return raw.replace(b"\\", b"\\\\").decode("utf-8", "backslashreplace")
+    relative = url[len(root) :] if root and url.startswith(root) else url.split("://", 1)[-1]
+    raw = relative.removeprefix("/").encode("utf-8", "surrogateescape")
+    return raw.replace(b"\\", b"\\\\").decode("utf-8", "backslashreplace")
 
 
-def output_name(name: str) -> str:
+def path_of(song: str) -> str:
+    """The path below the input root of the song with the id `song`, as os.fsdecode gives it."""
+    raw = _ESCAPED.sub(lambda found: bytes.fromhex(found[1].decode()) if found[1] else b"\\", song.encode())
+    return raw.decode("utf-8", "surrogateescape")
+
+
+def output_name(song: str) -> str:
     """The name of a song's files below an output folder, without their suffix; different ids never share one.
 
-    Folders are kept. Of the suffix only a plain `.mid` goes: `x.mid` becomes `x`, `x.midi` stays `x.midi`. What a
-    file system may not like is written %XX, and so are parts that would lead elsewhere ("..").
+    Folders are kept. Of the suffix only a plain `.mid` goes: `x.mid` becomes `x`, `x.midi` stays `x.midi`. Bytes are
+    written %XX where some file system would not take them (`:`), take them for something else (`NUL`, a trailing dot),
+    be led elsewhere (`..`), or take two names for one: letters that Unicode composes in another way (not NFC).
+    What is too long ends in %~ and a digest. `song_of` is the inverse.
+
+    Raises:
+        UnicodeEncodeError: the id has surrogates, which `song_id` never gives.
+
+    Source: names that Windows reserves, https://learn.microsoft.com/windows/win32/fileio/naming-a-file
     """
-    encoded = "/".join(_safe_part(part) for part in name.split("/"))
+    encoded = "/".join(_safe_part(part) for part in song.split("/"))
+    if len(encoded.encode()) > _MAX_PATH:
+        encoded = _shortened(encoded, _MAX_PATH - _MAX_NAME)
     stem = encoded.removesuffix(".mid")
     if stem != encoded and not has_midi_suffix(stem) and posixpath.basename(stem):
         return stem
     return encoded if has_midi_suffix(encoded) else encoded + "%"
 
 
+def song_of(name: str) -> str | None:
+    """The id of the song whose files have the name that `output_name` gave; None where it was too long.
+
+    The manifest tells of those: its rows have the id, and the files under `outputs`.
+    """
+    if _SHORTENED in name:
+        return None
+    encoded = name if has_midi_suffix(name) else name[:-1] if name.endswith("%") else name + ".mid"
+    return "/".join("" if part == "%" else unquote_to_bytes(part).decode() for part in encoded.split("/"))
+
+
 def _safe_part(part: str) -> str:
-    safe = "".join(_percent(c) if _UNSAFE.match(c) or "\udc80" <= c <= "\udcff" else c for c in part)
+    composed = unicodedata.is_normalized("NFC", part)
+    safe = _UNSAFE.sub(_percent, part)
+    if not composed:
+        safe = _NOT_ASCII.sub(_percent, safe)
     if not safe.strip("."):
-        safe = "%2E" * len(safe) or "%"
-    data = safe.encode("utf-8", "surrogateescape")
-    if len(data) > _MAX_NAME:
-        digest = hashlib.sha256(data).hexdigest()[:24]
-        suffix = safe[safe.rfind(".") :] if has_midi_suffix(safe) else ""
-        safe = data[: _MAX_NAME - 40].decode("utf-8", "ignore") + "%~" + digest + suffix
-    return safe
+        return "%2E" * len(safe) or "%"
+    if _RESERVED.match(safe):
+        safe = f"%{ord(safe[0]):02X}{safe[1:]}"
+    if safe[-1] in " .":
+        safe = f"{safe[:-1]}%{ord(safe[-1]):02X}"
+    return _shortened(safe, _MAX_NAME - 40) if len(safe.encode()) > _MAX_NAME else safe
 
 
-def _percent(char: str) -> str:
-    return "".join(f"%{byte:02X}" for byte in char.encode("utf-8", "surrogateescape"))
+def _shortened(safe: str, length: int) -> str:
+    """The first bytes of a name, and a digest of all of it."""
+    data = safe.encode()
+    suffix = safe[safe.rfind(".") :] if has_midi_suffix(safe) else ""
+    kept = data[:length].decode("utf-8", "ignore").rstrip("/")
+    return f"{kept}{_SHORTENED}{hashlib.sha256(data).hexdigest()[:24]}{suffix}"
+
+
+def _percent(found: re.Match[str]) -> str:
+    return "".join(f"%{byte:02X}" for byte in found[0].encode())

@@ -68,10 +68,11 @@ def list_sources(patterns: Sequence[str]) -> Iterator[Source]:
             MIDI files in them), and lists ("@FILE": a path or URL a line); local or fsspec URLs.
 
     Raises:
-        ConfigError: a pattern matches nothing or cannot be read; the message says which, and why.
+        ConfigError: a pattern matches nothing or cannot be read, or gives a file that would be called as another is;
+            the message says which, and why.
     """
     root = paths.common_root(_root(pattern) for pattern in patterns)
-    seen: set[str] = set()
+    seen: dict[str, int] = {}
     for pattern in patterns:
         found = False
         with _explained(pattern):
@@ -80,8 +81,12 @@ def list_sources(patterns: Sequence[str]) -> Iterator[Source]:
                 song_id = paths.song_id(file.path, root)
                 if len(patterns) > 1 or pattern.startswith("@"):  # else nothing is found twice
                     if song_id in seen:
+                        if seen[song_id] != hash(file.path):
+                            raise GansynthError(
+                                f"{file.path} would be called {song_id}, as another input is; render them in two jobs."
+                            )
                         continue
-                    seen.add(song_id)
+                    seen[song_id] = hash(file.path)
                 yield Source(song_id, file.url, file.size)
         if not found:
             raise ConfigError(
@@ -151,6 +156,22 @@ def _lines(pattern: str) -> Iterator[str]:
     for line in storage.read_lines(pattern[1:]):
         if line.strip() and not line.startswith("#"):
             yield _absolute(line.strip())
+
+
+def check_names(sources: Iterable[Source]) -> None:
+    """Refuses songs whose files would overwrite each other's in a folder that takes X.wav and x.wav for the same.
+
+    Raises:
+        ConfigError: names two of them.
+    """
+    seen: dict[str, str] = {}
+    for source in sources:
+        other = seen.setdefault(paths.output_name(source.song_id).casefold(), source.song_id)
+        if other != source.song_id:
+            raise ConfigError(
+                f"--output: takes upper and lower case for the same, so that the files of {other} and {source.song_id} "
+                "would overwrite each other; choose a folder on another file system, or render them in two jobs."
+            )
 
 
 def check_readable(source: Source) -> None:

@@ -41,7 +41,7 @@ def run(config: JobConfig, beam_args: Sequence[str] = (), quiet: bool = False, o
     """
     began = time.perf_counter()
     args, runner, sources = _check(config, beam_args)
-    _check_output(config.output)
+    _check_output(config.output, sources)
     goes_on = resume.check(config, overwrite)
     counters: Counter[str] = Counter()
     done = 0
@@ -89,6 +89,11 @@ def _check(config: JobConfig, beam_args: Sequence[str]) -> tuple[Sequence[str], 
     storage.configure(config.storage)
     args: Sequence[str] = (*_flags(config.beam), *beam_args)
     runner = check_beam_options(args)
+    if config.max_failures is not None and runner not in LOCAL_RUNNERS:
+        raise ConfigError(
+            f"max_failures (--fail-fast, --max-failures): nobody counts failed songs while {runner} runs; leave it "
+            "out, errors.jsonl and exit code 3 tell of them in the end."
+        )
     found = inputs.list_sources(config.input)
     if runner == dataflow.RUNNER:
         args, found = dataflow.complete(config, args), dataflow.check_sources(found)
@@ -136,13 +141,16 @@ def _flags(options: dict[str, Any]) -> Iterator[str]:
             yield f"--{name}={value}"
 
 
-def _check_output(output: str) -> None:
-    probe = storage.join(output, graph.ROWS, ".writable")
+def _check_output(output: str, sources: Iterable[Source]) -> None:
+    probe, upper = (storage.join(output, graph.ROWS, name) for name in (".writable", ".WRITABLE"))
     try:
         storage.write_bytes(probe, b"", patience=storage.PATIENCE)
+        ignores_case = storage.kind(upper) is not None
         storage.remove(probe)
     except Exception as error:
         raise ConfigError(f"--output {output}: cannot be written ({storage.reason(error, output)}).") from None
+    if ignores_case:
+        inputs.check_names(sources)
 
 
 def _clear_rows(output: str) -> None:

@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
+import os
 import posixpath
+import re
+import unicodedata
 
 import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from gansynth.paths import common_root, has_midi_suffix, is_pattern, output_name, pattern_root, song_id
+from gansynth.paths import (
+    common_root,
+    has_midi_suffix,
+    is_pattern,
+    output_name,
+    path_of,
+    pattern_root,
+    song_id,
+    song_of,
+)
 
-# Mostly what is dangerous, and surrogates: Linux file names need not be UTF-8.
-PARTS = st.text(st.sampled_from('ab.%~/\\ :*?\x00\n"<>|A\udcff\udc80é') | st.characters(codec="utf-8"), max_size=12)
-SUFFIXES = st.sampled_from(["", ".mid", ".midi", ".MID", ".kar", ".mid.mid", ".mid%"])
-WALKS = st.lists(st.sampled_from(["..", ".", "", "a", "x.mid", "%2E"]), max_size=4).map("/".join)
+# Mostly what is dangerous.
+DANGEROUS = st.sampled_from('ab.%~/\\ :*?\x00\n"<>|Aé\u0301\u212b\u200b')
+WORDS = st.sampled_from(["CON", "nul", "com1", "LPT²", "é", "e\u0301", "\u212b", "%2E", "..", "x" * 250, "é" * 120])
+PARTS = st.text(DANGEROUS | st.characters(codec="utf-8"), max_size=12) | WORDS
+SUFFIXES = st.sampled_from(["", ".mid", ".midi", ".MID", ".kar", ".mid.mid", ".mid%", ".", " "])
+WALKS = st.lists(st.sampled_from(["..", ".", "", "a", "x.mid", "%2E", "con", "y" * 190]), max_size=9).map("/".join)
 NAMES = st.builds(str.__add__, PARTS, SUFFIXES) | WALKS
 
 
@@ -37,6 +51,23 @@ def test_no_two_songs_share_files(one: str, other: str) -> None:
 
 
 @given(NAMES)
+@example("x.mid")
+@example("a/.mid")
+@example("a/")
+@example("..")
+@example("NUL.mid")
+@example("x.mid%")
+def test_the_song_is_known_by_its_files(name: str) -> None:
+    found = output_name(name)
+    assert song_of(found) == (None if "%~" in found else name)
+    if len(name.encode()) < 60:
+        assert song_of(found) == name
+
+
+RESERVED = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³])", re.IGNORECASE)
+
+
+@given(NAMES)
 @example("../../etc/passwd.mid")
 @example("/etc/passwd.mid")
 @example("a/../../b.mid")
@@ -45,17 +76,26 @@ def test_no_two_songs_share_files(one: str, other: str) -> None:
 @example("")
 @example("/")
 @example(".mid")
-def test_files_stay_below_the_output_folder(name: str) -> None:
+@example("CON.mid")
+@example("Nul .tar.mid")
+@example("com¹/x.mid")
+@example("a./b /c.mid")
+@example("e\u0301.mid")
+@example("/".join(["d" * 200] * 30) + "/x.mid")
+def test_files_stay_below_the_output_folder_and_every_file_system_takes_their_names(name: str) -> None:
     found = output_name(name)
     assert found
     assert not found.startswith("/")
     path = posixpath.normpath(posixpath.join("/out/audio", found + ".wav"))
     assert path == "/out/audio/" + found + ".wav"  # neither "..", nor ".", nor an empty part
     assert not set(found) & set('\x00\n\\:*?"<>|')
+    assert len(found.encode()) <= 800
+    assert unicodedata.is_normalized("NFC", found)
     for part in (found + ".wav").split("/"):
         assert part.strip(".")
+        assert part[-1] not in ". "
+        assert not RESERVED.fullmatch(part.split(".")[0].rstrip(" "))
         assert len(part.encode()) <= 255
-    found.encode()  # what was no UTF-8 is written in plain characters
 
 
 def test_plain_names_stay_readable() -> None:
@@ -107,6 +147,22 @@ def test_common_root_holds_all(roots: list[str]) -> None:
     root = common_root(roots)
     assert all(r == root or r.startswith(root + "/") or not root for r in roots)
     assert common_root([root, root]) == root
+
+
+# Bytes that are no UTF-8, which Linux allows in names, and what they are written as.
+RAW = st.text(st.sampled_from("ax0e9\\/é\udcff\udc80\udcc3\udca9"), max_size=12)
+
+
+@given(RAW, RAW)
+@example("caf\udce9", "caf\\xe9")
+@example("/a", "a")
+def test_ids_are_utf8_and_two_paths_never_have_the_same(one: str, other: str) -> None:
+    for url, root in ((f"/in/{one}", "/in"), (f"/{one}", "")):
+        found = song_id(url, root)
+        found.encode()
+        assert os.fsencode(path_of(found)) == os.fsencode(one)
+        if os.fsencode(one) != os.fsencode(other):
+            assert song_id(url[: len(url) - len(one)] + other, root) != found
 
 
 @pytest.mark.parametrize(

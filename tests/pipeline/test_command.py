@@ -35,6 +35,7 @@ def test_help_imports_nothing_heavy() -> None:
         (["--set", "note.drums=play"], "unknown key note; did you mean notes"),
         (["--direct_running_mode=multi_threading"], "loses elements"),
         (["--runner=DaskRunner"], "silently wrong"),
+        (["--runner=PortableRunner", "--fail-fast"], "nobody counts failed songs while PortableRunner runs"),
         (["--input", "/nowhere/*.mid"], "no MIDI file found"),
         (["--config", "/nowhere.yaml"], "cannot be read"),
         (["--set", "checkpoint=/nowhere"], "no such folder, and not a known name"),
@@ -54,6 +55,17 @@ def test_wrong_usage_ends_with_2_and_says_why(
     assert re.search(message, error), error
     assert "Traceback" not in error
     assert not (tmp_path / "out" / "manifest.jsonl").exists()
+
+
+def test_files_that_would_overwrite_each_other_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "in").mkdir()
+    for name in ("x.mid", "X.mid"):
+        (tmp_path / "in" / name).write_bytes(b"MThd")
+    # Where .WRITABLE is there as soon as .writable is written, case does not count.
+    (tmp_path / "out" / ".rows").mkdir(parents=True)
+    (tmp_path / "out" / ".rows" / ".WRITABLE").touch()
+    assert main(["render", str(tmp_path / "in"), "--output", str(tmp_path / "out")]) == 2
+    assert "the files of X.mid and x.mid would overwrite each other" in capsys.readouterr().err
 
 
 def test_the_examples_are_there() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from gansynth import storage
 from gansynth.errors import ConfigError
-from pipeline.inputs import Listing, list_sources
+from pipeline.inputs import Listing, check_names, list_sources
 from transforms.elements import Source
 
 
@@ -43,6 +43,23 @@ def test_two_inputs_never_collide(tree: Path) -> None:
 
 def test_a_file_named_twice_is_rendered_once(tree: Path) -> None:
     assert ids(f"{tree}/a", f"{tree}/a/x.mid") == ["x.mid"]
+
+
+def test_two_files_are_never_called_the_same(tree: Path, tmp_path: Path) -> None:
+    fs = fsspec.filesystem("memory")
+    fs.pipe(f"{tree}/a/x.mid", b"MThd")
+    with pytest.raises(
+        ConfigError, match=r"memory://.*/in/a/x\.mid would be called .*in/a/x\.mid, as another input is"
+    ):
+        ids(f"{tree}/a/x.mid", f"memory://{tree}/a/x.mid")
+    archive = make_zip(tmp_path / "odd.zip", ["/x.mid", "x.mid", "\\x.mid", "a/../x.mid"])
+    assert ids(archive) == ["/x.mid", "x.mid", "\\\\x.mid", "a/../x.mid"]
+
+
+def test_names_that_differ_in_case_alone_need_a_folder_that_tells_them_apart() -> None:
+    check_names([Source(name, "") for name in ("x.mid", "x.midi", "X.MID", "y/é.mid", "y/e\u0301.mid")])
+    with pytest.raises(ConfigError, match=r"files of a/X.mid and A/x.mid would overwrite each other"):
+        check_names([Source(name, "") for name in ("a/X.mid", "b.mid", "A/x.mid")])
 
 
 def test_a_file_whose_name_looks_like_a_pattern_is_found(tree: Path) -> None:
