@@ -143,7 +143,10 @@ def test_limits_that_are_none(limit: str) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_killed_at_twenty_moments(tmp_path: Path) -> None:
-    """SIGKILL at 20 random moments of runs over 60 songs; what is there in the end is what one quiet run leaves."""
+    """SIGKILL at 20 random moments of runs over 60 songs; what is there in the end is what one quiet run leaves.
+
+    The smallest checkpoint plays: more of the moments are in reading and writing, fewer in the network.
+    """
     corpus = ROOT.parent / "shared" / "corpus"
     if not corpus.is_dir():
         pytest.skip("needs ../shared/corpus: 60 of its chorales")
@@ -155,7 +158,8 @@ def test_killed_at_twenty_moments(tmp_path: Path) -> None:
     (songs / "y.mid").write_bytes(b"")
 
     def command(output: Path) -> list[str]:
-        small = ("compute.slice_songs=6", "compute.workers=2")
+        tiny = ROOT / "tests" / "data" / "checkpoints" / "tiny"
+        small = (f"checkpoint={tiny}", "compute.slice_songs=6", "compute.workers=2")
         settings = [argument for setting in small for argument in ("--set", setting)]
         return [sys.executable, "-m", "pipeline", "render", str(songs), "--output", str(output), "--quiet", *settings]
 
@@ -186,4 +190,5 @@ def test_killed_at_twenty_moments(tmp_path: Path) -> None:
                     resumed.append(done(output))
                 time.sleep(0.01)
         assert hashes(output) == wanted
-    assert sum(0 < songs_done < 58 for songs_done in resumed) >= 8
+    print(f"killed with so many songs done: {resumed}, in {round_number} rounds")
+    assert sum(0 < songs_done < 58 for songs_done in resumed) >= 10

@@ -1,0 +1,170 @@
+"""Same inputs, settings and checkpoint: the same bytes of every file, however the work is split and by whom."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import itertools
+import os
+import random
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pipeline.__main__ import main
+from tests.cloud.cloud_servers import free_port, started
+
+ROOT = Path(__file__).parents[2]
+MIDI = ROOT / "tests" / "data" / "midi"
+SONGS = {
+    "a/order.mid": "order",
+    "a/sustain.mid": "sustain",
+    "fourteen.mid": "fourteen_seconds",
+    "melody.mid": "melody",
+    "melody again.mid": "melody",
+    "page.mid": "not_midi",
+    "tempo.mid": "tempo",
+}
+FILES = ("notes.time_stretch=0.5", "played_notes=[midi, json]", "spectrogram.array=true")
+# Processes that Beam starts call for `python`, and find the project where this one does.
+ENVIRONMENT = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
+
+
+@pytest.fixture(scope="module")
+def songs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("songs")
+    for name, source in SONGS.items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        shutil.copy(MIDI / f"{source}.mid", folder / name)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def expected(songs: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Every file of one plain run."""
+    out = tmp_path_factory.mktemp("expected")
+    assert main(arguments(songs, out, "compute.workers=1")) == 3
+    found = hashes(out)
+    kinds = {name.split("/")[0] for name in found}
+    assert kinds == {".done", "audio", "spectrograms", "piano_rolls", "notes", "manifest.jsonl", "errors.jsonl"}
+    assert sum(name.startswith("audio/") for name in found) == len(SONGS) - 1
+    return found
+
+
+def arguments(songs: Path, out: Path, *settings: str, shuffled: int | None = None) -> list[str]:
+    """A command line; the songs in another order if a seed is given."""
+    inputs = str(songs)
+    if shuffled is not None:
+        paths = sorted(str(path) for path in songs.rglob("*.mid"))
+        random.Random(shuffled).shuffle(paths)
+        (out.parent / f"{out.name}.txt").write_text("\n".join(paths))
+        inputs = f"@{out.parent}/{out.name}.txt"
+    given = [word for setting in (*FILES, *settings) for word in ("--set", setting)]
+    return ["render", inputs, "--output", str(out), "--quiet", *given]
+
+
+def hashes(out: Path) -> dict[str, str]:
+    """The digest of every file: sound, pictures, notes, records, and both lists. Only config.yaml and index.html, which
+    show the settings, differ: they name the output folder, the workers and the batches."""
+    files = [path for path in out.rglob("*") if path.is_file() and path.name not in ("config.yaml", "index.html")]
+    return {str(path.relative_to(out)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+SPLITS = {
+    "note by note, nothing remembered": ("compute.workers=1", "compute.batch_notes=1", "compute.batch_rows=1"),
+    "odd batches, a small cache": ("compute.workers=1", "compute.batch_rows=600", "compute.cache_bytes=2000000"),
+    "two processes, a thread each": ("compute.workers=2", "compute.threads=1", "compute.slice_songs=2"),
+    "DirectRunner": ("compute.workers=1", "beam.runner=DirectRunner"),
+}
+
+
+@pytest.mark.parametrize("how", SPLITS)
+def test_same_bytes(how: str, songs: Path, expected: dict[str, str], tmp_path: Path) -> None:
+    cache = ("compute.cache_bytes=0",) if "nothing" in how else ()
+    assert main(arguments(songs, tmp_path / "out", *SPLITS[how], *cache, shuffled=len(how))) == 3
+    assert hashes(tmp_path / "out") == expected
+
+
+def test_a_song_is_the_same_alone_and_in_company(songs: Path, expected: dict[str, str], tmp_path: Path) -> None:
+    assert expected["audio/melody.wav"] == expected["audio/melody again.wav"]
+    (tmp_path / "in").mkdir()
+    shutil.copy(songs / "tempo.mid", tmp_path / "in" / "tempo.mid")
+    assert main(arguments(tmp_path / "in", tmp_path / "out", "compute.workers=1")) == 0
+    alone = {name: digest for name, digest in hashes(tmp_path / "out").items() if "/tempo." in name}
+    alone.pop(".done/tempo.json")  # it says where the song was read from
+    assert len(alone) == 6
+    assert alone.items() <= expected.items()
+
+
+# The whole matrix, each run a command of its own
+
+BATCHES = {1: ("threads=1", "cache_bytes=0"), 7: ("threads=3", "cache_bytes=1000000"), 64: ("threads=0",)}
+RUNNERS = {
+    "one process": ["--set", "compute.workers=1"],
+    "two processes": ["--set", "compute.workers=2", "--set", "compute.slice_songs=2"],
+    "Beam's processes": ["--runner=DirectRunner", "--direct_running_mode=multi_processing", "--direct_num_workers=2"],
+    "portable runner": ["--runner=PortableRunner", "--environment_type=EXTERNAL"],
+}
+
+
+@pytest.fixture(scope="module")
+def endpoints() -> Iterator[list[str]]:
+    """Beam's job service, and a pool of workers beside it: the options that lead to them."""
+    jobs, workers = free_port(), free_port()
+    quiet: dict[str, Any] = {"env": ENVIRONMENT, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    beam = (sys.executable, "-m", "apache_beam.runners")
+    with contextlib.ExitStack() as stack:
+        for module, option, port in (
+            ("portability.local_job_service_main", "--port", jobs),
+            ("worker.worker_pool_main", "--service_port", workers),
+        ):
+            command = (*beam[:2], f"{beam[2]}.{module}", f"{option}={port}")
+            stack.enter_context(started(*command, port=port, cwd=ROOT, **quiet))
+        yield [f"--job_endpoint=localhost:{jobs}", f"--environment_config=localhost:{workers}"]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize(("notes", "runner"), [*itertools.product(BATCHES, RUNNERS)])
+def test_matrix(
+    notes: int, runner: str, songs: Path, expected: dict[str, str], tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    compute = (f"batch_notes={notes}", f"batch_rows={128 * notes}", *BATCHES[notes])
+    command = arguments(songs, tmp_path / "out", *(f"compute.{setting}" for setting in compute), shuffled=notes)
+    command += RUNNERS[runner] + (request.getfixturevalue("endpoints") if "portable" in runner else [])
+    done = subprocess.run([sys.executable, "-m", "pipeline", *command], cwd=ROOT, env=ENVIRONMENT, check=False)
+    assert done.returncode == 3
+    assert hashes(tmp_path / "out") == expected
+
+
+# Other kernels: what is not promised to the byte
+
+KERNELS = {"AVX2": {"ONEDNN_MAX_CPU_ISA": "AVX2"}, "without oneDNN": {"TF_ENABLE_ONEDNN_OPTS": "0"}}
+_RENDER = (
+    "import sys, numpy, gansynth; synth = gansynth.Synthesizer.from_checkpoint('mini', device='cpu'); "
+    "numpy.save(sys.argv[1], gansynth.render('examples/midi/riff.mid', synth))"
+)
+
+
+@pytest.mark.slow
+def test_other_kernels_of_this_processor_are_as_near_as_the_readme_says(tmp_path: Path) -> None:
+    clips = {}
+    for name, variables in {"own": {}, **KERNELS}.items():
+        path = tmp_path / f"{name}.npy"
+        subprocess.run([sys.executable, "-c", _RENDER, str(path)], cwd=ROOT, env=os.environ | variables, check=True)
+        clips[name] = np.load(path)
+    own = clips.pop("own")
+    for name, clip in clips.items():
+        apart = np.abs(clip - own)
+        decibels = 20 * np.log10(np.sqrt((apart**2).mean() / (own**2).mean()) + 1e-12)
+        print(
+            f"{name}: {decibels:.1f} dB, at most {32767 * apart.max():.2f} steps of 16 bits, {(apart > 0).mean():.0%}"
+        )
+        assert decibels < -70
+        assert apart.max() < 1e-3
