@@ -136,10 +136,14 @@ class Asking:
         self._own: Synthesizer | None = None
         self._lock = threading.Lock()
         self.cache = SoundCache(cache_bytes)
-        manager = _Manager(address)
-        manager.connect()
-        self._model = manager.model()  # type: ignore[attr-defined]
-        self.sample_rate, self._ladder, self._full_batch = self._model.ask(load, _facts)
+        try:
+            manager = _Manager(address)
+            manager.connect()
+            self._model = manager.model()  # type: ignore[attr-defined]
+            facts = self._model.ask(load, _facts)
+        except (*_GONE, FileNotFoundError) as error:  # no socket
+            facts = _facts(self._load_here(error))
+        self.sample_rate, self._ladder, self._full_batch = facts
 
     def bucket(self, samples: int) -> int:
         """See SoundSource."""
@@ -185,7 +189,8 @@ class Asking:
         found = dict(self._own.sounds(sounds, bucket, tally))
         return [found[sound] for sound in sounds]
 
-    def _load_here(self, error: Exception) -> None:
+    def _load_here(self, error: Exception) -> Synthesizer:
         _LOG.warning("the model's process has died (%s); this one loads the model itself", type(error).__name__)
         with self._lock:
             self._own = self._own or self._load()
+        return self._own

@@ -56,6 +56,18 @@ class PlayedNotes:
         return replace(self, **kept)
 
 
+def named(notes: PlayedNotes, numbers: Sequence[int], sample_rate: int) -> list[dict[str, float]]:
+    """Some notes, by number, as people look for them: start in seconds of the clip, pitch as played, MIDI program."""
+    return [
+        {
+            "start": round(float(notes.start[n]) / sample_rate, 7),
+            "pitch": int(notes.pitch[n]),
+            "program": int(notes.program[n]),
+        }
+        for n in numbers
+    ]
+
+
 def to_json(notes: PlayedNotes, instruments: Sequence[str], sample_rate: int) -> bytes:
     """The notes as JSON, in columns: `pandas.DataFrame(json.load(f)["notes"])` is a table of them.
 

@@ -84,6 +84,9 @@ def test_whoever_asks_a_dead_process_goes_on_alone(
     assert all(np.array_equal(before[sound], after[sound]) for sound in before)
     assert "the model's process has died" in caplog.text
     source.expect({sounds[0]: 1})
+    late = Asking(model.address, LOAD, cache_bytes=0)
+    assert (late.bucket(9000), late.sample_rate) == (bucket, synth.sample_rate)
+    assert all(np.array_equal(before[sound], audio) for sound, audio in late.sounds(sounds[:2], bucket, Tally()))
 
 
 def test_a_checkpoint_that_cannot_be_loaded_is_told(tmp_path: object) -> None:
