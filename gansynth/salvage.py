@@ -114,6 +114,22 @@ def check_limits(scan: smf.Scan, config: NotesConfig) -> None:
         raise MidiError(message, code="midi-too-dense")
 
 
+def estimated_seconds(data: bytes, config: NotesConfig, note_seconds: float) -> float:
+    """How many seconds of a song there will be sound in, at most; 0 where it will not be read.
+
+    Args:
+        data: the file's bytes.
+        config: limits and salvage.
+        note_seconds: the longest that a note sounds.
+    """
+    try:
+        scan = smf.scan(unwrap(data)[0], aggressive=config.salvage == "aggressive")
+        check_limits(scan, config)
+    except MidiError:
+        return 0.0
+    return min(scan.seconds * config.time_stretch + note_seconds, scan.notes * note_seconds)
+
+
 def unwrap(data: bytes) -> tuple[bytes, tuple[str, ...]]:
     """The MIDI file inside a RIFF (RMID) or MacBinary file, or behind some leading bytes; and what was taken off.
 

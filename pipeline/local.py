@@ -17,7 +17,10 @@ from typing import Any
 import apache_beam as beam
 from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions
 
+from gansynth import storage
 from gansynth.model_process import ModelProcess, end_with_parent
+from gansynth.notes import read_midi
+from gansynth.salvage import estimated_seconds
 from gansynth.score import Voice
 from pipeline import board, graph, inputs
 from pipeline.config import JobConfig
@@ -25,6 +28,9 @@ from transforms import counters
 from transforms.elements import Source
 from transforms.mix_songs import mixes_stay
 from transforms.synthesize import share_model
+
+SLICE_SECONDS = 3600.0
+"""Seconds of sound that one process has in memory at once, but for a song that is longer; 0.4 GiB for a thousand."""
 
 
 @dataclass(frozen=True)
@@ -75,15 +81,42 @@ def workers(config: JobConfig) -> int:
 def render_part(
     config: JobConfig, beam_args: Sequence[str], part: Part, voice: Voice, digest: str, runner: str = "FnApiRunner"
 ) -> Done:
-    """Renders one part as a pipeline of its own, with Beam's in-process runner unless another is named."""
+    """Renders one part as a pipeline of its own, or several if its songs are very long; with Beam's in-process runner
+    unless another is named."""
+    storage.configure(config.storage)
     options = PipelineOptions(list(beam_args))
     in_memory = options.view_as(DirectOptions).direct_running_mode == "in_memory"
-    pipeline = beam.Pipeline(runner=runner, options=options)
-    graph.build(pipeline, config, part.sources, voice, digest, part.name)
-    with board.showing(), mixes_stay() if in_memory else nullcontext():
-        result = pipeline.run()
-        result.wait_until_finish()
-    return Done(len(part.sources), graph.counters(result))
+    done = Done(len(part.sources))
+    for piece in bounded(part, config):
+        pipeline = beam.Pipeline(runner=runner, options=options)
+        graph.build(pipeline, config, piece.sources, voice, digest, piece.name)
+        with board.showing(), mixes_stay() if in_memory else nullcontext():
+            result = pipeline.run()
+            result.wait_until_finish()
+        done.counters += graph.counters(result)
+    return done
+
+
+def bounded(part: Part, config: JobConfig) -> Iterator[Part]:
+    """The part, cut where its songs are too long to be in memory together: ten kilobytes may sound for an hour."""
+    piece: list[Source] = []
+    total, number = 0.0, 0
+    for source in part.sources:
+        seconds = _seconds(source, config) if len(part.sources) > 1 else 0.0
+        if piece and total + seconds > SLICE_SECONDS:
+            yield Part(f"{part.name}-{number}", tuple(piece))
+            piece, total, number = [], 0.0, number + 1
+        piece.append(source)
+        total += seconds
+    yield Part(f"{part.name}-{number}" if number else part.name, tuple(piece))
+
+
+def _seconds(source: Source, config: JobConfig) -> float:
+    longest = config.envelope.max_sustain + config.envelope.release
+    try:
+        return estimated_seconds(read_midi(source.url, config.notes), config.notes, longest)
+    except Exception:  # for ReadMidi to report
+        return 0.0
 
 
 class Crew:

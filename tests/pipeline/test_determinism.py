@@ -79,7 +79,7 @@ def hashes(out: Path) -> dict[str, str]:
 SPLITS = {
     "note by note, nothing remembered": ("compute.workers=1", "compute.batch_notes=1", "compute.batch_rows=1"),
     "odd batches, a small cache": ("compute.workers=1", "compute.batch_rows=600", "compute.cache_bytes=2000000"),
-    "two processes, a thread each": ("compute.workers=2", "compute.threads=1", "compute.slice_songs=2"),
+    "two processes, a thread each": ("compute.workers=2", "compute.threads=1", "compute.slice_songs=6"),
     "DirectRunner": ("compute.workers=1", "beam.runner=DirectRunner"),
 }
 
@@ -107,7 +107,7 @@ def test_a_song_is_the_same_alone_and_in_company(songs: Path, expected: dict[str
 BATCHES = {1: ("threads=1", "cache_bytes=0"), 7: ("threads=3", "cache_bytes=1000000"), 64: ("threads=0",)}
 RUNNERS = {
     "one process": ["--set", "compute.workers=1"],
-    "two processes": ["--set", "compute.workers=2", "--set", "compute.slice_songs=2"],
+    "two processes": ["--set", "compute.workers=2", "--set", "compute.slice_songs=6"],
     "Beam's processes": ["--runner=DirectRunner", "--direct_running_mode=multi_processing", "--direct_num_workers=2"],
     "portable runner": ["--runner=PortableRunner", "--environment_type=EXTERNAL"],
 }

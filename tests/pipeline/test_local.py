@@ -8,6 +8,7 @@ import sys
 from collections import Counter
 from pathlib import Path
 
+import mido
 import pytest
 
 from gansynth.checkpoint import PITCHES
@@ -47,6 +48,27 @@ def test_slices_hold_every_song_once_and_are_bounded(tmp_path: Path) -> None:
     shared = list(local.slices(songs, load_config(None, ["compute.slice_songs=8", "compute.workers=2"])))
     assert max(len(part.sources) for part in shared) == 4
     assert [len(part.sources) for part in shared][-4:] == [1] * 4
+
+
+def test_songs_that_are_small_files_and_very_long_are_not_in_memory_together(tmp_path: Path) -> None:
+    long, sparse = mido.MidiFile(ticks_per_beat=480), mido.MidiFile(ticks_per_beat=480)
+    for file, notes, gap in ((long, 600, 2880), (sparse, 2, 1_000_000)):
+        track = file.add_track()
+        for _ in range(notes):
+            track.append(mido.Message("note_on", note=60, velocity=90))
+            track.append(mido.Message("note_off", note=60, time=gap))
+    names = []
+    for number, file in enumerate((long, sparse, long, sparse, sparse, long, None)):
+        names.append(str(tmp_path / f"{number}.mid"))
+        if file is not None:  # the last is not there
+            file.save(names[-1])
+    part = local.Part("part", tuple(Source(name, name) for name in names))
+    pieces = list(local.bounded(part, load_config(None)))
+    assert [len(piece.sources) for piece in pieces] == [2, 3, 2]
+    assert tuple(source for piece in pieces for source in piece.sources) == part.sources
+    assert len({piece.name for piece in pieces}) == 3
+    short = local.Part("part", part.sources[3:5])
+    assert list(local.bounded(short, load_config(None))) == [short]
 
 
 def test_a_song_that_kills_its_process_costs_itself_alone(monkeypatch: pytest.MonkeyPatch) -> None:
