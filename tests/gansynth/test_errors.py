@@ -19,7 +19,13 @@ ROW = re.compile(r"^\| `([a-z-]+)` \| (.+?) \| (.+?) \|$", re.MULTILINE)
 def test_the_page_has_every_code_with_its_meaning_and_no_other() -> None:
     page = (ROOT / "docs" / "errors.md").read_text().split("\n# ")[0]
     assert {code: meaning for code, meaning, _ in ROW.findall(page)} == CODES
-    assert "docs/errors.md" in (ROOT / "README.md").read_text()
+
+
+def test_the_readme_names_every_code_once() -> None:
+    section = (ROOT / "README.md").read_text().split("### What can go wrong\n")[1].split("\n## ")[0]
+    cells = "".join(line for line in section.splitlines() if line.startswith("| "))
+    assert sorted(re.findall(r"`([a-z-]+)`", cells)) == sorted(CODES)
+    assert "docs/errors.md" in section
 
 
 def test_every_code_is_used_and_every_used_code_is_known() -> None:
