@@ -146,25 +146,22 @@ def test_matrix(
 # Other kernels: what is not promised to the byte
 
 KERNELS = {"AVX2": {"ONEDNN_MAX_CPU_ISA": "AVX2"}, "without oneDNN": {"TF_ENABLE_ONEDNN_OPTS": "0"}}
-_RENDER = (
+_PLAY = (
     "import sys, numpy, gansynth; synth = gansynth.Synthesizer.from_checkpoint('mini', device='cpu'); "
-    "numpy.save(sys.argv[1], gansynth.render('examples/midi/riff.mid', synth))"
+    "z = gansynth.random_latents(8, synth.latent_size, seed=1); "
+    "numpy.save(sys.argv[1], synth.synthesize(z, [36, 48, 55, 60, 67, 72, 79, 84], 32000))"
 )
 
 
 @pytest.mark.slow
 def test_other_kernels_of_this_processor_are_as_near_as_the_readme_says(tmp_path: Path) -> None:
-    clips = {}
+    notes = {}
     for name, variables in {"own": {}, **KERNELS}.items():
         path = tmp_path / f"{name}.npy"
-        subprocess.run([sys.executable, "-c", _RENDER, str(path)], cwd=ROOT, env=os.environ | variables, check=True)
-        clips[name] = np.load(path)
-    own = clips.pop("own")
-    for name, clip in clips.items():
-        apart = np.abs(clip - own)
-        decibels = 20 * np.log10(np.sqrt((apart**2).mean() / (own**2).mean()) + 1e-12)
-        print(
-            f"{name}: {decibels:.1f} dB, at most {32767 * apart.max():.2f} steps of 16 bits, {(apart > 0).mean():.0%}"
-        )
-        assert decibels < -70
-        assert apart.max() < 1e-3
+        subprocess.run([sys.executable, "-c", _PLAY, str(path)], cwd=ROOT, env=os.environ | variables, check=True)
+        notes[name] = np.load(path)
+    own = notes.pop("own")
+    for name, other in notes.items():
+        decibels = 10 * np.log10(((other - own) ** 2).sum(1) / (own**2).sum(1) + 1e-20)
+        print(f"{name}: worst note {decibels.max():.1f} dB")
+        assert decibels.max() < -80
