@@ -141,7 +141,7 @@ def test_limits_that_are_none(limit: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1800)
+@pytest.mark.timeout(3600)
 def test_killed_at_twenty_moments(tmp_path: Path) -> None:
     """SIGKILL at 20 random moments of runs over 60 songs; what is there in the end is what one quiet run leaves.
 
