@@ -6,7 +6,7 @@ import multiprocessing
 import os
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -101,8 +101,11 @@ def bounded(part: Part, config: JobConfig) -> Iterator[Part]:
     """The part, cut where its songs are too long to be in memory together: ten kilobytes may sound for an hour."""
     piece: list[Source] = []
     total, number = 0.0, 0
-    for source in part.sources:
-        seconds = _seconds(source, config) if len(part.sources) > 1 else 0.0
+    lengths = [0.0]
+    if len(part.sources) > 1:
+        with ThreadPoolExecutor(8) as pool:  # where files are far away, waiting is most of it
+            lengths = list(pool.map(lambda source: _seconds(source, config), part.sources))
+    for source, seconds in zip(part.sources, lengths, strict=True):
         if piece and total + seconds > SLICE_SECONDS:
             yield Part(f"{part.name}-{number}", tuple(piece))
             piece, total, number = [], 0.0, number + 1
