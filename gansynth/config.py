@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import difflib
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from gansynth.general_midi import FAMILIES
 
 
 class Section(BaseModel):
@@ -76,6 +79,28 @@ class InstrumentsConfig(Section):
     once; 0: continuously, as the reference."""
     programs: dict[int, int | str] = Field(default_factory=dict)
     """For per_program: MIDI program (0..127, 128 for drums) to instrument, where it is not the bank's own choice."""
+    families: dict[str, int | str] = Field(default_factory=dict)
+    """For per_program: General MIDI family (piano, chromatic_percussion, ..., drums) to instrument, for programs that
+    have no rule of their own."""
+    tracks: dict[str, int | str] = Field(default_factory=dict)
+    """For per_program: name of a track to instrument, before all other rules. Upper and lower case and spaces count for
+    nothing; * stands for anything, ? for one letter, [ab] for one of these. Of several that match, a name without
+    wildcards is taken first, then the pattern with most letters."""
+
+    @field_validator("families", mode="before")
+    @classmethod
+    def _known_families(cls, value: object) -> object:
+        if not isinstance(value, dict):
+            return value
+        rules = {}
+        for key, instrument in value.items():
+            name = "_".join(str(key).lower().replace("-", " ").replace("_", " ").split())
+            if name not in FAMILIES:
+                near = difflib.get_close_matches(name, FAMILIES, 1, 0.5)
+                hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(FAMILIES)}."
+                raise ValueError(f"General MIDI has no family {key!r}; {hint}")
+            rules[name] = instrument
+        return rules
 
     @model_validator(mode="after")
     def _schedule(self) -> InstrumentsConfig:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import io
 import json
@@ -95,8 +96,8 @@ class Bank:
         content = [*self.names, *sorted(self.programs.items()), self.latents.tolist()]
         return "sha256:" + hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
-    def index(self, name: int | str) -> int:
-        """The row of an instrument given by name or number.
+    def index(self, name: int | str, setting: str = "instruments") -> int:
+        """The row of an instrument given by name or number; `setting` is who asks, for the message.
 
         Raises:
             ConfigError: there is none.
@@ -105,8 +106,10 @@ class Bank:
             return self.names.index(name)
         if isinstance(name, int) and 0 <= name < len(self):
             return name
+        near = difflib.get_close_matches(str(name), self.names, 1, 0.5)
+        hint = f"did you mean {near[0]}? It has" if near else "it has"
         known = ", ".join(self.names[:40])
-        raise ConfigError(f"instruments: no instrument {name!r} in the bank; it has 0..{len(self) - 1}: {known}.")
+        raise ConfigError(f"{setting}: no instrument {name!r} in the bank; {hint} 0..{len(self) - 1}: {known}.")
 
     def for_program(self, program: int) -> int:
         """The row that plays MIDI `program`; the same in every song."""

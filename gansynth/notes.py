@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import gc
 import hashlib
+import io
 import os
-import re
 import warnings
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass, fields, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,8 @@ from gansynth.errors import MidiError
 from gansynth.pedal import hold
 from gansynth.salvage import MAX_TICKS, Prepared, prepare
 
+LONGEST_NAME = 128
+"""Letters of a track's name that are kept; the rest of a longer one is cut off."""
 SUSTAIN = 64
 """The sustain pedal's controller number; values from 64 on mean down."""
 
@@ -67,11 +69,13 @@ class Song:
         notes: all its notes, before any policy.
         digest: sha256 of the file's bytes.
         repairs: names of its defects that were overlooked or mended, sorted; docs/errors.md explains them.
+        track_names: by the numbers in `notes.track`; those without a name are not there.
     """
 
     notes: Notes
     digest: str
     repairs: tuple[str, ...] = ()
+    track_names: Mapping[int, str] = field(default_factory=dict)
 
 
 def digest_of(data: bytes) -> str:
@@ -127,7 +131,15 @@ def load_midi(source: str | os.PathLike[str] | bytes, config: NotesConfig | None
     )
     if config.sustain_pedal:
         notes = _hold(notes, [change for change in sequence.control_changes if change.control_number == SUSTAIN])
-    return Song(notes, digest_of(data), prepared.repairs)
+    names = {info.instrument: _track_name(info.name) for info in sequence.instrument_infos}
+    return Song(notes, digest_of(data), prepared.repairs, {track: name for track, name in names.items() if name})
+
+
+def _track_name(name: str) -> str:
+    """A name as it was written: MIDI files do not tell their encoding, which mido takes for Latin-1."""
+    with contextlib.suppress(UnicodeError):
+        name = name.encode("latin-1").decode("utf-8")
+    return "".join(letter if letter.isprintable() else " " for letter in name).strip()[:LONGEST_NAME]
 
 
 def _hold(notes: Notes, pedal: list[Any]) -> Notes:
@@ -166,15 +178,18 @@ def _parse(prepared: Prepared) -> Any:
 
     pretty_midi.pretty_midi.MAX_TICK = MAX_TICKS
     try:
-        return note_seq.midi_to_note_sequence(prepared.data)
+        midi = pretty_midi.PrettyMIDI(io.BytesIO(prepared.data))
+        for instrument in midi.instruments:
+            # note_seq copies a track's name for each of its programs and channels: a million letters, 2000 times.
+            instrument.name = instrument.name[: 4 * LONGEST_NAME]
+        return note_seq.midi_to_note_sequence(midi)
     except Exception as error:  # a parser fed with arbitrary bytes may raise anything
         raise MidiError(_explain(error), code=prepared.code) from None
 
 
 def _explain(error: Exception) -> str:
-    """What the parser found, without note_seq's wrapping."""
-    wrapped = re.fullmatch(r"Midi decoding error <class '(\w+)'>:\s*(.*)", str(error).strip(), re.DOTALL)
-    kind, message = (wrapped[1], wrapped[2]) if wrapped else (type(error).__name__, str(error))
+    """What the parser found."""
+    kind, message = type(error).__name__, str(error)
     if kind == "EOFError":
         return "it is cut off, or not a MIDI file: the data end too early"
     return message if kind == "OSError" and message else f"{kind}: {message}".strip(": ")

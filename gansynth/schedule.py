@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from gansynth.casting import Casting, Part
 from gansynth.config import InstrumentsConfig
+from gansynth.general_midi import DRUMS
 from gansynth.latents import Bank, random_bank, random_latents
 from gansynth.notes import Notes
-
-DRUMS = 128
-"""The program number that stands for the drum channel."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,7 @@ class Schedule:
         names: one for each of them, for the manifest.
         left, right: int32 [notes], rows of `latents`.
         fraction: float64 [notes], 0 at left, 1 at right.
+        parts: who plays what, and why; for mode per_program.
     """
 
     latents: NDArray[np.float64]
@@ -32,6 +33,7 @@ class Schedule:
     left: NDArray[np.int32]
     right: NDArray[np.int32]
     fraction: NDArray[np.float64]
+    parts: tuple[Part, ...] = ()
 
 
 def song_seed(seed: int, song_id: str) -> tuple[int, ...]:
@@ -45,7 +47,21 @@ def default_bank(config: InstrumentsConfig, size: int) -> Bank:
     return random_bank(DRUMS + 1 if config.mode == "per_program" else config.count, size, config.seed)
 
 
-def schedule(notes: Notes, config: InstrumentsConfig, bank: Bank, song_id: str) -> Schedule:
+def check_instruments(config: InstrumentsConfig, bank: Bank) -> None:
+    """Refuses settings that name an instrument which the bank has not.
+
+    Raises:
+        ConfigError: names the setting, the instrument and the nearest in the bank.
+    """
+    if config.mode == "per_program":
+        Casting(config, bank)
+    for name in {"interpolate": config.instruments, "fixed": config.instruments[:1]}.get(config.mode, ()):
+        bank.index(name, "instruments.instruments")
+
+
+def schedule(
+    notes: Notes, config: InstrumentsConfig, bank: Bank, song_id: str, track_names: Mapping[int, str] | None = None
+) -> Schedule:
     """Assigns an instrument to every note.
 
     Args:
@@ -53,6 +69,7 @@ def schedule(notes: Notes, config: InstrumentsConfig, bank: Bank, song_id: str) 
         config: mode and what it needs.
         bank: where instruments come from, but for mode random, which draws its own.
         song_id: makes random instruments the song's own.
+        track_names: by the numbers in `notes.track`.
 
     Raises:
         ConfigError: the config names an instrument that the bank has not.
@@ -62,10 +79,8 @@ def schedule(notes: Notes, config: InstrumentsConfig, bank: Bank, song_id: str) 
     secs_per_instrument still gets its first and last instrument.
     """
     if config.mode == "per_program":
-        programs = np.where(notes.is_drum, DRUMS, notes.program)
-        found, which = np.unique(programs, return_inverse=True)
-        rows = [bank.index(config.programs[p]) if p in config.programs else bank.for_program(p) for p in found.tolist()]
-        return _constant(bank, rows, which)
+        rows, which, parts = Casting(config, bank).cast(notes, track_names or {})
+        return replace(_constant(bank, rows, which), parts=parts)
     if config.mode == "fixed":
         return _constant(bank, [bank.index(config.instruments[0])], np.zeros(len(notes), np.int32))
     if config.mode == "random":

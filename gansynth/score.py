@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gansynth import mix
+from gansynth.casting import Part
 from gansynth.config import SoundConfig
 from gansynth.envelope import release_samples, sustain_samples
 from gansynth.errors import MidiError
@@ -90,7 +91,7 @@ class Score:
         samples: length of the clip.
         counts: notes by outcome of the policies.
         instruments: names of the instruments that play.
-        programs: MIDI programs (128: drums) to instrument name, for mode per_program.
+        parts: who plays what, and why, for mode per_program.
         repairs: names of the file's defects that were overlooked or mended.
         played: all notes, for what is drawn and written of them.
     """
@@ -102,9 +103,15 @@ class Score:
     samples: int
     counts: dict[str, int]
     instruments: tuple[str, ...]
-    programs: dict[int, str]
+    parts: tuple[Part, ...]
     played: PlayedNotes = field(repr=False, compare=False)
     repairs: tuple[str, ...] = ()
+
+    @property
+    def programs(self) -> dict[int, str]:
+        """MIDI programs (128: drums) to instrument name: of several, the one with most notes."""
+        most = sorted(self.parts, key=lambda part: (part.program, part.notes))
+        return {part.program: part.instrument for part in most}
 
 
 def write_score(song_id: str, song: Song, config: SoundConfig, voice: Voice) -> tuple[Score, list[NoteChunk]]:
@@ -124,7 +131,7 @@ def write_score(song_id: str, song: Song, config: SoundConfig, voice: Voice) -> 
         )
     notes, counts = select(song.notes, config.notes.model_copy(update={"min_pitch": low, "max_pitch": high}))
     notes = notes[np.argsort(notes.start, kind="stable")]  # chunks that are short in time become small mixes
-    plan = schedule(notes, config.instruments, voice.bank, song_id)
+    plan = schedule(notes, config.instruments, voice.bank, song_id, song.track_names)
     start = (notes.start * voice.sample_rate).astype(np.int64)
     sustain = sustain_samples(notes.end - notes.start, config.envelope, voice.sample_rate)
     release = release_samples(config.envelope, voice.sample_rate)
@@ -136,9 +143,6 @@ def write_score(song_id: str, song: Song, config: SoundConfig, voice: Voice) -> 
         for index, where in enumerate(ranges)
     ]
     program = np.where(notes.is_drum, DRUMS, notes.program).astype(np.uint8)
-    programs = {}
-    if config.instruments.mode == "per_program":
-        programs = {int(key): plan.names[row] for key, row in zip(program, plan.left, strict=True)}
     row_type = np.min_scalar_type(len(plan.names))
     score = Score(
         song_id=song_id,
@@ -148,7 +152,7 @@ def write_score(song_id: str, song: Song, config: SoundConfig, voice: Voice) -> 
         samples=mix.clip_samples(notes.span, last_sample, config.mix, voice.sample_rate),
         counts=counts,
         instruments=plan.names,
-        programs=dict(sorted(programs.items())),
+        parts=plan.parts,
         repairs=song.repairs,
         played=PlayedNotes(
             start=start,

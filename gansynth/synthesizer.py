@@ -12,7 +12,7 @@ from gansynth import checkpoint
 from gansynth.config import InstrumentsConfig
 from gansynth.errors import ConfigError
 from gansynth.latents import Bank, load_bank
-from gansynth.schedule import default_bank
+from gansynth.schedule import check_instruments, default_bank
 from gansynth.score import Voice
 from gansynth.sounds import Renderer, SoundCache
 
@@ -201,16 +201,8 @@ class Synthesizer(Renderer):
             bank = load_bank(str(own), self.latent_size)
         else:
             bank = default_bank(config, self.latent_size)
-        voice = Voice(self.pitches, self.sample_rate, self.note_samples, bank)
-        named = {
-            "per_program": tuple(config.programs.values()),
-            "interpolate": config.instruments,
-            "fixed": config.instruments[:1],
-            "random": (),
-        }
-        for name in named[config.mode]:
-            bank.index(name)
-        return voice
+        check_instruments(config, bank)
+        return Voice(self.pitches, self.sample_rate, self.note_samples, bank)
 
 
 def bucket_of(ladder: Mapping[int, int], samples: int) -> int:

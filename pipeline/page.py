@@ -146,7 +146,7 @@ def _song(number: int, row: dict[str, Any]) -> Song:
         if count and key not in ("total", "played")
     ]
     outcomes += [f"repaired: {display(str(repair))}" for repair in row.get("repairs", ())]
-    instruments = _legend(row["instruments"], row["programs"])
+    instruments = _legend(row["instruments"], row["programs"], row.get("parts", ()))
     return Song(
         number=number,
         title=display(name.removesuffix(".mid")) or "untitled",
@@ -163,12 +163,14 @@ def _song(number: int, row: dict[str, Any]) -> Song:
     )
 
 
-def _legend(names: Sequence[str], programs: dict[str, str]) -> list[Instrument]:
-    """Every instrument once, with its colour in the piano roll and the programs that it plays."""
+def _legend(names: Sequence[str], programs: dict[str, str], parts: Sequence[dict[str, Any]] = ()) -> list[Instrument]:
+    """Every instrument once, with its colour in the piano roll and the programs, or tracks by name, that it plays."""
     colours = dict(zip(names, pianoroll.colour_numbers(names), strict=True))
     plays: dict[str, list[str]] = {name: [] for name in colours}
-    for program, name in programs.items():
-        plays[name].append(_program_name(int(program)))
+    for part in parts or [{"program": program, "instrument": name, "rule": ""} for program, name in programs.items()]:
+        what = part["track"] if part["rule"].startswith("tracks: ") else _program_name(int(part["program"]))
+        if what not in plays[part["instrument"]]:
+            plays[part["instrument"]].append(what)
     return [
         Instrument(colour, display(name), display(", ".join(p for p in plays[name] if not _same(p, name))))
         for name, colour in colours.items()

@@ -167,6 +167,7 @@ class _Write(beam.DoFn):
             "broken_notes": played.named(score.played, song.broken, settings.sample_rate),
             "instruments": score.instruments,
             "programs": score.programs,
+            "parts": [vars(part) for part in score.parts],
             "seed": settings.instruments.seed,
             **settings.digests,
         }

@@ -55,7 +55,7 @@ def test_a_song_that_cannot_be_written_says_so_with_the_digest_of_its_source(tmp
     settings = WriteSettings(
         *(str(tmp_path / "file"), "wav", False, False, False, (), 16000), MixConfig(), InstrumentsConfig(), {}
     )
-    score = Score("a.mid", "sha256:7", 1, 1, 100, {"played": 1}, ("piano",), {}, None, ("riff_unwrapped",))
+    score = Score("a.mid", "sha256:7", 1, 1, 100, {"played": 1}, ("piano",), (), None, ("riff_unwrapped",))
     song = MixedSong(Source("a.mid", "/in/a.mid"), score, (), (), SparseMix())
 
     def fields(row: tuple[str, str]) -> tuple[str, ...]:

@@ -22,7 +22,7 @@ SOURCE = Source("a/x.mid", "/in/a/x.mid")
 
 def score(chunks: int, notes: int) -> Score:
     played = PlayedNotes(*[np.zeros(notes, np.uint8)] * 9, release=4800)
-    return Score("a/x.mid", "sha256:0", chunks, notes, 1000, {"played": notes}, ("piano",), {0: "piano"}, played)
+    return Score("a/x.mid", "sha256:0", chunks, notes, 1000, {"played": notes}, ("piano",), (), played)
 
 
 def bar(index: int, notes: int = 2) -> Bar:
