@@ -37,7 +37,10 @@ REFERENCE = [
 DEV = [
     "gcp-storage-emulator",
     "hypothesis",
+    "ipykernel",
     "mypy",
+    "nbclient",
+    "nbformat",
     "playwright",
     "psutil",
     "pytest",

@@ -205,7 +205,7 @@ def plan(songs: list[str], batch_notes: int = 4096) -> int:
 
 def play_planned(bank: bool) -> dict[str, float]:
     """Plays what was planned: sounds as they are first heard, or all of them first; what that cost."""
-    from gansynth.player import _sounds, play
+    from gansynth.player import distinct_sounds, play
     from gansynth.sounds import Tally
 
     config = gansynth.SoundConfig().envelope
@@ -213,7 +213,7 @@ def play_planned(bank: bool) -> dict[str, float]:
     if bank:
         everything = [chunk for gather in _gathers for chunk in gather]
         release = int(_synth.sample_rate * config.release)
-        for bucket, sounds in sorted(_sounds(everything, _synth, release).items()):
+        for bucket, sounds in sorted(distinct_sounds(everything, _synth, release).items()):
             for _ in _synth.sounds(list(sounds), bucket, tally):
                 pass
     for gather in _gathers:

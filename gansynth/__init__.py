@@ -12,23 +12,29 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from gansynth.config import InstrumentsConfig as InstrumentsConfig
     from gansynth.config import SoundConfig as SoundConfig
     from gansynth.latents import Bank as Bank
     from gansynth.latents import load_bank as load_bank
+    from gansynth.latents import random_bank as random_bank
     from gansynth.latents import random_latents as random_latents
     from gansynth.latents import slerp as slerp
     from gansynth.notes import load_midi as load_midi
-    from gansynth.player import render as render
+    from gansynth.performance import perform as perform
+    from gansynth.performance import render as render
     from gansynth.synthesizer import Synthesizer as Synthesizer
 
 _HOME = {
     "Bank": "latents",
+    "InstrumentsConfig": "config",
     "SoundConfig": "config",
     "Synthesizer": "synthesizer",
     "load_bank": "latents",
     "load_midi": "notes",
     "random_latents": "latents",
-    "render": "player",
+    "perform": "performance",
+    "random_bank": "latents",
+    "render": "performance",
     "slerp": "latents",
 }
 __all__ = sorted(_HOME)

@@ -146,6 +146,20 @@ def load(name_or_path: str) -> Checkpoint:
     return _read_generator(folder, config, stage, _checkpoint_prefix(stage))
 
 
+def outline(name_or_path: str) -> tuple[Path, ModelConfig, int]:
+    """What can be known of a checkpoint without its weights: its folder, its flags, and its generator's blocks.
+
+    Raises:
+        CheckpointError: see load.
+    """
+    folder = localize(name_or_path)
+    return folder, _read_config(folder), _blocks(_stage_id(_latest_stage(folder)) or 0)
+
+
+def _blocks(stage_id: int) -> int:
+    return (stage_id + 1) // 2 + 1
+
+
 def _read_config(folder: Path) -> ModelConfig:
     path = folder / "experiment.json"
     try:
@@ -205,7 +219,7 @@ def _read_generator(folder: Path, config: ModelConfig, stage: Path, prefix: Path
         raise CheckpointError(
             f"{stage}: {config.num_resolutions} resolutions have stages 0 to {2 * config.num_resolutions - 2}."
         )
-    num_blocks = (stage_id + 1) // 2 + 1
+    num_blocks = _blocks(stage_id)
     try:
         reader = tf.train.load_checkpoint(str(prefix))
         shapes = reader.get_variable_to_shape_map()

@@ -17,8 +17,8 @@ from gansynth import spectra
 from gansynth._tensorflow import tf
 from gansynth.checkpoint import PITCHES, Checkpoint
 from gansynth.errors import ConfigError
+from gansynth.shape import NoteShape
 
-_WAVE_MARGIN = 768
 ResourceExhaustedError = tf.errors.ResourceExhaustedError
 
 
@@ -66,6 +66,7 @@ class Network:
         xla: compile each shape with XLA.
 
     Attributes:
+        shape: rows and samples of a note, whole or in part.
         audio_samples: samples of a whole note.
         rows: time steps of a whole note.
     """
@@ -74,39 +75,26 @@ class Network:
         tf.config.experimental.enable_tensor_float_32_execution(precision == "tf32")
         self._checkpoint, self._xla = checkpoint, xla
         self._config = config = checkpoint.config
-        self.rows, self._bins = config.output_resolution
+        self.shape = shape = NoteShape(config, checkpoint.source)
+        self.rows, self.audio_samples = shape.rows, shape.audio_samples
+        self._hop, self._cropped = shape.hop, shape.cropped
         self._is_wave = config.data_type == "wave"
-        if self._is_wave:
-            self._hop, self._cropped = 1, _WAVE_MARGIN
-            self.audio_samples = self.rows - 2 * _WAVE_MARGIN
-            if self.audio_samples < 1:
-                raise ConfigError(f"{checkpoint.source}: {self.rows} rows are too few for data_type wave.")
-        else:
-            if self._bins & (self._bins - 1):
-                raise ConfigError(f"{checkpoint.source}: {self._bins} frequency bins are not a power of two.")
-            self._frame_length, self._hop = 2 * self._bins, self._bins // 2
-            self.audio_samples = config.audio_length
-            self._cropped = self._hop * (self.rows - 1) + self._frame_length - self.audio_samples
-            if self._cropped < 0:
-                raise ConfigError(
-                    f"{checkpoint.source}: audio_length {config.audio_length} is longer than {self.rows} frames."
-                )
+        if not self._is_wave:
+            self._frame_length = 2 * shape.bins
             self._window = spectra.inverse_window(self._frame_length, self._hop).astype(np.float32)
         if config.data_type == "mel":
-            self._mel = _Banded(spectra.mel_to_linear(self._bins, config.sample_rate))
+            self._mel = _Banded(spectra.mel_to_linear(shape.bins, config.sample_rate))
         self._layers = _Layers(checkpoint, precision, xla)
         self._checkpoint = replace(checkpoint, weights={})  # the layers have their own
         self._functions: dict[tuple[int, int, str], Any] = {}
 
     def rows_for(self, samples: int) -> int:
-        """How many rows the first `samples` samples of a note depend on."""
-        return min(self.rows, -(-(samples + self._cropped) // self._hop))
+        """See NoteShape."""
+        return self.shape.rows_for(samples)
 
     def samples_of(self, rows: int) -> int:
-        """How many samples the first `rows` rows are enough for; 0 when they end before the note begins."""
-        if rows >= self.rows:
-            return self.audio_samples
-        return min(self.audio_samples, max(0, rows * self._hop - self._cropped))
+        """See NoteShape."""
+        return self.shape.samples_of(rows)
 
     def waves(self, z: NDArray[np.float32], labels: NDArray[np.int32], rows: int) -> NDArray[np.float32]:
         """The first samples of a batch of notes.

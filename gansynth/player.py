@@ -9,14 +9,13 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from gansynth.config import EnvelopeConfig, SoundConfig
+from gansynth.config import EnvelopeConfig
 from gansynth.envelope import divisor, envelope, release_samples
 from gansynth.latents import slerp
-from gansynth.mix import SparseMix, Whole, finish, merged, whole
-from gansynth.notes import load_midi
-from gansynth.score import NoteChunk, write_score
+from gansynth.mix import SparseMix, Whole, whole
+from gansynth.score import NoteChunk
+from gansynth.shape import NoteShape
 from gansynth.sounds import Sound, SoundSource, Tally
-from gansynth.synthesizer import Synthesizer
 
 
 @dataclass(frozen=True)
@@ -55,7 +54,7 @@ def play(
     """
     tally = tally if tally is not None else Tally()
     bars = [_Draft() for _ in chunks]
-    buckets = _sounds(chunks, synth, release_samples(config, synth.sample_rate))
+    buckets = distinct_sounds(chunks, synth, release_samples(config, synth.sample_rate))
     expected: Counter[Sound] = Counter()
     for sounds in buckets.values():
         expected.update({key: len(notes) for key, notes in sounds.items()})
@@ -109,8 +108,8 @@ def _shaped(
     return whole(note * (velocity / 127.0 / divisor(note, config.note_peak))) if note.any() else None
 
 
-def _sounds(
-    chunks: Sequence[NoteChunk], synth: SoundSource, release: int
+def distinct_sounds(
+    chunks: Sequence[NoteChunk], synth: SoundSource | NoteShape, release: int
 ) -> dict[int, dict[Sound, list[tuple[int, int]]]]:
     """Distinct (latent, pitch) by bucket, each with the notes (chunk, note) that it is heard in."""
     sounds: dict[int, dict[Sound, list[tuple[int, int]]]] = defaultdict(lambda: defaultdict(list))
@@ -120,27 +119,3 @@ def _sounds(
             bucket = synth.bucket(int(chunk.sustain[n]) + release)
             sounds[bucket][z[n].tobytes(), int(chunk.pitch[n])].append((c, n))
     return sounds
-
-
-def render(
-    midi: str | bytes, synth: Synthesizer, config: SoundConfig | None = None, song_id: str = ""
-) -> NDArray[np.float32]:
-    """Renders one song in memory: what the pipeline does, without Beam.
-
-    Args:
-        midi: path or URL of a MIDI file, or its bytes.
-        synth: the checkpoint to play it with.
-        config: how it should sound; the defaults if None.
-        song_id: what mode random draws its instruments by; the pipeline takes the path below the input root.
-
-    Returns:
-        float32 [samples], the clip.
-
-    Raises:
-        MidiError: it cannot be read, or holds nothing to play.
-    """
-    config = config or SoundConfig()
-    song = load_midi(midi, config.notes)
-    score, chunks = write_score(song_id, song, config, synth.voice(config.instruments))
-    bars = (bar for chunk in chunks for bar in play([chunk], synth, config.envelope))
-    return finish(merged(bar.mix for bar in bars), score.samples, config.mix)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,7 @@ from gansynth.errors import ConfigError
 from gansynth.latents import Bank, load_bank
 from gansynth.schedule import check_instruments, default_bank
 from gansynth.score import Voice
+from gansynth.shape import NoteShape, bucket_of
 from gansynth.sounds import Renderer, SoundCache
 
 BATCH_ROWS, BATCH_ROWS_GPU = 256, 8192
@@ -21,9 +22,6 @@ BATCH_ROWS, BATCH_ROWS_GPU = 256, 8192
 the memory; 64 whole notes for a GPU."""
 CACHE_BYTES = 256 << 20
 """Memory for sounds that may be heard again, by default."""
-_LADDER = (16, 24, 32, 48, 64, 112, 128)
-"""Rows that notes are rendered with, of a whole note's 128: a finer ladder saves rows, a coarser one lets more notes
-share a sound. 112 is the longest that the default envelope lets sound."""
 _STEP = 8
 """Batches are multiples of this: matrix and convolution kernels round what is left over from a block differently, and
 a note must be the same bytes wherever in whichever batch it stands, with any number of threads."""
@@ -38,6 +36,7 @@ class Synthesizer(Renderer):
         sample_rate: in Hz.
         note_samples: samples of a whole note.
         digest: sha256 of the weights and flags.
+        shape: rows and samples of a note, whole or in part.
         cache: sounds rendered before, for `player.play`.
         ladder: the buckets, in rows, and the samples that each is enough for.
     """
@@ -52,7 +51,6 @@ class Synthesizer(Renderer):
     ) -> None:
         from gansynth import network  # TensorFlow: only where notes are played
 
-        self._source = loaded.source
         self._network = network.Network(loaded, precision, xla)
         self._out_of_memory = (MemoryError, network.ResourceExhaustedError)
         self._batch_rows = batch_rows or (BATCH_ROWS_GPU if network.on_gpu() else BATCH_ROWS)
@@ -62,10 +60,8 @@ class Synthesizer(Renderer):
         self.note_samples = self._network.audio_samples
         self.digest = loaded.digest
         self.cache = SoundCache(cache_bytes)
-        rows = self._network.rows
-        self.ladder = {
-            step: self._network.samples_of(step) for step in sorted({max(1, rows * s // 128) for s in _LADDER})
-        }
+        self.shape = self._network.shape
+        self.ladder = self.shape.ladder
 
     @classmethod
     def from_checkpoint(
@@ -194,23 +190,23 @@ class Synthesizer(Renderer):
         Raises:
             ConfigError: the bank cannot be read or does not fit the checkpoint.
         """
-        own = Path(self._source) / "instruments.yaml"
-        if config.bank not in (None, "random"):
-            bank: Bank = load_bank(str(config.bank), self.latent_size)
-        elif config.bank is None and own.is_file():
-            bank = load_bank(str(own), self.latent_size)
-        else:
-            bank = default_bank(config, self.latent_size)
-        check_instruments(config, bank)
-        return Voice(self.pitches, self.sample_rate, self.note_samples, bank)
+        return voice_of(self.shape, config)
 
 
-def bucket_of(ladder: Mapping[int, int], samples: int) -> int:
-    """The smallest bucket (rows to samples, ascending) that covers so many samples; the largest if none does."""
-    return next((rows for rows, covered in ladder.items() if covered >= samples), max(ladder))
+def voice_of(shape: NoteShape, config: InstrumentsConfig) -> Voice:
+    """What planning a song needs to know of a checkpoint, without its network; see Synthesizer.voice."""
+    own, size = Path(shape.source) / "instruments.yaml", shape.config.latent_vector_size
+    if config.bank not in (None, "random"):
+        bank: Bank = load_bank(str(config.bank), size)
+    elif config.bank is None and own.is_file():
+        bank = load_bank(str(own), size)
+    else:
+        bank = default_bank(config, size)
+    check_instruments(config, bank)
+    return Voice(checkpoint.PITCHES, shape.config.sample_rate, shape.audio_samples, bank)
 
 
-def check_envelope(release: float, max_sustain: float, synth: Synthesizer) -> None:
+def check_envelope(release: float, max_sustain: float, synth: Synthesizer | Voice) -> None:
     """Refuses an envelope that no note of the checkpoint is long enough for."""
     if (release + max_sustain) * synth.sample_rate > synth.note_samples:
         raise ConfigError(

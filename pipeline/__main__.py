@@ -7,6 +7,10 @@ import logging
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pipeline.config import JobConfig
 
 EXAMPLES = Path(__file__).parent.parent / "examples" / "midi"
 _HELP = """\
@@ -27,6 +31,17 @@ Exit code: 0 all songs rendered, 3 some failed, 1 none rendered, 2 wrong usage.
 """
 
 
+_PLAN = """\
+Reads all songs as render would, and tells what that would do and take: songs, notes, distinct sounds, operations of
+the network, time on this machine, cost on Dataflow, files that will fail. Takes what render takes; renders nothing but
+a few songs to measure time, and writes nothing but what --save names.
+
+examples:
+  python -m pipeline plan midi/ --output out
+  python -m pipeline plan midi/ --save plan                      plan/plan.json, plan.txt and plan.jsonl, a line a song
+  python -m pipeline plan --config configs/dataflow.yaml --project P --region R --input 'gs://B/**.mid' \\
+      --output gs://B/out
+"""
 _PREVIEW = """\
 Renders instruments to be heard side by side: a note and a phrase of each, and the way between any two.
 
@@ -84,6 +99,8 @@ def _render(args: argparse.Namespace, others: Sequence[str]) -> int:
         from pipeline.run import dry_run, run
 
         logging.getLogger("apache_beam").setLevel(logging.ERROR)
+        if args.command == "plan":
+            return _plan(args, config, beam_args)
         if args.dry_run:
             print(dry_run(config, beam_args))
             return 0
@@ -95,6 +112,22 @@ def _render(args: argparse.Namespace, others: Sequence[str]) -> int:
     except GansynthError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+
+
+def _plan(args: argparse.Namespace, config: JobConfig, beam_args: Sequence[str]) -> int:
+    from pipeline import plan
+
+    result = plan.plan(
+        config,
+        beam_args,
+        quiet=args.quiet,
+        overwrite=args.overwrite,
+        calibrated=args.calibration,
+        save=args.save,
+    )
+    if not args.quiet:
+        plan.show(result, config)
+    return result.exit_code
 
 
 def _as_settings(args: argparse.Namespace) -> Iterator[str]:
@@ -121,19 +154,22 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    # Patterns are no argument of this parser: it would take the values of Beam's options for some.
-    render.add_argument("--input", action="append", default=[], metavar="PATTERN", help="the same, as an option")
-    render.add_argument("--output", metavar="DIR", help="folder or URL for all outputs (default: out)")
-    render.add_argument("--config", metavar="FILE", help="YAML settings, see configs/")
-    render.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="one setting over the file's")
-    again = render.add_mutually_exclusive_group()
-    again.add_argument("--resume", action="store_true", help="go on with what is in the output folder (default)")
-    again.add_argument("--overwrite", action="store_true", help="render all again, whatever is in the output folder")
-    stop = render.add_mutually_exclusive_group()
-    stop.add_argument("--fail-fast", "--fail_fast", action="store_true", help="stop when a song has failed")
-    stop.add_argument("--max-failures", "--max_failures", metavar="N|N%%", help="stop when more songs have failed")
+    _add_job_arguments(render)
     render.add_argument("--dry-run", action="store_true", help="check everything, print what would be done, and end")
-    render.add_argument("--quiet", action="store_true", help="print nothing but errors")
+    plan = commands.add_parser(
+        "plan",
+        help="tell what rendering would do, take and cost",
+        usage="%(prog)s [PATTERN ...] [options] [Beam options]",
+        description=_PLAN,
+        epilog=_END,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    _add_job_arguments(plan)
+    plan.add_argument("--save", metavar="DIR", help="folder or URL for plan.json, plan.txt and plan.jsonl")
+    plan.add_argument(
+        "--no-calibration", action="store_false", dest="calibration", help="do not render a few songs to measure time"
+    )
     preview = commands.add_parser(
         "preview",
         help="hear instruments side by side, keep the good ones",
@@ -157,6 +193,22 @@ def _parser() -> argparse.ArgumentParser:
     preview.add_argument("--as", dest="save_as", default="bank.yaml", metavar="FILE", help=".yaml or .npz (bank.yaml)")
     preview.add_argument("--quiet", action="store_true", help="print nothing but errors")
     return parser
+
+
+def _add_job_arguments(parser: argparse.ArgumentParser) -> None:
+    """What says which job: the same for rendering and planning it."""
+    # Patterns are no argument of this parser: it would take the values of Beam's options for some.
+    parser.add_argument("--input", action="append", default=[], metavar="PATTERN", help="the same, as an option")
+    parser.add_argument("--output", metavar="DIR", help="folder or URL for all outputs (default: out)")
+    parser.add_argument("--config", metavar="FILE", help="YAML settings, see configs/")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="one setting over the file's")
+    again = parser.add_mutually_exclusive_group()
+    again.add_argument("--resume", action="store_true", help="go on with what is in the output folder (default)")
+    again.add_argument("--overwrite", action="store_true", help="render all again, whatever is in the output folder")
+    stop = parser.add_mutually_exclusive_group()
+    stop.add_argument("--fail-fast", "--fail_fast", action="store_true", help="stop when a song has failed")
+    stop.add_argument("--max-failures", "--max_failures", metavar="N|N%%", help="stop when more songs have failed")
+    parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
 
 
 def _numbers(text: str) -> tuple[int, ...]:

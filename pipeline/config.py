@@ -68,6 +68,31 @@ class ComputeConfig(Section):
     """Beam's hints for the workers that run the model: accelerator, min_ram, cpu_count."""
 
 
+class PricesConfig(Section):
+    """What `plan` counts the cost of a job on Google Cloud with; see Google's price lists."""
+
+    date: str | None = None
+    """When these prices were looked up, for the reader of the plan."""
+    currency: str = "USD"
+    """What they are in."""
+    worker_hour: float | None = Field(None, ge=0, allow_inf_nan=False)
+    """An hour of a worker that reads, mixes and writes: its cores, memory and disk."""
+    gpu_worker_hour: float | None = Field(None, ge=0, allow_inf_nan=False)
+    """An hour of a worker that runs the network, its GPU included."""
+    shuffle_gb: float | None = Field(None, ge=0, allow_inf_nan=False)
+    """A GB of shuffled data."""
+    storage_gb_month: float | None = Field(None, ge=0, allow_inf_nan=False)
+    """A GB stored for a month."""
+
+
+class PlanConfig(Section):
+    """What `plan` cannot find out on this machine."""
+
+    gpu_gflops: float | None = Field(None, gt=0, allow_inf_nan=False)
+    """GFLOP a second of the network on the GPU of the workers, as `benchmarks.synthesis` measures it there."""
+    prices: PricesConfig = PricesConfig()
+
+
 class JobConfig(Section):
     """A rendering job."""
 
@@ -92,6 +117,7 @@ class JobConfig(Section):
     """Files of the notes that are heard, aligned to the audio: notes/REL.mid, notes/REL.json, or both."""
     compute: ComputeConfig = ComputeConfig()
     storage: StorageConfig = StorageConfig()
+    plan: PlanConfig = PlanConfig()
     beam: dict[str, Any] = Field(default_factory=dict)
     """Beam pipeline options by name, e.g. runner: DataflowRunner."""
 

@@ -57,6 +57,15 @@ def description(synth: Synthesizer, config: JobConfig) -> tuple[Voice, str]:
     return synth.voice(config.instruments), synth.digest
 
 
+def digests(config: JobConfig, voice: Voice, checkpoint_digest: str) -> dict[str, str]:
+    """What a song depends on besides its file, as its row has it."""
+    return {
+        "checkpoint_digest": checkpoint_digest,
+        "config_digest": config.digest,
+        "bank_digest": voice.bank.digest,
+    }
+
+
 def counters(result: Any) -> Counter[str]:
     """This project's counters of a finished run, by name."""
     total: Counter[str] = Counter()
@@ -101,11 +110,7 @@ def build(
         sample_rate=voice.sample_rate,
         mix=config.mix,
         instruments=config.instruments,
-        digests={
-            "checkpoint_digest": checkpoint_digest,
-            "config_digest": config.digest,
-            "bank_digest": voice.bank.digest,
-        },
+        digests=digests(config, voice, checkpoint_digest),
         storage=config.storage,
     )
     model, hints = model_settings(config), config.compute.resource_hints

@@ -5,7 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import nullcontext
@@ -127,10 +127,24 @@ class Crew:
 
     A process that dies (out of memory, say) takes the parts in flight with it; their songs are then rendered one
     by one, each alone in a process, until the one that kills is found and reported.
+
+    Args:
+        config: the job.
+        beam_args: Beam's options.
+        count: how many processes.
+        do: what is done with a part.
+        model: whether that needs one.
     """
 
-    def __init__(self, config: JobConfig, beam_args: Sequence[str], count: int) -> None:
-        self._count = count
+    def __init__(
+        self,
+        config: JobConfig,
+        beam_args: Sequence[str],
+        count: int,
+        do: Callable[..., Done] = render_part,
+        model: bool = True,
+    ) -> None:
+        self._count, self._do = count, do
         self._config = config if count == 1 else _share(config, count)
         self._args = tuple(beam_args)
         self._model: ModelProcess | None = None
@@ -138,12 +152,10 @@ class Crew:
         self._pool: ProcessPoolExecutor | None = None
         self._board: board.Board | None = None
         if count > 1:
-            whole = config.compute.model_copy(update={"cache_bytes": config.compute.cache_bytes // 2})
-            load = graph.model_settings(config.model_copy(update={"compute": whole})).load
             _context()
-            # Not from the server that pools come from: TensorFlow is imported while that imports Beam.
-            self._model = ModelProcess(multiprocessing.get_context("spawn"), load)
-            self._address = self._model.address
+            if model:
+                self._model = _model_process(config)
+                self._address = self._model.address
             self._pool, self._board = _pool(count, self._address)
         self._before = counters.seen()
 
@@ -170,7 +182,7 @@ class Crew:
         """Renders parts, a few at a time."""
         if self._pool is None:
             for only in parts:
-                done = render_part(self._config, self._args, only, voice, digest)
+                done = self._do(self._config, self._args, only, voice, digest)
                 self._before = counters.seen()
                 yield done
             return
@@ -178,7 +190,7 @@ class Crew:
         running: dict[Future[Done], Part] = {}
         while True:
             while len(running) <= self._count and (following := next(waiting, None)) is not None:
-                future = self._pool.submit(render_part, self._config, self._args, following, voice, digest)
+                future = self._pool.submit(self._do, self._config, self._args, following, voice, digest)
                 running[future] = following
             if not running:
                 return
@@ -203,7 +215,7 @@ class Crew:
             alone = Part(f"{part.name}-{number:06d}", (source,))
             with _pool(1)[0] as pool:
                 try:
-                    yield pool.submit(render_part, self._config, self._args, alone, voice, digest).result()
+                    yield pool.submit(self._do, self._config, self._args, alone, voice, digest).result()
                 except BrokenProcessPool:
                     yield Done(1, lost=(source,))
 
@@ -220,6 +232,14 @@ def _share(config: JobConfig, count: int) -> JobConfig:
         }
     )
     return config.model_copy(update={"compute": share})
+
+
+def _model_process(config: JobConfig) -> ModelProcess:
+    """The process that all others have their sounds from; half of the cache is its own."""
+    whole = config.compute.model_copy(update={"cache_bytes": config.compute.cache_bytes // 2})
+    load = graph.model_settings(config.model_copy(update={"compute": whole})).load
+    # Not from the server that pools come from: TensorFlow is imported while that imports Beam.
+    return ModelProcess(multiprocessing.get_context("spawn"), load)
 
 
 def _context() -> ForkServerContext:

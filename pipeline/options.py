@@ -12,7 +12,7 @@ from gansynth.errors import ConfigError
 
 _OURS = (
     "--config", "--input", "--output", "--set", "--resume", "--overwrite", "--fail-fast", "--max-failures", "--dry-run",
-    "--quiet",
+    "--quiet", "--save", "--no-calibration",
 )  # fmt: skip
 
 

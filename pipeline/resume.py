@@ -14,12 +14,13 @@ from pipeline.config import JobConfig
 CONFIG = "config.yaml"
 
 
-def check(config: JobConfig, overwrite: bool) -> bool:
+def check(config: JobConfig, overwrite: bool, sweep: bool = True) -> bool:
     """Looks at what an output folder holds, and clears away what a killed run has left half written there.
 
     Args:
         config: the job.
         overwrite: render all songs again, whatever is there.
+        sweep: clear away, or only look.
 
     Returns:
         Whether there are songs to be left as they are.
@@ -35,7 +36,8 @@ def check(config: JobConfig, overwrite: bool) -> bool:
                 f"--output {config.output}: holds songs that were rendered with other settings ({', '.join(changed)}); "
                 "choose another folder, or --overwrite to render all of them again."
             )
-        storage.sweep(config.output)
+        if sweep:
+            storage.sweep(config.output)
     return config.resume and earlier is not None and not overwrite
 
 
@@ -64,7 +66,7 @@ def _changes(earlier: dict[str, Any], config: JobConfig) -> list[str]:
     if (before.digest, before.checkpoint) == (config.digest, config.checkpoint):
         return []
     was, now = before.model_dump(mode="json"), config.model_dump(mode="json")
-    apart = ("input", "output", "resume", "max_failures", "storage", "beam")
+    apart = ("input", "output", "resume", "max_failures", "storage", "plan", "beam")
     return [
         f"{name} {was_value} -> {now_value}"
         for name, was_value, now_value in _differences(was, now)

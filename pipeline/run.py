@@ -40,7 +40,7 @@ def run(config: JobConfig, beam_args: Sequence[str] = (), quiet: bool = False, o
         GansynthError: something is wrong that would make the whole job fail; nothing was rendered.
     """
     began = time.perf_counter()
-    args, runner, sources = _check(config, beam_args)
+    args, runner, sources = check(config, beam_args)
     _check_output(config.output, sources)
     goes_on = resume.check(config, overwrite)
     counters: Counter[str] = Counter()
@@ -71,7 +71,7 @@ def dry_run(config: JobConfig, beam_args: Sequence[str] = ()) -> str:
     Raises:
         GansynthError: as for `run`.
     """
-    args, runner, sources = _check(config, beam_args)
+    args, runner, sources = check(config, beam_args)
     lines = [f"{len(sources)} files, {sources.size / 1e6:.1f} MB, would be rendered by {runner}:"]
     for source in itertools.islice(sources, _SHOWN):
         lines.append(f"  {source.url} -> {storage.join(config.output, 'audio', paths.output_name(source.song_id))}.*")
@@ -84,8 +84,12 @@ def dry_run(config: JobConfig, beam_args: Sequence[str] = ()) -> str:
     return "\n".join([*lines, "settings:", config.to_yaml()])
 
 
-def _check(config: JobConfig, beam_args: Sequence[str]) -> tuple[Sequence[str], str, inputs.Listing]:
-    """Options, runner and inputs of a job, all found to be in order."""
+def check(config: JobConfig, beam_args: Sequence[str]) -> tuple[Sequence[str], str, inputs.Listing]:
+    """Options, runner and inputs of a job, all found to be in order.
+
+    Raises:
+        ConfigError: one of them is not; the message says which and why.
+    """
     storage.configure(config.storage)
     args: Sequence[str] = (*_flags(config.beam), *beam_args)
     runner = check_beam_options(args)

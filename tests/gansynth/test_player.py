@@ -18,9 +18,10 @@ import gansynth
 from gansynth import score as score_module
 from gansynth.config import EnvelopeConfig, SoundConfig
 from gansynth.latents import Bank
-from gansynth.mix import SparseMix, merged
+from gansynth.mix import SparseMix, finish, merged
 from gansynth.notes import Notes, Song
-from gansynth.player import Bar, finish, play, render
+from gansynth.performance import render
+from gansynth.player import Bar, play
 from gansynth.schedule import interpolate
 from gansynth.score import NoteChunk, Voice, write_score
 from gansynth.sounds import Tally

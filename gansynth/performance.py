@@ -1,0 +1,88 @@
+"""One song played in memory: what the pipeline does, without Beam, to be heard and looked at."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gansynth import pianoroll, spectrogram
+from gansynth.config import SoundConfig
+from gansynth.mix import finish, merged
+from gansynth.notes import Song, load_midi
+from gansynth.player import play
+from gansynth.score import Score, write_score
+from gansynth.synthesizer import Synthesizer
+
+
+@dataclass(frozen=True)
+class Performance:
+    """A song as it was played.
+
+    Attributes:
+        audio: float32 [samples], the clip.
+        sample_rate: in Hz.
+        score: what was played, by whom.
+        title: stands above its pictures.
+    """
+
+    audio: NDArray[np.float32] = field(repr=False)
+    sample_rate: int
+    score: Score = field(repr=False)
+    title: str = ""
+
+    @property
+    def seconds(self) -> float:
+        """Its length."""
+        return len(self.audio) / self.sample_rate
+
+    @cached_property
+    def cqt(self) -> NDArray[np.float32]:
+        """Its constant-Q transform, float32 [bins, frames], dB below its maximum; see spectrogram.cqt."""
+        return spectrogram.cqt(self.audio, self.sample_rate)
+
+    @cached_property
+    def spectrogram(self) -> bytes:
+        """A picture of it, PNG: what sounds, over time."""
+        return spectrogram.write_png(self.cqt, self.sample_rate, self.title)
+
+    @cached_property
+    def piano_roll(self) -> bytes:
+        """A picture of its notes, PNG, in colours by instrument, on the spectrogram's time axis."""
+        score = self.score
+        return pianoroll.write_png(score.played, score.instruments, score.samples, self.sample_rate, self.title)
+
+
+def perform(
+    midi: str | bytes | Song,
+    synth: Synthesizer,
+    config: SoundConfig | None = None,
+    song_id: str = "",
+) -> Performance:
+    """Plays one song.
+
+    Args:
+        midi: path or URL of a MIDI file, its bytes, or what `load_midi` made of it.
+        synth: the checkpoint to play it with.
+        config: how it should sound; the defaults if None.
+        song_id: what mode random draws its instruments by; the pipeline takes the path below the input root.
+
+    Raises:
+        MidiError: it cannot be read, or holds nothing to play.
+        ConfigError: the config names an instrument that is not there.
+    """
+    config = config or SoundConfig()
+    song = midi if isinstance(midi, Song) else load_midi(midi, config.notes)
+    score, chunks = write_score(song_id, song, config, synth.voice(config.instruments))
+    bars = (bar for chunk in chunks for bar in play([chunk], synth, config.envelope))
+    audio = finish(merged(bar.mix for bar in bars), score.samples, config.mix)
+    return Performance(audio, synth.sample_rate, score, song_id)
+
+
+def render(
+    midi: str | bytes, synth: Synthesizer, config: SoundConfig | None = None, song_id: str = ""
+) -> NDArray[np.float32]:
+    """The clip of one song, float32 [samples]; see `perform`."""
+    return perform(midi, synth, config, song_id).audio

@@ -1,0 +1,163 @@
+"""What would become of songs: one row for each, and the distinct sounds of all, with nothing synthesised."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import apache_beam as beam
+import numpy as np
+from apache_beam.transforms.window import GlobalWindow
+from apache_beam.utils.windowed_value import WindowedValue
+
+from gansynth import storage
+from gansynth.config import SoundConfig
+from gansynth.envelope import release_samples
+from gansynth.player import distinct_sounds
+from gansynth.records import Records
+from gansynth.score import NoteChunk, Score, Voice
+from gansynth.shape import NoteShape
+from gansynth.storage import StorageConfig
+from transforms.elements import Failure, Finished, Source
+from transforms.expand_notes import ExpandNotes
+from transforms.read_midi import ReadMidi
+from transforms.write_songs import WriteRows
+
+_MOST_KEYS = 100_000
+_BUCKET_BITS = 4
+"""Of a sound's 64-bit key: its place on the ladder of rows. The others are a hash of its latent and pitch."""
+
+
+@dataclass
+class PlanSongs(beam.PTransform):
+    """PCollection[Source] to URLs of files: JSON rows of all songs, and the keys of their sounds (uint64, sorted).
+
+    Songs are read and expanded by the transforms that render them, so what fails here fails there, and for the same
+    reason. Different songs share sounds: keys are gathered by their value, so no file has one of another's.
+
+    Attributes:
+        sound: policies and schedule.
+        voice, shape: what the checkpoint can play, and how.
+        folder: where the files go.
+        name: start of their names, unique among the pipelines that share the folder.
+        shards: how many files of each kind.
+        storage: as whom songs are read and files written.
+        records: of songs that need no rendering; None to plan all.
+    """
+
+    sound: SoundConfig
+    voice: Voice
+    shape: NoteShape
+    folder: str
+    name: str
+    shards: int = 1
+    storage: StorageConfig = field(default_factory=StorageConfig)
+    records: Records | None = None
+
+    def expand(self, files: beam.PCollection[Source]) -> beam.PCollection[str]:
+        """Reads, expands and counts."""
+        read = files | "ReadMidi" >> ReadMidi(self.sound.notes, self.storage, self.records)
+        notes = read.songs | "ExpandNotes" >> ExpandNotes(self.sound, self.voice)
+        rate = self.voice.sample_rate
+        rows = (
+            (
+                files | "By song" >> beam.WithKeys(lambda source: source.song_id).with_output_types(tuple[str, Source]),
+                read.finished,
+                read.failures,
+                notes.scores | "Outline" >> beam.MapTuple(lambda song_id, score: (song_id, _outline(score, rate))),
+                notes.failures,
+            )
+            | "All parts" >> beam.Flatten()
+            | "Group" >> beam.GroupByKey()
+            | "Row" >> beam.MapTuple(_row).with_output_types(tuple[str, str])
+        )
+        release = release_samples(self.sound.envelope, rate)
+        shards, folder, name, config = self.shards, self.folder, self.name, self.storage
+
+        def write(shard: int, groups: Iterable[bytes]) -> str:
+            storage.configure(config)
+            url = storage.join(folder, f"{name}-{shard:05d}.sounds")
+            keys = np.unique(np.concatenate([np.frombuffer(group, np.uint64) for group in groups]))
+            storage.write_bytes(url, keys.tobytes())
+            return url
+
+        sounds = (
+            notes.chunks
+            | "Sounds" >> beam.ParDo(_Sounds(self.shape, release, shards)).with_output_types(tuple[int, bytes])
+            | "Gather sounds" >> beam.GroupByKey()
+            | "Write sounds" >> beam.MapTuple(write).with_output_types(str)
+        )
+        rows = rows | "WriteRows" >> WriteRows(folder, name, shards, config)
+        return (rows, sounds) | "Files" >> beam.Flatten()
+
+
+def _outline(score: Score, sample_rate: int) -> dict[str, Any]:
+    """A song's row but for what the source tells; its notes stay behind."""
+    return {
+        "status": "planned",
+        "song_id": score.song_id,
+        "source_digest": score.digest,
+        "repairs": score.repairs,
+        "notes": score.counts,
+        "seconds": score.samples / sample_rate,
+        "instruments": sorted(set(score.instruments)),
+    }
+
+
+def _row(song_id: str, parts: Iterable[Source | Finished | Failure | dict[str, Any]]) -> tuple[str, str]:
+    url, row = "", None
+    for part in parts:
+        if isinstance(part, Source):
+            url = part.url
+        elif isinstance(part, Finished):
+            row = json.loads(part.row) | {"status": "finished"}
+        else:
+            row = part.row() if isinstance(part, Failure) else part
+    if row is None:
+        row = Failure(song_id, "expand", "LostSong", "the runner lost this song", code="song-lost").row()
+    return song_id, json.dumps({**row, "source": url}, sort_keys=True)
+
+
+class _Sounds(beam.DoFn):
+    """Chunks to the keys of their sounds, by shard; those of a bundle once, as far as memory allows."""
+
+    def __init__(self, shape: NoteShape, release: int, shards: int) -> None:
+        self._shape, self._release, self._shards = shape, release, shards
+        self._keys: set[int] = set()
+
+    def process(self, element: tuple[str, NoteChunk]) -> Iterator[tuple[int, bytes]]:
+        self._keys |= sound_keys(element[1], self._shape, self._release)
+        if len(self._keys) >= _MOST_KEYS:
+            yield from self._flush()
+
+    def finish_bundle(self) -> Iterator[Any]:
+        window = GlobalWindow()
+        for pair in self._flush():
+            yield WindowedValue(pair, window.max_timestamp(), (window,))
+
+    def _flush(self) -> Iterator[tuple[int, bytes]]:
+        keys = np.array(sorted(self._keys), np.uint64)
+        self._keys = set()
+        shard = keys % np.uint64(self._shards)
+        for number in np.unique(shard).tolist():
+            yield number, keys[shard == number].tobytes()
+
+
+def sound_keys(chunk: NoteChunk, shape: NoteShape, release: int) -> set[int]:
+    """The keys of a chunk's sounds: what the player renders once has one key (but for collisions of 60-bit hashes)."""
+    place = {rows: number for number, rows in enumerate(shape.ladder)}
+    return {
+        place[bucket] << (64 - _BUCKET_BITS)
+        | int.from_bytes(hashlib.blake2b(latent + bytes([pitch]), digest_size=8).digest(), "big") >> _BUCKET_BITS
+        for bucket, sounds in distinct_sounds([chunk], shape, release).items()
+        for latent, pitch in sounds
+    }
+
+
+def rows_of_keys(keys: np.ndarray, shape: NoteShape) -> dict[int, int]:
+    """How many of some keys' sounds are rendered with how many rows."""
+    places, counts = np.unique(keys >> np.uint64(64 - _BUCKET_BITS), return_counts=True)
+    return {list(shape.ladder)[place]: count for place, count in zip(places.tolist(), counts.tolist(), strict=True)}
