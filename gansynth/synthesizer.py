@@ -51,6 +51,7 @@ class Synthesizer(Renderer):
     ) -> None:
         from gansynth import network  # TensorFlow: only where notes are played
 
+        self._source = loaded.source
         self._network = network.Network(loaded, precision, xla)
         self._out_of_memory = (MemoryError, network.ResourceExhaustedError)
         self._batch_rows = batch_rows or (BATCH_ROWS_GPU if network.on_gpu() else BATCH_ROWS)
