@@ -15,10 +15,12 @@ RENDER = [
     "numpy",
     "pillow",
     "pydantic>=2",
+    "pyloudnorm>=0.2,<0.3",
     "pyyaml",
     "rich",
     "scipy",
     "soundfile",
+    "soxr>=0.5",
     "tenacity",
     "tensorflow==2.21.*",
 ]

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import difflib
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from gansynth.general_midi import FAMILIES
 
@@ -14,6 +14,14 @@ class Section(BaseModel):
     """A group of settings: immutable, and an unknown key is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+def _off(value: Any) -> Any:
+    return "off" if value is False else value  # what YAML makes of the word
+
+
+Off = BeforeValidator(_off)
+"""For settings of which one value is off."""
 
 
 class NotesConfig(Section):
@@ -39,14 +47,9 @@ class NotesConfig(Section):
     """A song with more notes at once fails: it is noise."""
     max_file_bytes: int = Field(1_500_000, gt=0)
     """A larger file fails unread; each MB may take 5 s and 300 MB of memory to read."""
-    salvage: Literal["off", "safe", "aggressive"] = "safe"
+    salvage: Annotated[Literal["off", "safe", "aggressive"], Off] = "safe"
     """Damaged files: note_seq's verdict alone; what is formally wrong is mended where the music is whole; what is no
     MIDI inside a track is left out too."""
-
-    @field_validator("salvage", mode="before")
-    @classmethod
-    def _off(cls, value: object) -> object:
-        return "off" if value is False else value  # what YAML makes of the word
 
     @model_validator(mode="after")
     def _ordered(self) -> NotesConfig:
@@ -141,6 +144,31 @@ class MixConfig(Section):
     """What the clip is measured by; "none" leaves the sum of notes as it is."""
     tail: Literal["release", "reference"] = "release"
     """Where the clip ends: with the last note's release, or at int(last end + 3) seconds."""
+    normalize: Literal["peak", "loudness"] = "peak"
+    """What sets the clip's level: its highest sample, as clip_peak and peak say, or how loud it is heard."""
+    loudness: float = Field(-16.0, ge=-60, le=0)
+    """For loudness: integrated loudness in LUFS (ITU-R BS.1770-4). A clip under 0.4 s is measured with silence after
+    it; one that is silent, or too faint to be measured, has its level set by its peak."""
+    true_peak: float = Field(-1.0, ge=-40, le=0)
+    """For loudness: highest true peak in dBTP; a clip that would pass it stays below its loudness."""
+    panning: Annotated[Literal["off", "spread", "midi"], Off] = "off"
+    """off: mono; spread: stereo, the instruments side by side, low ones in the middle; midi: stereo, each note where
+    its track's controller 10 is when it begins."""
+
+    @property
+    def channels(self) -> int:
+        """Of the clip: 1, or 2 with panning."""
+        return 1 if self.panning == "off" else 2
+
+
+class StemsConfig(Section):
+    """A song's parts as sound files of their own, which add up to the clip before it is brought to its level."""
+
+    by: Annotated[Literal["off", "instrument", "track"], Off] = "off"
+    """What has a file of its own: nothing, each instrument (of two between which a note lies, the nearer), or each
+    track of the MIDI file (channels and programs apart)."""
+    most: int = Field(32, ge=2, le=255)
+    """At most so many files for a song: the parts that sound least share the last one, "rest"."""
 
 
 class SoundConfig(Section):
@@ -150,3 +178,4 @@ class SoundConfig(Section):
     instruments: InstrumentsConfig = InstrumentsConfig()
     envelope: EnvelopeConfig = EnvelopeConfig()
     mix: MixConfig = MixConfig()
+    stems: StemsConfig = StemsConfig()

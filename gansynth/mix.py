@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -19,7 +19,7 @@ _MOST = np.iinfo(np.int32).max
 
 @dataclass(frozen=True)
 class Whole:
-    """A note in units of 1 / UNIT: int32 or int64 [samples], none further from zero than `peak`."""
+    """A note in units of 1 / UNIT: int32 or int64 [samples] or [2, samples], none further from zero than `peak`."""
 
     samples: NDArray[np.signedinteger]
     peak: int
@@ -37,7 +37,7 @@ class SparseMix:
     """A sum of notes, kept only where there is sound.
 
     Attributes:
-        blocks: block number to int32 or int64 [BLOCK], in units of 1 / UNIT.
+        blocks: block number to int32 or int64 [BLOCK], or [2, BLOCK] in stereo, in units of 1 / UNIT.
         bound: no sample can be further from zero than this; while it fits, 32 bits do.
     """
 
@@ -52,16 +52,16 @@ class SparseMix:
         """Adds what `whole` gave from sample `start` on."""
         self.bound += note.peak
         dtype = np.int32 if self.bound <= _MOST else np.int64
-        position = 0
-        while position < len(note.samples):
+        position, length = 0, note.samples.shape[-1]
+        while position < length:
             block, offset = divmod(start + position, BLOCK)
-            piece = note.samples[position : position + BLOCK - offset]
+            piece = note.samples[..., position : position + BLOCK - offset]
             mine = self.blocks.get(block)
             if mine is None or mine.dtype != dtype:
-                mine = np.zeros(BLOCK, dtype) if mine is None else mine.astype(dtype)
+                mine = np.zeros((*piece.shape[:-1], BLOCK), dtype) if mine is None else mine.astype(dtype)
                 self.blocks[block] = mine
-            mine[offset : offset + len(piece)] += piece
-            position += len(piece)
+            mine[..., offset : offset + piece.shape[-1]] += piece
+            position += piece.shape[-1]
 
     def merge(self, other: SparseMix) -> None:
         """Adds another mix to this one; `other` stays as it is."""
@@ -121,16 +121,46 @@ def finish(mix: SparseMix, samples: int, config: MixConfig) -> NDArray[np.float3
         samples: length of the clip; sound beyond it is cut.
 
     Returns:
-        float32 [samples]; silence stays silence.
+        float32 [samples], or [samples, 2] with panning; silence stays silence.
 
     Source: generate_util.combine_notes, for clip_peak "positive" and peak 0.5.
     """
-    clip = np.zeros(samples, np.float32)
+    clip = np.zeros(_shape(samples, config), np.float32)
+    scale = _scale(mix, config)
+    for block, values in mix.blocks.items():
+        piece = clip[block * BLOCK : (block + 1) * BLOCK]
+        piece[:] = (values[..., : len(piece)] * scale).T
+    return clip
+
+
+def peak_gain(mix: SparseMix, config: MixConfig) -> float:
+    """What the sum of notes is multiplied by in `finish`."""
+    return _scale(mix, config) * UNIT
+
+
+def _scale(mix: SparseMix, config: MixConfig) -> float:
+    if config.clip_peak == "none":
+        return 1.0 / UNIT
     highest = max((int(values.max()) for values in mix.blocks.values()), default=0)
     if config.clip_peak == "absolute" or highest <= 0:
         highest = max([highest, *(-int(values.min()) for values in mix.blocks.values())])
-    scale = 1.0 / UNIT if config.clip_peak == "none" else config.peak / max(highest, 1)
-    for block, values in mix.blocks.items():
-        piece = clip[block * BLOCK : (block + 1) * BLOCK]
-        piece[:] = values[: len(piece)] * scale
-    return clip
+    return config.peak / max(highest, 1)
+
+
+def pieces(mix: SparseMix, samples: int, config: MixConfig) -> Iterator[NDArray[np.float32]]:
+    """The sum of notes as it is, dense, a block at a time.
+
+    Yields:
+        float32 [up to BLOCK samples], or [up to BLOCK samples, 2] with panning, `samples` in all; up to 16.0 exact.
+    """
+    for first in range(0, samples, BLOCK):
+        length = min(BLOCK, samples - first)
+        values = mix.blocks.get(first // BLOCK)
+        if values is None:
+            yield np.zeros(_shape(length, config), np.float32)
+        else:
+            yield (values[..., :length] * (1.0 / UNIT)).T.astype(np.float32)
+
+
+def _shape(samples: int, config: MixConfig) -> tuple[int, ...]:
+    return (samples, 2) if config.channels == 2 else (samples,)

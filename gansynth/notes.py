@@ -26,6 +26,8 @@ LONGEST_NAME = 128
 """Letters of a track's name that are kept; the rest of a longer one is cut off."""
 SUSTAIN = 64
 """The sustain pedal's controller number; values from 64 on mean down."""
+PAN, CENTRE = 10, 64
+"""The controller that says where between the loudspeakers a channel is, and the value in the middle."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,7 @@ class Notes:
         program: int16 [n], MIDI program 0..127.
         track: int32 [n], note_seq's instrument number.
         is_drum: bool [n].
+        pan: uint8 [n], the track's controller 10 at each note's start, 0..127; None where no track has any.
     """
 
     pitch: NDArray[np.int16]
@@ -48,12 +51,15 @@ class Notes:
     program: NDArray[np.int16]
     track: NDArray[np.int32]
     is_drum: NDArray[np.bool_]
+    pan: NDArray[np.uint8] | None = None
 
     def __len__(self) -> int:
         return len(self.pitch)
 
     def __getitem__(self, index: Any) -> Notes:
-        return Notes(**{f.name: getattr(self, f.name)[index] for f in fields(self)})
+        columns: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
+        chosen: dict[str, Any] = {name: None if column is None else column[index] for name, column in columns.items()}
+        return Notes(**chosen)
 
     @property
     def span(self) -> float:
@@ -129,6 +135,7 @@ def load_midi(source: str | os.PathLike[str] | bytes, config: NotesConfig | None
         track=np.array([n.instrument for n in found], np.int32),
         is_drum=np.array([n.is_drum for n in found], np.bool_),
     )
+    notes = replace(notes, pan=_pan(notes, [c for c in sequence.control_changes if c.control_number == PAN]))
     if config.sustain_pedal:
         notes = _hold(notes, [change for change in sequence.control_changes if change.control_number == SUSTAIN])
     names = {info.instrument: _track_name(info.name) for info in sequence.instrument_infos}
@@ -140,6 +147,21 @@ def _track_name(name: str) -> str:
     with contextlib.suppress(UnicodeError):
         name = name.encode("latin-1").decode("utf-8")
     return "".join(letter if letter.isprintable() else " " for letter in name).strip()[:LONGEST_NAME]
+
+
+def _pan(notes: Notes, changes: list[Any]) -> NDArray[np.uint8] | None:
+    """The last value before or at each note's start in its track; the middle where there is none yet."""
+    if not changes or not len(notes):
+        return None
+    # Times as whole numbers, so that track and time make one exact key.
+    times = np.concatenate([[change.time for change in changes], notes.start])
+    distinct, rank = np.unique(times, return_inverse=True)
+    track = np.array([change.instrument for change in changes], np.int64)
+    order = np.argsort(track * len(distinct) + rank[: len(changes)], kind="stable")
+    key = (track * len(distinct) + rank[: len(changes)])[order]
+    last = np.searchsorted(key, notes.track * np.int64(len(distinct)) + rank[len(changes) :], side="right") - 1
+    value = np.array([change.control_value for change in changes], np.uint8)[order]
+    return np.where((last >= 0) & (track[order][last] == notes.track), value[last], np.uint8(CENTRE))
 
 
 def _hold(notes: Notes, pedal: list[Any]) -> Notes:

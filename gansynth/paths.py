@@ -19,6 +19,7 @@ _ESCAPED = re.compile(rb"\\(?:\\|x([0-9a-f]{2}))")
 _MAX_NAME = 200
 _MAX_PATH = 800
 _SHORTENED = "%~"
+_MAX_LABEL = 40
 
 
 def has_midi_suffix(name: str) -> bool:
@@ -97,6 +98,12 @@ def song_of(name: str) -> str | None:
         return None
     encoded = name if has_midi_suffix(name) else name[:-1] if name.endswith("%") else name + ".mid"
     return "/".join("" if part == "%" else unquote_to_bytes(part).decode() for part in encoded.split("/"))
+
+
+def stem_name(number: int, label: str) -> str:
+    """The name of a stem's file, without its suffix: its number from 1 on, and what is plain of any text."""
+    kept = "".join(c if c.isalnum() or c == "-" else "_" for c in label[: 4 * _MAX_LABEL])
+    return f"{number + 1:02d}-{re.sub('_+', '_', kept).strip('_')[:_MAX_LABEL] or 'stem'}"
 
 
 def _safe_part(part: str) -> str:

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from gansynth import pianoroll, spectrogram
 from gansynth.config import SoundConfig
-from gansynth.mix import finish, merged
+from gansynth.master import master
+from gansynth.mix import merged
 from gansynth.notes import Song, load_midi
 from gansynth.player import play
 from gansynth.score import Score, write_score
@@ -22,7 +23,7 @@ class Performance:
     """A song as it was played.
 
     Attributes:
-        audio: float32 [samples], the clip.
+        audio: float32 [samples], the clip; [samples, 2] with panning.
         sample_rate: in Hz.
         score: what was played, by whom.
         title: stands above its pictures.
@@ -41,7 +42,8 @@ class Performance:
     @cached_property
     def cqt(self) -> NDArray[np.float32]:
         """Its constant-Q transform, float32 [bins, frames], dB below its maximum; see spectrogram.cqt."""
-        return spectrogram.cqt(self.audio, self.sample_rate)
+        heard = self.audio if self.audio.ndim == 1 else self.audio.sum(axis=1)
+        return spectrogram.cqt(heard, self.sample_rate)
 
     @cached_property
     def spectrogram(self) -> bytes:
@@ -77,12 +79,12 @@ def perform(
     song = midi if isinstance(midi, Song) else load_midi(midi, config.notes)
     score, chunks = write_score(song_id, song, config, synth.voice(config.instruments))
     bars = (bar for chunk in chunks for bar in play([chunk], synth, config.envelope))
-    audio = finish(merged(bar.mix for bar in bars), score.samples, config.mix)
+    audio = master(merged(bar.mix for bar in bars), score.samples, config.mix, synth.sample_rate).clip
     return Performance(audio, synth.sample_rate, score, song_id)
 
 
 def render(
     midi: str | bytes, synth: Synthesizer, config: SoundConfig | None = None, song_id: str = ""
 ) -> NDArray[np.float32]:
-    """The clip of one song, float32 [samples]; see `perform`."""
+    """The clip of one song, float32 [samples], or [samples, 2] with panning; see `perform`."""
     return perform(midi, synth, config, song_id).audio

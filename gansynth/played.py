@@ -31,6 +31,8 @@ class PlayedNotes:
         left, right: unsigned [n], rows in the score's instruments.
         fraction: float32 [n], how far from left to right.
         release: samples that every note fades for after its sustain.
+        pan: uint8 [n], where each is heard in stereo (see gansynth.panning); None in mono.
+        stem: uint8 [n], number of each note's stem; None without stems.
     """
 
     start: NDArray[np.int64]
@@ -43,6 +45,8 @@ class PlayedNotes:
     right: NDArray[np.unsignedinteger]
     fraction: NDArray[np.float32]
     release: int
+    pan: NDArray[np.uint8] | None = None
+    stem: NDArray[np.uint8] | None = None
 
     def __len__(self) -> int:
         return len(self.pitch)
@@ -51,8 +55,10 @@ class PlayedNotes:
         """All but some notes, by number: those that came out silent, say."""
         if not numbers:
             return self
-        arrays = (field.name for field in fields(self) if field.name != "release")
-        kept: dict[str, Any] = {name: np.delete(getattr(self, name), numbers) for name in arrays}
+        columns = {field.name: getattr(self, field.name) for field in fields(self)}
+        kept: dict[str, Any] = {
+            name: np.delete(column, numbers) for name, column in columns.items() if isinstance(column, np.ndarray)
+        }
         return replace(self, **kept)
 
 
@@ -68,18 +74,20 @@ def named(notes: PlayedNotes, numbers: Sequence[int], sample_rate: int) -> list[
     ]
 
 
-def to_json(notes: PlayedNotes, instruments: Sequence[str], sample_rate: int) -> bytes:
+def to_json(notes: PlayedNotes, instruments: Sequence[str], sample_rate: int, stems: Sequence[str] = ()) -> bytes:
     """The notes as JSON, in columns: `pandas.DataFrame(json.load(f)["notes"])` is a table of them.
 
     Args:
         notes: in the order in which they are written.
         instruments: names that the columns `instrument` and `towards` number.
-        sample_rate: of the clip, in Hz.
+        sample_rate: of the clip before it is resampled, in Hz.
+        stems: names of the song's stems, if it has any.
 
     Returns:
         An object of sample_rate, release_seconds, instruments, and notes: start and end (seconds in the clip,
         each a whole number of samples; the release begins at end), pitch, velocity, program (128: drums), track,
-        instrument, towards and fraction (0: wholly `instrument`, 1: wholly `towards`).
+        instrument, towards and fraction (0: wholly `instrument`, 1: wholly `towards`); in stereo pan (1: left, 64:
+        middle, 127: right); with stems their names as `stems`, and the column stem.
     """
     columns: dict[str, list[Any]] = {
         "start": np.round(notes.start / sample_rate, 7).tolist(),
@@ -92,12 +100,17 @@ def to_json(notes: PlayedNotes, instruments: Sequence[str], sample_rate: int) ->
         "towards": notes.right.tolist(),
         "fraction": np.round(notes.fraction.astype(np.float64), 6).tolist(),
     }
-    song = {
+    song: dict[str, Any] = {
         "sample_rate": sample_rate,
         "release_seconds": notes.release / sample_rate,
         "instruments": list(instruments),
         "notes": columns,
     }
+    if notes.pan is not None:
+        columns["pan"] = notes.pan.tolist()
+    if notes.stem is not None:
+        columns["stem"] = notes.stem.tolist()
+        song["stems"] = list(stems)
     return json.dumps(song, separators=(",", ":")).encode()
 
 

@@ -13,6 +13,7 @@ from gansynth.config import EnvelopeConfig
 from gansynth.envelope import divisor, envelope, release_samples
 from gansynth.latents import slerp
 from gansynth.mix import SparseMix, Whole, whole
+from gansynth.panning import panned
 from gansynth.score import NoteChunk
 from gansynth.shape import NoteShape
 from gansynth.sounds import Sound, SoundSource, Tally
@@ -28,6 +29,7 @@ class Bar:
         silent: notes that the network left silent.
         broken: notes that came out not finite and were left out, as numbers in the song.
         mix: the sum of the rest.
+        stem: which stem of the song it is a part of; 0 without stems.
     """
 
     song_id: str
@@ -36,6 +38,7 @@ class Bar:
     silent: tuple[int, ...]
     broken: tuple[int, ...]
     mix: SparseMix = field(repr=False)
+    stem: int = 0
 
 
 def play(
@@ -68,7 +71,7 @@ def play(
                     bars[c].place(chunks[c], n, note, finite)
             tally.notes += len(sounds[key])
     return [
-        Bar(c.song_id, c.index, len(c), tuple(sorted(b.silent)), tuple(sorted(b.broken)), b.mix.packed())
+        Bar(c.song_id, c.index, len(c), tuple(sorted(b.silent)), tuple(sorted(b.broken)), b.mix.packed(), c.stem)
         for c, b in zip(chunks, bars, strict=True)
     ]
 
@@ -84,7 +87,7 @@ class _Draft:
     def place(self, chunk: NoteChunk, n: int, note: Whole | None, finite: bool) -> None:
         """Adds note `n` of the chunk; None is silence, or not even that."""
         if note is not None:
-            self.mix.add_whole(int(chunk.start[n]), note)
+            self.mix.add_whole(int(chunk.start[n]), note if chunk.pan is None else panned(note, int(chunk.pan[n])))
         else:
             (self.silent if finite else self.broken).append(chunk.first_note + n)
 

@@ -35,6 +35,13 @@ class Schedule:
     fraction: NDArray[np.float64]
     parts: tuple[Part, ...] = ()
 
+    @property
+    def nearest(self) -> NDArray[np.int32]:
+        """The instrument of each note, int32 [notes], a row of `latents`; rows of one name count as the first."""
+        first = {name: row for row, name in reversed(list(enumerate(self.names)))}
+        same = np.array([first[name] for name in self.names], np.int32)
+        return same[np.where(self.fraction > 0.5, self.right, self.left)]
+
 
 def song_seed(seed: int, song_id: str) -> tuple[int, ...]:
     """The numpy seed of one song: depends on the configured seed and the song's id alone."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gansynth import mix
+from gansynth import mix, panning, stems
 from gansynth.casting import Part
 from gansynth.config import SoundConfig
 from gansynth.envelope import release_samples, sustain_samples
@@ -17,6 +17,7 @@ from gansynth.latents import Bank
 from gansynth.notes import Song, select
 from gansynth.played import PlayedNotes
 from gansynth.schedule import DRUMS, Schedule, schedule
+from gansynth.stems import Stems
 
 CHUNK_NOTES = 256
 CHUNK_SECONDS = 256.0
@@ -47,7 +48,7 @@ class NoteChunk:
     Attributes:
         song_id: the song they belong to.
         index: number of this chunk in the song.
-        first_note: number of its first note among the song's played notes.
+        first_note: number of its first note among the song's played notes in the order of the chunks.
         pitch: int16 [n].
         velocity: int16 [n], 1..127.
         start: int64 [n], first sample in the clip.
@@ -55,6 +56,8 @@ class NoteChunk:
         latents: float64 [k, latent size], the instruments that these notes use.
         left, right: int16 [n], rows of `latents`.
         fraction: float64 [n], from left to right.
+        stem: which stem of the song these notes belong to; 0 without stems.
+        pan: uint8 [n], 0..127, see gansynth.panning; None in mono.
     """
 
     song_id: str
@@ -68,6 +71,8 @@ class NoteChunk:
     left: NDArray[np.int16]
     right: NDArray[np.int16]
     fraction: NDArray[np.float64]
+    stem: int = 0
+    pan: NDArray[np.uint8] | None = None
 
     def __len__(self) -> int:
         return len(self.pitch)
@@ -94,6 +99,7 @@ class Score:
         parts: who plays what, and why, for mode per_program.
         repairs: names of the file's defects that were overlooked or mended.
         played: all notes, for what is drawn and written of them.
+        stems: names of the song's stems, any text; empty without stems.
     """
 
     song_id: str
@@ -106,6 +112,14 @@ class Score:
     parts: tuple[Part, ...]
     played: PlayedNotes = field(repr=False, compare=False)
     repairs: tuple[str, ...] = ()
+    stems: tuple[str, ...] = ()
+
+    def numbers(self, notes: Iterable[int]) -> tuple[int, ...]:
+        """Numbers of notes in `played`, sorted, from their numbers in the order in which they were cut into chunks."""
+        if self.played is None or self.played.stem is None:
+            return tuple(sorted(notes))
+        order = stems.by_stem(self.played.stem)
+        return tuple(sorted(order[list(notes)].tolist()))
 
     @property
     def programs(self) -> dict[int, str]:
@@ -137,10 +151,13 @@ def write_score(song_id: str, song: Song, config: SoundConfig, voice: Voice) -> 
     release = release_samples(config.envelope, voice.sample_rate)
     sustain = np.minimum(sustain, voice.note_samples - release)
     last_sample = int((start + sustain).max()) + release
-    ranges = list(_ranges((sustain + release) / voice.sample_rate))
+    pan = panning.positions(notes, plan, config.mix.panning)
+    parts = stems.sort_notes(
+        config.stems, plan, notes.track, song.track_names, start, sustain + release, config.mix.channels
+    )
     chunks = [
-        _chunk(song_id, index, where, notes.pitch, notes.velocity, start, sustain, plan)
-        for index, where in enumerate(ranges)
+        _chunk(song_id, index, first, where, notes.pitch, notes.velocity, start, sustain, plan, pan, stem)
+        for index, (first, where, stem) in enumerate(_cut((sustain + release) / voice.sample_rate, parts))
     ]
     program = np.where(notes.is_drum, DRUMS, notes.program).astype(np.uint8)
     row_type = np.min_scalar_type(len(plan.names))
@@ -154,6 +171,7 @@ def write_score(song_id: str, song: Song, config: SoundConfig, voice: Voice) -> 
         instruments=plan.names,
         parts=plan.parts,
         repairs=song.repairs,
+        stems=parts.names if parts else (),
         played=PlayedNotes(
             start=start,
             sustain=sustain.astype(np.int32),
@@ -165,9 +183,24 @@ def write_score(song_id: str, song: Song, config: SoundConfig, voice: Voice) -> 
             right=plan.right.astype(row_type),
             fraction=plan.fraction.astype(np.float32),
             release=release,
+            pan=pan,
+            stem=parts.number if parts else None,
         ),
     )
     return score, chunks
+
+
+def _cut(seconds: NDArray[np.float64], parts: Stems | None) -> Iterator[tuple[int, slice | NDArray[np.intp], int]]:
+    """Cuts a song's notes into runs of one stem: number of the first note played, which notes, which stem."""
+    if parts is None:
+        yield from ((where.start, where, 0) for where in _ranges(seconds))
+        return
+    order = stems.by_stem(parts.number)
+    begin = 0
+    for stem, count in enumerate(np.bincount(parts.number).tolist()):
+        mine = order[begin : begin + count]
+        yield from ((begin + where.start, mine[where], stem) for where in _ranges(seconds[mine]))
+        begin += count
 
 
 def _ranges(seconds: NDArray[np.float64]) -> Iterator[slice]:
@@ -184,19 +217,22 @@ def _ranges(seconds: NDArray[np.float64]) -> Iterator[slice]:
 def _chunk(
     song_id: str,
     index: int,
-    where: slice,
+    first_note: int,
+    where: slice | NDArray[np.intp],
     pitch: NDArray[np.int16],
     velocity: NDArray[np.int16],
     start: NDArray[np.int64],
     sustain: NDArray[np.int64],
     plan: Schedule,
+    pan: NDArray[np.uint8] | None,
+    stem: int,
 ) -> NoteChunk:
     left, right = plan.left[where], plan.right[where]
     used, rows = np.unique(np.concatenate([left, right]), return_inverse=True)
     return NoteChunk(
         song_id=song_id,
         index=index,
-        first_note=where.start,
+        first_note=first_note,
         pitch=pitch[where],
         velocity=velocity[where],
         start=start[where],
@@ -205,4 +241,6 @@ def _chunk(
         left=rows[: len(left)].astype(np.int16),
         right=rows[len(left) :].astype(np.int16),
         fraction=plan.fraction[where],
+        stem=stem,
+        pan=None if pan is None else pan[where],
     )

@@ -13,7 +13,15 @@ from pydantic import BaseModel, Field, ValidationError, field_validator
 
 from gansynth import storage
 from gansynth.audiofile import AudioFormat
-from gansynth.config import EnvelopeConfig, InstrumentsConfig, MixConfig, NotesConfig, Section, SoundConfig
+from gansynth.config import (
+    EnvelopeConfig,
+    InstrumentsConfig,
+    MixConfig,
+    NotesConfig,
+    Section,
+    SoundConfig,
+    StemsConfig,
+)
 from gansynth.errors import ConfigError
 from gansynth.storage import StorageConfig
 
@@ -23,6 +31,8 @@ class AudioConfig(Section):
 
     format: AudioFormat = "wav"
     """wav and flac have 16 bits, wav-float 32-bit floats, ogg is Vorbis."""
+    sample_rate: int | None = Field(None, ge=8000, le=192_000)
+    """In Hz, e.g. 44100 or 48000, of the clips and their stems; unset: as the checkpoint makes them, 16000."""
 
 
 class SpectrogramConfig(Section):
@@ -110,6 +120,7 @@ class JobConfig(Section):
     instruments: InstrumentsConfig = InstrumentsConfig()
     envelope: EnvelopeConfig = EnvelopeConfig()
     mix: MixConfig = MixConfig()
+    stems: StemsConfig = StemsConfig()
     audio: AudioConfig = AudioConfig()
     spectrogram: SpectrogramConfig = SpectrogramConfig()
     piano_roll: PianoRollConfig = PianoRollConfig()
@@ -139,13 +150,19 @@ class JobConfig(Section):
     @property
     def sound(self) -> SoundConfig:
         """The part that decides how songs sound."""
-        return SoundConfig(notes=self.notes, instruments=self.instruments, envelope=self.envelope, mix=self.mix)
+        return SoundConfig(
+            notes=self.notes,
+            instruments=self.instruments,
+            envelope=self.envelope,
+            mix=self.mix,
+            stems=self.stems,
+        )
 
     @property
     def digest(self) -> str:
         """sha256 of all settings that a song's files depend on, the checkpoint's weights apart."""
         parts = (
-            *(self.notes, self.instruments, self.envelope, self.mix),
+            *(self.notes, self.instruments, self.envelope, self.mix, self.stems),
             *(self.audio, self.spectrogram, self.piano_roll),
         )
         values: list[Any] = [*(part.model_dump(mode="json") for part in parts), self.compute.precision]

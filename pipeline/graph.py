@@ -66,6 +66,24 @@ def digests(config: JobConfig, voice: Voice, checkpoint_digest: str) -> dict[str
     }
 
 
+def write_settings(config: JobConfig, voice: Voice, checkpoint_digest: str) -> WriteSettings:
+    """Where and how songs are written."""
+    return WriteSettings(
+        output=config.output,
+        audio_format=config.audio.format,
+        spectrogram=config.spectrogram.png,
+        spectrogram_array=config.spectrogram.array,
+        piano_roll=config.piano_roll.png,
+        played_notes=config.played_notes,
+        sample_rate=voice.sample_rate,
+        audio_rate=config.audio.sample_rate,
+        mix=config.mix,
+        instruments=config.instruments,
+        digests=digests(config, voice, checkpoint_digest),
+        storage=config.storage,
+    )
+
+
 def counters(result: Any) -> Counter[str]:
     """This project's counters of a finished run, by name."""
     total: Counter[str] = Counter()
@@ -100,19 +118,7 @@ def build(
     """
     if voice is None or checkpoint_digest is None:
         voice, checkpoint_digest = describe(config)
-    settings = WriteSettings(
-        output=config.output,
-        audio_format=config.audio.format,
-        spectrogram=config.spectrogram.png,
-        spectrogram_array=config.spectrogram.array,
-        piano_roll=config.piano_roll.png,
-        played_notes=config.played_notes,
-        sample_rate=voice.sample_rate,
-        mix=config.mix,
-        instruments=config.instruments,
-        digests=digests(config, voice, checkpoint_digest),
-        storage=config.storage,
-    )
+    settings = write_settings(config, voice, checkpoint_digest)
     model, hints = model_settings(config), config.compute.resource_hints
 
     remote = isinstance(sources, str)

@@ -57,6 +57,7 @@ class Song:
         outcomes: what the policies did to the others.
         instruments, more_instruments: the legend, and how many are left out of it.
         links: by kind of output: audio, spectrogram, piano_roll, midi, notes, ...
+        stems: name and link of each stem.
     """
 
     number: int
@@ -71,6 +72,7 @@ class Song:
     instruments: tuple[Instrument, ...]
     more_instruments: int
     links: dict[str, str]
+    stems: tuple[tuple[str, str], ...]
 
 
 def write_pages(config: JobConfig, rows: Sequence[dict[str, Any]]) -> None:
@@ -138,7 +140,7 @@ def pages(config: JobConfig, rows: Sequence[dict[str, Any]]) -> Iterator[str]:
 
 def _song(number: int, row: dict[str, Any]) -> Song:
     folder, name = posixpath.split(row["song_id"])
-    samples = round(row["seconds"] * row["sample_rate"])
+    samples = round(row["seconds"] * row["notes_rate"])
     notes = row["notes"]
     outcomes = [
         f"{count:,} {_OUTCOMES.get(key, key.replace('_', ' '))}"
@@ -154,12 +156,16 @@ def _song(number: int, row: dict[str, Any]) -> Song:
         name=display(row["song_id"]),
         seconds=row["seconds"],
         clock=axes.clock(row["seconds"]),
-        across=axes.seconds_across(samples, row["sample_rate"]),
+        across=axes.seconds_across(samples, row["notes_rate"]),
         notes=notes["played"],
         outcomes=tuple(outcomes),
         instruments=tuple(instruments[:_LEGEND]),
         more_instruments=len(instruments[_LEGEND:]),
         links={kind: quote(path) for kind, path in row["outputs"].items()},
+        stems=tuple(
+            (display(name) or "stem", quote(row["outputs"][f"stem_{number:03d}"]))
+            for number, name in enumerate(row.get("stems", ()), 1)
+        ),
     )
 
 

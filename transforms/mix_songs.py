@@ -11,7 +11,7 @@ from typing import Any
 
 import apache_beam as beam
 
-from gansynth.mix import SparseMix
+from gansynth.mix import SparseMix, merged
 from gansynth.player import Bar
 from gansynth.score import Score
 from transforms.elements import Failure, Finished, Source
@@ -28,6 +28,7 @@ class MixedSong:
         score: what was planned.
         silent, broken: numbers of notes that came out silent or not finite.
         mix: the sum of all notes.
+        stems: the sums of each stem's notes, by its number, where the song is cut into stems; none for silent ones.
     """
 
     source: Source
@@ -35,6 +36,7 @@ class MixedSong:
     silent: tuple[int, ...]
     broken: tuple[int, ...]
     mix: SparseMix = field(repr=False)
+    stems: dict[int, SparseMix] = field(default_factory=dict, repr=False)
 
 
 @dataclass
@@ -64,7 +66,7 @@ def _gather(song_id: str, parts: Iterable[Part]) -> MixedSong | Finished | Failu
     return outcome
 
 
-_kept: dict[tuple[int, int], SparseMix] | None = None
+_kept: dict[tuple[int, int], dict[int, SparseMix]] | None = None
 _numbers = itertools.count()
 
 
@@ -92,18 +94,22 @@ class _Gathered:
     notes: int = 0
     silent: list[int] = field(default_factory=list)
     broken: list[int] = field(default_factory=list)
-    mix: SparseMix = field(default_factory=SparseMix)
+    mixes: dict[int, SparseMix] = field(default_factory=dict)
+
+    def add(self, stem: int, mix: SparseMix) -> None:
+        """Adds to a stem, or to the one mix of all notes: number 0."""
+        self.mixes.setdefault(stem, SparseMix()).merge(mix)
 
     def __getstate__(self) -> dict[str, Any]:
         state = vars(self).copy()
-        if _kept is not None and self.mix.blocks:
-            state["mix"] = number = os.getpid(), next(_numbers)
-            _kept[number] = self.mix
+        if _kept is not None and self.mixes:
+            state["mixes"] = number = os.getpid(), next(_numbers)
+            _kept[number] = self.mixes
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        if isinstance(state["mix"], tuple):
-            state["mix"] = (_kept or {})[state["mix"]]
+        if isinstance(state["mixes"], tuple):
+            state["mixes"] = (_kept or {})[state["mixes"]]
         vars(self).update(state)
 
 
@@ -129,7 +135,7 @@ class GatherSong(beam.CombineFn):
             accumulator.notes += part.notes
             accumulator.silent += part.silent
             accumulator.broken += part.broken
-            accumulator.mix.merge(part.mix)
+            accumulator.add(part.stem, part.mix)
         return accumulator
 
     def merge_accumulators(self, accumulators: Iterable[_Gathered]) -> _Gathered:
@@ -144,7 +150,8 @@ class GatherSong(beam.CombineFn):
             total.notes += other.notes
             total.silent += other.silent
             total.broken += other.broken
-            total.mix.merge(other.mix)
+            for stem, mix in other.mixes.items():
+                total.add(stem, mix)
         return total
 
     def extract_output(self, accumulator: _Gathered) -> MixedSong | Finished | Failure:
@@ -169,5 +176,8 @@ class GatherSong(beam.CombineFn):
             assert failure is not None
             digest = failure.digest or (score.digest if score else "")
             return replace(failure, digest=digest, source=source.url if source else "")
-        silent, broken = tuple(sorted(accumulator.silent)), tuple(sorted(accumulator.broken))
-        return MixedSong(source, score, silent, broken, accumulator.mix)
+        silent, broken = score.numbers(accumulator.silent), score.numbers(accumulator.broken)
+        mixes = accumulator.mixes
+        if not score.stems:
+            return MixedSong(source, score, silent, broken, mixes.get(0, SparseMix()))
+        return MixedSong(source, score, silent, broken, merged(mixes[stem] for stem in sorted(mixes)), mixes)

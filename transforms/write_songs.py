@@ -15,8 +15,10 @@ import numpy as np
 
 from gansynth import audiofile, paths, pianoroll, played, storage
 from gansynth.config import InstrumentsConfig, MixConfig
-from gansynth.mix import finish
+from gansynth.master import master
+from gansynth.mix import SparseMix, pieces
 from gansynth.records import Records
+from gansynth.resample import resampled
 from gansynth.spectrogram import cqt, write_png
 from gansynth.storage import StorageConfig
 from transforms.counters import count
@@ -37,8 +39,9 @@ class WriteSettings:
         spectrogram_array: whether the CQT is kept as .npy too.
         piano_roll: whether the notes are drawn.
         played_notes: the files that are written of them, "midi" and "json".
-        sample_rate: of the clips, in Hz.
-        mix: how the clip is brought to its peak.
+        sample_rate: of the notes, in Hz.
+        audio_rate: of the sound files, in Hz; None: the same.
+        mix: how the clip is brought to its level.
         instruments: the seed stands in the manifest.
         digests: checkpoint and config digests, for the manifest and the records.
         storage: as whom the files are written.
@@ -55,6 +58,7 @@ class WriteSettings:
     instruments: InstrumentsConfig
     digests: dict[str, str]
     storage: StorageConfig = field(default_factory=StorageConfig)
+    audio_rate: int | None = None
 
 
 @dataclass
@@ -135,12 +139,13 @@ class _Write(beam.DoFn):
 
     def _write(self, song: MixedSong) -> dict[str, Any]:
         settings, score = self._settings, song.score
-        clip = finish(song.mix, score.samples, settings.mix)
+        made = master(song.mix, score.samples, settings.mix, settings.sample_rate, settings.audio_rate)
         name = paths.output_name(score.song_id)
-        audio = audiofile.encode(clip, settings.sample_rate, settings.audio_format)
+        channels = settings.mix.channels
+        audio = audiofile.encode(made.pieces(), made.sample_rate, settings.audio_format, channels)
         files = {"audio": self._put(f"audio/{name}{audiofile.SUFFIX[settings.audio_format]}", audio)}
         if settings.spectrogram or settings.spectrogram_array:
-            levels = cqt(clip, settings.sample_rate)
+            levels = cqt(made.clip if channels == 1 else made.clip.sum(axis=1), settings.sample_rate)
             if settings.spectrogram:
                 picture = write_png(levels, settings.sample_rate, score.song_id)
                 files["spectrogram"] = self._put(f"spectrograms/{name}.png", picture)
@@ -148,8 +153,8 @@ class _Write(beam.DoFn):
                 buffer = io.BytesIO()
                 np.save(buffer, levels)
                 files["cqt"] = self._put(f"spectrograms/{name}.npy", buffer.getvalue())
-        files |= self._write_notes(song, name)
-        count("audio_milliseconds", 1000 * len(clip) // settings.sample_rate)
+        files |= self._write_notes(song, name) | self._write_stems(song, name)
+        count("audio_milliseconds", 1000 * made.samples // made.sample_rate)
         return {
             "status": "rendered",
             "song_id": score.song_id,
@@ -159,15 +164,21 @@ class _Write(beam.DoFn):
             "outputs": {kind: path for kind, (path, _) in files.items()},
             "bytes": {kind: size for kind, (_, size) in files.items()},
             "audio_digest": "sha256:" + hashlib.sha256(audio).hexdigest(),
-            "seconds": len(clip) / settings.sample_rate,
-            "sample_rate": settings.sample_rate,
-            "peak": float(max(clip.max(initial=0.0), -clip.min(initial=0.0))),
+            "seconds": made.samples / made.sample_rate,
+            "sample_rate": made.sample_rate,
+            "notes_rate": settings.sample_rate,
+            "channels": channels,
+            "gain": made.gain,
+            "peak": made.peak,
+            "loudness": made.loudness,
+            "true_peak": made.true_peak,
             "notes": {**score.counts, "silent": len(song.silent), "broken": len(song.broken)},
             "silent_notes": played.named(score.played, song.silent, settings.sample_rate),
             "broken_notes": played.named(score.played, song.broken, settings.sample_rate),
             "instruments": score.instruments,
             "programs": score.programs,
             "parts": [vars(part) for part in score.parts],
+            "stems": list(score.stems),
             "seed": settings.instruments.seed,
             **settings.digests,
         }
@@ -183,8 +194,18 @@ class _Write(beam.DoFn):
             midi = played.to_midi(heard, score.instruments, settings.sample_rate)
             files["midi"] = self._put(f"notes/{name}.mid", midi)
         if "json" in settings.played_notes:
-            table = played.to_json(heard, score.instruments, settings.sample_rate)
+            table = played.to_json(heard, score.instruments, settings.sample_rate, score.stems)
             files["notes"] = self._put(f"notes/{name}.json", table)
+        return files
+
+    def _write_stems(self, song: MixedSong, name: str) -> dict[str, tuple[str, int]]:
+        settings, files = self._settings, {}
+        channels, rate = settings.mix.channels, settings.audio_rate or settings.sample_rate
+        for number, label in enumerate(song.score.stems):
+            sound = pieces(song.stems.get(number, SparseMix()), song.score.samples, settings.mix)
+            sound = resampled(sound, channels, settings.sample_rate, rate)
+            data = audiofile.encode(sound, rate, "wav-float", channels)
+            files[f"stem_{number + 1:03d}"] = self._put(f"stems/{name}/{paths.stem_name(number, label)}.wav", data)
         return files
 
     def _put(self, name: str, data: bytes) -> tuple[str, int]:

@@ -25,6 +25,7 @@ ROW: dict[str, Any] = {
     "outputs": {"audio": "audio/a/x.wav", "piano_roll": "piano_rolls/a/x.png"},
     "seconds": 61.5,
     "sample_rate": 16000,
+    "notes_rate": 16000,
     "notes": {"total": 12, "played": 10, "drums_skipped": 2, "folded": 0},
     "instruments": ["piano", "flute"],
     "programs": {"0": "piano", "73": "flute", "74": "flute"},

@@ -1,0 +1,56 @@
+"""Where between two loudspeakers each note is heard: from 1 (left) over 64 (middle) to 127 (right), as in MIDI."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gansynth.mix import Whole
+from gansynth.notes import CENTRE, Notes
+from gansynth.schedule import Schedule
+
+_WIDTH = 44
+"""How far from the middle the outermost instruments are, of 63."""
+
+
+def positions(notes: Notes, plan: Schedule, panning: str) -> NDArray[np.uint8] | None:
+    """Where each note is heard.
+
+    Args:
+        notes: of a song.
+        plan: their instruments; of two between which a note lies, the nearer counts.
+        panning: see MixConfig.
+
+    Returns:
+        uint8 [notes], 0..127; None for "off".
+    """
+    if panning == "off":
+        return None
+    if panning == "midi":
+        return np.full(len(notes), CENTRE, np.uint8) if notes.pan is None else notes.pan
+    instrument = plan.nearest
+    playing, which = np.unique(instrument, return_inverse=True)
+    count = np.bincount(which)
+    lowest_first = np.argsort(np.bincount(which, notes.pitch) / count, kind="stable")
+    seats = np.rint(CENTRE + np.linspace(-_WIDTH, _WIDTH, len(playing)) * (len(playing) > 1)).astype(np.uint8)
+    inside_out = np.argsort(np.abs(seats.astype(np.int16) - CENTRE), kind="stable")
+    seat = np.empty(len(playing), np.uint8)
+    seat[lowest_first] = seats[inside_out]
+    return seat[which]
+
+
+def gains(position: int) -> tuple[float, float]:
+    """What a note is multiplied by for the left and the right loudspeaker: equal power, wherever it is.
+
+    Source: MIDI Manufacturers Association, RP-036, default pan formula: 0 is as far left as 1.
+    """
+    angle = math.pi / 2 * max(0, position - 1) / 126
+    return math.cos(angle), math.sin(angle)
+
+
+def panned(note: Whole, position: int) -> Whole:
+    """A note in stereo, [2, samples]."""
+    samples = np.stack([np.rint(note.samples * gain) for gain in gains(position)])
+    return Whole(samples.astype(note.samples.dtype), note.peak)
