@@ -14,6 +14,7 @@ RENDER = [
     "note-seq==0.0.5",
     "numpy",
     "pillow",
+    "pyarrow",
     "pydantic>=2",
     "pyloudnorm>=0.2,<0.3",
     "pyyaml",

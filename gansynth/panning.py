@@ -47,7 +47,7 @@ def gains(position: int) -> tuple[float, float]:
     Source: MIDI Manufacturers Association, RP-036, default pan formula: 0 is as far left as 1.
     """
     angle = math.pi / 2 * max(0, position - 1) / 126
-    return math.cos(angle), math.sin(angle)
+    return math.sin(math.pi / 2 - angle), math.sin(angle)
 
 
 def panned(note: Whole, position: int) -> Whole:

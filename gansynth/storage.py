@@ -17,7 +17,7 @@ import tempfile
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import IO, Any, Literal, TypeVar
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
@@ -205,17 +205,31 @@ def write_bytes(url: str, data: bytes, patience: float | None = None, **options:
     if not is_local(url):
         persist(fs.pipe_file, path, data, patience=WORKER_PATIENCE if patience is None else patience)
         return
-    folder = os.path.dirname(path)
-    os.makedirs(folder, exist_ok=True)
+    with writing(url) as f:
+        f.write(data)
+
+
+@contextlib.contextmanager
+def writing(url: str) -> Iterator[IO[bytes]]:
+    """A file to be written, on this machine's disk, that becomes the whole content of `url` when the block ends.
+
+    Where the block raises, `url` stays as it was. As in `write_bytes`, but for more than memory should hold.
+    """
+    path = filesystem(url)[1]
+    folder = os.path.dirname(path) if is_local(url) else None
+    if folder is not None:
+        os.makedirs(folder, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=folder, prefix=_UNFINISHED)
     try:
         with os.fdopen(handle, "wb") as f:
-            f.write(data)
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, path)
-    except BaseException:
+            yield f
+        if folder is None:
+            upload(temporary, url)
+        else:
+            os.chmod(temporary, 0o666 & ~_umask())
+            os.replace(temporary, path)
+    finally:
         Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 def sweep(folder: str) -> None:

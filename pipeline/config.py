@@ -6,7 +6,7 @@ import difflib
 import hashlib
 import json
 from collections.abc import Iterable
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, Field, ValidationError, field_validator
@@ -18,6 +18,7 @@ from gansynth.config import (
     InstrumentsConfig,
     MixConfig,
     NotesConfig,
+    Off,
     Section,
     SoundConfig,
     StemsConfig,
@@ -49,6 +50,22 @@ class PianoRollConfig(Section):
 
     png: bool = True
     """Whether a PNG is drawn: the notes as they are heard, in colours by instrument."""
+
+
+class ManifestConfig(Section):
+    """The list of rendered songs, manifest.jsonl."""
+
+    parquet: bool = False
+    """Whether it is written as manifest.parquet too."""
+
+
+class DatasetConfig(Section):
+    """All songs of the job packed into a few files to train on, beside the files of each song."""
+
+    format: Annotated[Literal["off", "webdataset"], Off] = "off"
+    """webdataset: tar shards in dataset/, each song's audio, notes and metadata under one key."""
+    shard_bytes: int = Field(256 << 20, ge=1 << 16)
+    """A shard is no larger, unless it holds a single song that is."""
 
 
 class ComputeConfig(Section):
@@ -125,7 +142,10 @@ class JobConfig(Section):
     spectrogram: SpectrogramConfig = SpectrogramConfig()
     piano_roll: PianoRollConfig = PianoRollConfig()
     played_notes: tuple[Literal["midi", "json"], ...] = ()
-    """Files of the notes that are heard, aligned to the audio: notes/REL.mid, notes/REL.json, or both."""
+    """Files of the notes that are heard, aligned to the audio: notes/REL.mid, notes/REL.json, or both. A data set has
+    the JSON in any case."""
+    manifest: ManifestConfig = ManifestConfig()
+    dataset: DatasetConfig = DatasetConfig()
     compute: ComputeConfig = ComputeConfig()
     storage: StorageConfig = StorageConfig()
     plan: PlanConfig = PlanConfig()
@@ -148,6 +168,11 @@ class JobConfig(Section):
         return failures > (int(number) * songs / 100 if percent else int(number))
 
     @property
+    def note_files(self) -> list[str]:
+        """The files that are written of a song's notes: "midi", "json"."""
+        return sorted({*self.played_notes, *(() if self.dataset.format == "off" else ("json",))})
+
+    @property
     def sound(self) -> SoundConfig:
         """The part that decides how songs sound."""
         return SoundConfig(
@@ -166,7 +191,7 @@ class JobConfig(Section):
             *(self.audio, self.spectrogram, self.piano_roll),
         )
         values: list[Any] = [*(part.model_dump(mode="json") for part in parts), self.compute.precision]
-        values.append(sorted(set(self.played_notes)))
+        values.append(self.note_files)
         text = json.dumps(values, sort_keys=True)
         return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
 

@@ -74,7 +74,7 @@ def write_settings(config: JobConfig, voice: Voice, checkpoint_digest: str) -> W
         spectrogram=config.spectrogram.png,
         spectrogram_array=config.spectrogram.array,
         piano_roll=config.piano_roll.png,
-        played_notes=config.played_notes,
+        played_notes=tuple(config.note_files),
         sample_rate=voice.sample_rate,
         audio_rate=config.audio.sample_rate,
         mix=config.mix,

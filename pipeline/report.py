@@ -10,6 +10,7 @@ from typing import Any
 
 from gansynth import storage
 from pipeline.config import JobConfig
+from pipeline.table import write_parquet
 
 
 @dataclass
@@ -30,7 +31,7 @@ class Summary:
 
 
 def write_report(config: JobConfig, rows: Iterable[dict[str, Any]]) -> Summary:
-    """Writes manifest.jsonl and errors.jsonl from the rows of all songs.
+    """Writes manifest.jsonl (manifest.parquet too, if the config says so) and errors.jsonl from the rows of all songs.
 
     Args:
         config: the job.
@@ -54,6 +55,8 @@ def write_report(config: JobConfig, rows: Iterable[dict[str, Any]]) -> Summary:
             summary.reasons[row["code"]] += 1
     for name, lines in (("manifest.jsonl", manifest), ("errors.jsonl", errors)):
         storage.write_bytes(storage.join(config.output, name), "".join(f"{line}\n" for line in lines).encode())
+    if config.manifest.parquet:
+        write_parquet(storage.join(config.output, "manifest.parquet"), map(json.loads, manifest))
     return summary
 
 

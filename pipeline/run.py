@@ -14,6 +14,7 @@ from gansynth import paths, storage
 from gansynth.errors import ConfigError
 from pipeline import dataflow, graph, inputs, local, remote, resume
 from pipeline.config import JobConfig
+from pipeline.dataset import write_shards
 from pipeline.options import check_beam_options
 from pipeline.page import write_pages
 from pipeline.progress import Progress
@@ -58,6 +59,8 @@ def run(config: JobConfig, beam_args: Sequence[str] = (), quiet: bool = False, o
     rows = list(_account(sources, _rows(config.output), lost, stopped=done < len(sources)))
     summary = write_report(config, rows)
     write_pages(config, rows)
+    if config.dataset.format != "off":
+        write_shards(config, rows)
     _clear_rows(config.output)
     summary.counters = dict(counters)
     if not quiet:

@@ -120,6 +120,9 @@ def test_whole_objects_of_every_size(cloud: Cloud, tmp_path: Path) -> None:
         (tmp_path / "x.bin").write_bytes(data)
         storage.upload(tmp_path / "x.bin", "gs://out/sizes/y.bin")
         assert storage.read_bytes("gs://out/sizes/y.bin") == data
+        with storage.writing("gs://out/sizes/z.bin") as f:
+            f.write(data)
+        assert storage.read_bytes("gs://out/sizes/z.bin") == data
     storage.remove("gs://out/sizes")
     storage.remove("gs://out/sizes")
     assert storage.kind("gs://out/sizes") is None

@@ -38,6 +38,28 @@ def test_round_trip(kind: str, tmp_path: Path, memory: str) -> None:
         storage.read_bytes(storage.join(base, "nothing"))
 
 
+@pytest.mark.parametrize("kind", ["path", "file url", "memory"])
+def test_writing_bit_by_bit(kind: str, tmp_path: Path, memory: str) -> None:
+    base = {"path": str(tmp_path), "file url": f"file://{tmp_path}", "memory": memory}[kind]
+    url = storage.join(base, "new folder", "x.bin")
+    with storage.writing(url) as f:
+        f.write(b"first, ")
+        f.write(b"and long")
+        with pytest.raises(FileNotFoundError):
+            storage.read_bytes(url)
+    assert storage.read_bytes(url) == b"first, and long"
+
+    def break_off() -> None:
+        with storage.writing(url) as f:
+            f.write(b"half of the se")
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        break_off()
+    assert storage.read_bytes(url) == b"first, and long"
+    assert storage.names(storage.join(base, "new folder")) == ["x.bin"]
+
+
 @pytest.mark.parametrize("failing", ["replace", "chmod", "fdopen"])
 def test_a_failed_write_leaves_the_old_content(failing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "x.bin"

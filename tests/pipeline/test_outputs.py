@@ -1,20 +1,29 @@
-"""Stems, stereo, levels and rates: what comes out of a job for a studio."""
+"""Stems, stereo, levels, rates, tables and data sets: what comes out of a job for a studio or for training."""
 
 from __future__ import annotations
 
+import hashlib
+import io
 import json
+import re
+import shlex
+import tarfile
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import mido
 import numpy as np
+import pyarrow.parquet
 import pyloudnorm
 import pytest
 import soundfile
 import soxr
 from numpy.typing import NDArray
 
+from gansynth import storage
 from gansynth.checkpoint import PITCHES
 from gansynth.latents import random_bank
 from gansynth.notes import load_midi
@@ -22,7 +31,10 @@ from gansynth.player import play
 from gansynth.score import Voice, write_score
 from gansynth.synthesizer import SoundCache
 from pipeline import graph
+from pipeline.__main__ import main
 from pipeline.config import JobConfig, load_config
+from pipeline.dataset import shards, write_shards
+from pipeline.table import write_parquet
 from transforms.elements import Finished, Source
 from transforms.mix_songs import GatherSong, MixedSong
 from transforms.write_songs import _Write
@@ -259,3 +271,200 @@ def test_loudness_of_what_cannot_be_measured(tmp_path: Path) -> None:
     assert row["seconds"] < 0.4
     assert row["loudness"] == pytest.approx(-16, abs=0.1) or row["true_peak"] == pytest.approx(-1, abs=0.01)
     assert np.abs(sound(tmp_path, row)).max() > 0.1
+
+
+@pytest.fixture(scope="module")
+def job(tmp_path_factory: pytest.TempPathFactory, tiny: str) -> Path:
+    """The folder of a job with every kind of output, of two songs and a file that is none."""
+    folder = tmp_path_factory.mktemp("job")
+    (folder / "in").mkdir()
+    write_midi(folder / "in" / "a.mid", ["lead", "</script><script>alert(1)</script>", "bass"])
+    write_midi(folder / "in" / "b.mid", ["only"])
+    (folder / "in" / "c.mid").write_text("no MIDI")
+    assert run_job(folder, folder / "out", tiny) == 3
+    return folder
+
+
+def run_job(folder: Path, out: Path, tiny: str, *more: str) -> int:
+    settings = (
+        *(f"checkpoint={tiny}", "spectrogram.png=false", "compute.threads=1", "stems.by=track", "mix.panning=spread"),
+        *("mix.normalize=loudness", "audio.sample_rate=44100", "audio.format=flac", "manifest.parquet=true"),
+        *("dataset.format=webdataset", "dataset.shard_bytes=800000", *more),
+    )
+    options = [word for setting in settings for word in ("--set", setting)]
+    return main(["render", str(folder / "in"), "--output", str(out), "--quiet", *options])
+
+
+def manifest(out: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (out / "manifest.jsonl").read_text().splitlines()]
+
+
+def hashes(out: Path) -> dict[str, str]:
+    shown = ("config.yaml", "index.html")  # they name the folder
+    files = [path for path in out.rglob("*") if path.is_file() and path.name not in shown]
+    return {str(path.relative_to(out)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def test_a_job_with_everything(job: Path) -> None:
+    rows = manifest(job / "out")
+    assert [row["song_id"] for row in rows] == ["a.mid", "b.mid"]
+    for row in rows:
+        assert (row["channels"], row["sample_rate"], row["notes_rate"]) == (2, 44100, 16000)
+        mix = sound(job / "out", row) * 32768 / 32767
+        assert np.abs(sum(stems(job / "out", row)) * row["gain"] - mix).max() < 0.5 / 32767 + 1e-6
+    page = (job / "out" / "index.html").read_text()
+    assert "<script>alert" not in page
+    for path in rows[0]["outputs"].values():
+        if path.startswith("stems/"):
+            assert f'<a href="{path}" download' in page
+
+
+def test_the_table_has_the_rows_of_the_manifest(job: Path) -> None:
+    table = pyarrow.parquet.read_table(job / "out" / "manifest.parquet").to_pylist(maps_as_pydicts="strict")
+    assert table == manifest(job / "out")
+
+
+def test_tables_are_written_in_groups_and_whole(tmp_path: Path, job: Path) -> None:
+    (row, *_) = manifest(job / "out")
+    rows = [{**row, "song_id": f"{i}.mid", "source": "x\udce9.mid"} for i in range(10_000)]
+    url = str(tmp_path / "m.parquet")
+    write_parquet(url, iter(rows))
+    file = pyarrow.parquet.ParquetFile(url)
+    assert [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)] == [4096, 4096, 1808]
+    back = file.read_row_group(2).to_pylist(maps_as_pydicts="strict")
+    assert back[-1] == {**rows[-1], "source": "x\\udce9.mid"}
+    before = (tmp_path / "m.parquet").read_bytes()
+    with pytest.raises((TypeError, ValueError, OSError)):
+        write_parquet(url, iter([rows[0], {**rows[1], "seconds": "long"}]))
+    assert [path.name for path in tmp_path.iterdir()] == ["m.parquet"]
+    assert (tmp_path / "m.parquet").read_bytes() == before
+    write_parquet(url, iter(rows))
+    assert (tmp_path / "m.parquet").read_bytes() == before
+
+
+def members(shard: Path) -> dict[str, bytes]:
+    with tarfile.open(shard) as tar:
+        found = {}
+        for member in tar:
+            assert (member.mtime, member.uid, member.gid, member.uname, member.gname) == (0, 0, 0, "", "")
+            content = tar.extractfile(member)
+            assert content is not None
+            found[member.name] = content.read()
+    assert list(found) == sorted(found)
+    return found
+
+
+def test_shards_hold_every_song(job: Path) -> None:
+    rows = manifest(job / "out")
+    index = [json.loads(line) for line in (job / "out" / "dataset" / "shards.jsonl").read_text().splitlines()]
+    assert sum(line["samples"] for line in index) == len(rows)
+    assert len(index) == 2
+    found: dict[str, bytes] = {}
+    for line in index:
+        path = job / "out" / "dataset" / line["shard"]
+        assert path.stat().st_size == line["bytes"]
+        assert line["bytes"] <= 800_000 or line["samples"] == 1
+        found |= members(path)
+    for number, row in enumerate(rows):
+        key = f"{number:09d}"
+        assert json.loads(found.pop(f"{key}.json")) == row
+        audio = found.pop(f"{key}.flac")
+        assert audio == (job / "out" / row["outputs"]["audio"]).read_bytes()
+        assert f"sha256:{hashlib.sha256(audio).hexdigest()}" == row["audio_digest"]
+        notes = json.loads(found.pop(f"{key}.notes.json"))
+        assert len(notes["notes"]["pitch"]) == row["notes"]["played"]
+        for stem in range(len(row["stems"])):
+            content = found.pop(f"{key}.stem_{stem + 1:03d}.wav")
+            assert soundfile.info(io.BytesIO(content)).samplerate == 44100
+    assert not found
+
+
+def test_a_run_that_goes_on_leaves_the_same_files(job: Path, tiny: str, tmp_path: Path) -> None:
+    wanted = hashes(job / "out")
+    lost = next(path for path in (job / "out" / "stems" / "a").iterdir())
+    content = lost.read_bytes()
+    lost.unlink()
+    (job / "out" / "dataset" / "000001.tar").write_bytes(b"half")
+    (job / "out" / "dataset" / "000002.tar").write_bytes(b"of a longer job")
+    untouched = (job / "out" / "dataset" / "000000.tar").stat().st_ino
+    assert run_job(job, job / "out", tiny) == 3
+    assert lost.read_bytes() == content
+    assert hashes(job / "out") == wanted
+    assert (job / "out" / "dataset" / "000000.tar").stat().st_ino == untouched
+    # And one that is split otherwise.
+    assert run_job(job, tmp_path, tiny, "compute.slice_songs=1", "compute.batch_notes=1", "compute.workers=1") == 3
+    assert hashes(tmp_path) == wanted
+
+
+def test_shards_and_tables_in_object_stores_are_the_same(job: Path) -> None:
+    fs, out = fsspec.filesystem("memory"), "memory://outputs-test"
+    try:
+        fs.put(str(job / "out"), "/outputs-test", recursive=True)
+        fs.rm("/outputs-test/dataset", recursive=True)
+        rows = [{**row, "status": "rendered"} for row in manifest(job / "out")]
+        config = load_config(None, ["dataset.format=webdataset", "dataset.shard_bytes=800000"], output=out)
+        for _ in range(2):
+            write_shards(config, rows)
+            for path in (job / "out" / "dataset").iterdir():
+                assert storage.read_bytes(f"{out}/dataset/{path.name}") == path.read_bytes()
+        assert len(storage.names(f"{out}/dataset")) == 3
+        write_parquet(f"{out}/m.parquet", manifest(job / "out"))
+        assert storage.read_bytes(f"{out}/m.parquet") == (job / "out" / "manifest.parquet").read_bytes()
+        write_shards(config, rows[:1])
+        assert storage.names(f"{out}/dataset") == ["000000.tar", "shards.jsonl"]
+    finally:
+        fs.rm("/outputs-test", recursive=True)
+
+
+def test_shards_are_bounded_whatever_the_songs(job: Path) -> None:
+    (row, *_) = manifest(job / "out")
+    sizes = [1, 600, 70_000, 300_000, 5_000, 512, 40_000] * 20
+    rows = [
+        {**row, "status": "rendered", "song_id": f"{i:04d}", "outputs": {"audio": "x.wav"}, "bytes": {"audio": size}}
+        for i, size in enumerate(sizes)
+    ]
+    limit = 256 << 10
+    packed = list(shards(reversed(rows), limit))
+    assert [sample.key for samples in packed for sample in samples] == [f"{i:09d}" for i in range(len(rows))]
+    for samples in packed:
+        assert sum(sample.size for sample in samples) <= limit or len(samples) == 1
+    for one, two in pairwise(packed):
+        assert sum(sample.size for sample in one) + two[0].size > limit - 10_240
+
+
+def readme_section() -> str:
+    readme = (ROOT / "README.md").read_text()
+    return readme[readme.index("### Outputs for a studio or a data set") :].split("\n## ")[0]
+
+
+def test_the_readmes_commands_and_snippets_work(tmp_path: Path, tiny: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    section = readme_section()
+    midi = write_midi(tmp_path / "a.mid", ["lead", "bass"], {0: 30})
+    monkeypatch.chdir(tmp_path)
+    commands = re.findall(r"^\./run_pipeline\.sh (.*)$", section, re.MULTILINE)
+    assert len(commands) == 2
+    for command in commands:
+        quick = ["--set", f"checkpoint={tiny}", "--set", "compute.threads=1", "--quiet"]
+        assert main(["render", str(midi), *shlex.split(command), *quick]) == 0
+    names: dict[str, Any] = {"io": io, "json": json, "pyarrow": pyarrow, "soundfile": soundfile, "tarfile": tarfile}
+    names["Path"] = Path
+    snippets = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
+    assert [snippet.count("\n") for snippet in snippets] == [3, 3, 3]
+    for snippet in snippets:
+        exec(snippet, names)
+    (row,) = manifest(tmp_path / "out" / "studio")
+    assert names["mix"].shape == (round(row["seconds"] * 48000), 2)
+    written = soundfile.read(tmp_path / "out" / "studio" / row["outputs"]["audio"])[0]
+    assert np.abs(names["mix"] - written).max() < 1e-4
+    assert names["rows"] == manifest(tmp_path / "out" / "set")
+    assert names["minutes"] * 60 == pytest.approx(names["rows"][0]["seconds"])
+    assert (names["rate"], len(names["audio"])) == (16000, round(names["minutes"] * 60 * 16000))
+
+
+def test_the_readme_names_every_setting_of_the_outputs() -> None:
+    section = readme_section()
+    for name in ("stems.by", "stems.most", "mix.panning", "mix.normalize", "mix.loudness", "mix.true_peak"):
+        assert f"`{name}`" in section
+    assert JobConfig().stems.most == 32
+    assert (JobConfig().mix.loudness, JobConfig().mix.true_peak) == (-16, -1)
+    assert JobConfig().dataset.shard_bytes == 256 << 20

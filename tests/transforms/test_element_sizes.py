@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import apache_beam as beam
@@ -12,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 from gansynth.checkpoint import PITCHES
-from gansynth.config import SoundConfig
+from gansynth.config import SoundConfig, StemsConfig
 from gansynth.latents import random_bank
 from gansynth.notes import Notes, Song
 from gansynth.player import play
@@ -101,6 +102,23 @@ def test_elements_and_groups_stay_small(name: str) -> None:
         mixed = gather.extract_output(accumulator)
         assert isinstance(mixed, MixedSong)
         assert encoded(mixed) < 4 * MB + 1.1 * LONGEST * 16000 * 4
+
+
+def test_stems_of_the_longest_song_stay_small_together() -> None:
+    made, _ = SONGS["an hour with all the notes there may be"]
+    notes = replace(made.notes, track=(np.arange(len(made.notes)) % 40).astype(np.int32))
+    config = SoundConfig(stems=StemsConfig(by="track"))
+    voice = Voice(PITCHES, 16000, 64000, random_bank(8, 256, 0))
+    score, chunks = write_score("song.mid", Song(notes, "sha256:0"), config, voice)
+    assert 1 < len(score.stems) < 10
+    total = 0.0
+    for stem in range(len(score.stems)):
+        mine = [chunk for chunk in chunks if chunk.stem == stem]
+        some = mine[:: 1 + len(mine) // 4]
+        sizes = [encoded(play([chunk], Noise(), config.envelope)[0]) for chunk in some]
+        assert max(sizes) < ELEMENT
+        total += sum(sizes) * len(mine) / len(some)
+    assert total < GROUP
 
 
 def encoded(element: object) -> int:

@@ -1,0 +1,139 @@
+"""A job's songs as a data set to train on: shards of audio, notes and metadata in WebDataset's layout.
+
+Shards are packed when the job is over, from the files that it has written. Only then is it known which songs there
+are; so what is in which shard depends on the songs alone, and neither on slices, workers and runners nor on how
+often the job was stopped. Shards that are as they should be are left alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import posixpath
+import tarfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import IO, Any
+
+from gansynth import storage
+from pipeline.config import JobConfig
+
+FOLDER = "dataset"
+INDEX = "shards.jsonl"
+_KINDS = ("audio", "notes", "stem_")
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A song in a shard.
+
+    Attributes:
+        key: what the names of its files begin with: its number in the manifest. Names of inputs come from outside and
+            are in the metadata alone.
+        row: its row in the manifest, the metadata.
+    """
+
+    key: str
+    row: dict[str, Any]
+
+    @property
+    def metadata(self) -> bytes:
+        """The row as JSON."""
+        return json.dumps(self.row, sort_keys=True).encode()
+
+    def files(self) -> Iterator[tuple[str, str]]:
+        """Name in the shard and path in the output folder of each file but the metadata, sorted."""
+        found = []
+        for kind, path in self.row["outputs"].items():
+            if kind.startswith(_KINDS):
+                suffix = posixpath.splitext(path)[1]
+                found.append((f"{self.key}{'' if kind == 'audio' else '.' + kind}{suffix}", path))
+        return iter(sorted(found))
+
+    @property
+    def size(self) -> int:
+        """Bytes that it takes in a shard."""
+        sizes = [size for kind, size in self.row["bytes"].items() if kind.startswith(_KINDS)]
+        return sum(tarfile.BLOCKSIZE + _padded(size, tarfile.BLOCKSIZE) for size in (*sizes, len(self.metadata)))
+
+
+def write_shards(config: JobConfig, rows: Iterable[dict[str, Any]]) -> None:
+    """Packs the songs of a finished job into dataset/000000.tar and so on, and removes shards that are no more.
+
+    Each song has KEY.wav (or .flac, .ogg), KEY.notes.json, KEY.json (its row in the manifest) and, with stems,
+    KEY.stem_001.wav and so on. Memory is bounded by the largest file.
+
+    Args:
+        config: the job; its output is where the files are and the shards go.
+        rows: one for each input, as in manifest.jsonl and errors.jsonl, with their status.
+    """
+    folder = storage.join(config.output, FOLDER)
+    earlier, lines = _index(folder), []
+    number = 0
+    for number, samples in enumerate(shards(rows, config.dataset.shard_bytes), 1):
+        name = f"{number - 1:06d}.tar"
+        digest = hashlib.sha256()
+        for sample in samples:
+            digest.update(sample.metadata + b"\n")
+        line = {"shard": name, "samples": len(samples), "songs_digest": f"sha256:{digest.hexdigest()}"}
+        url = storage.join(folder, name)
+        known = earlier.get(name, {})
+        if {key: known.get(key) for key in line} == line and _size(url) == known.get("bytes"):
+            lines.append(known)
+            continue
+        with storage.writing(url) as file:
+            _pack(file, config.output, samples)
+            lines.append({**line, "bytes": file.tell()})
+    storage.write_bytes(storage.join(folder, INDEX), b"".join(json.dumps(line).encode() + b"\n" for line in lines))
+    while _size(url := storage.join(folder, f"{number:06d}.tar")) is not None:
+        storage.remove(url)
+        number += 1
+
+
+def shards(rows: Iterable[dict[str, Any]], limit: int) -> Iterator[list[Sample]]:
+    """The rendered songs, by name, in runs that fit into a shard of `limit` bytes; a song alone may be larger."""
+    rendered = sorted((row for row in rows if row["status"] == "rendered"), key=lambda row: row["song_id"])
+    samples: list[Sample] = []
+    total = 0
+    for number, row in enumerate(rendered):
+        sample = Sample(f"{number:09d}", {key: value for key, value in row.items() if key != "status"})
+        size = sample.size
+        if samples and _padded(total + size + 2 * tarfile.BLOCKSIZE, tarfile.RECORDSIZE) > limit:
+            yield samples
+            samples, total = [], 0
+        samples.append(sample)
+        total += size
+    if samples:
+        yield samples
+
+
+def _pack(file: IO[bytes], output: str, samples: Iterable[Sample]) -> None:
+    """Writes a tar of the plainest kind: no times, no owners."""
+    with tarfile.open(fileobj=file, mode="w", format=tarfile.USTAR_FORMAT) as tar:
+        for sample in samples:
+            for name, path in sorted([*sample.files(), (f"{sample.key}.json", "")]):
+                data = storage.read_bytes(storage.join(output, path)) if path else sample.metadata
+                member = tarfile.TarInfo(name)
+                member.size = len(data)
+                tar.addfile(member, io.BytesIO(data))
+
+
+def _padded(size: int, unit: int) -> int:
+    return -(-size // unit) * unit
+
+
+def _index(folder: str) -> dict[str, dict[str, Any]]:
+    """What an earlier run has packed, by name; nothing where it cannot be read."""
+    try:
+        lines = storage.read_bytes(storage.join(folder, INDEX)).splitlines()
+        return {line["shard"]: line for line in map(json.loads, lines)}
+    except (FileNotFoundError, NotADirectoryError, ValueError, TypeError, KeyError):
+        return {}
+
+
+def _size(url: str) -> int | None:
+    try:
+        return storage.size(url)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
