@@ -14,6 +14,7 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from scipy.io import wavfile
 
 from gansynth.audiofile import SUFFIX, AudioFormat, encode, to_pcm16
 
@@ -108,6 +109,46 @@ def test_same_clip_same_bytes(audio_format: AudioFormat) -> None:
     assert encode(clip(), RATE, audio_format) == encode(clip(), RATE, audio_format)
 
 
-@pytest.mark.parametrize("audio_format", ["wav", "wav-float"])
-def test_an_empty_clip(audio_format: AudioFormat) -> None:
-    assert len(decode(encode(np.zeros(0, np.float32), RATE, audio_format))) == 0
+@pytest.mark.parametrize("audio_format", FORMATS)
+@pytest.mark.parametrize("rate", [16000, 44100, 48000])
+@pytest.mark.parametrize("shape", [(0,), (0, 2), (1,), (5000,), (5000, 2)])
+def test_empty_short_and_silent_clips_of_any_rate(audio_format: AudioFormat, rate: int, shape: tuple[int, ...]) -> None:
+    content = encode(np.zeros(shape, np.float32), rate, audio_format)
+    audio, found = soundfile.read(io.BytesIO(content), always_2d=True)
+    assert found == rate
+    samples = max(shape[0], 1) if audio_format == "flac" else shape[0]  # libsndfile reads no empty FLAC
+    assert audio.shape == (samples, 2 if len(shape) == 2 else 1)
+    assert not audio.any()
+
+
+@pytest.mark.parametrize("audio_format", FORMATS)
+def test_stereo_keeps_left_and_right(audio_format: AudioFormat) -> None:
+    left, right = clip(5, seed=1), 0.5 * clip(5, seed=2)
+    content = encode(np.stack([left, right], axis=1), 48000, audio_format)
+    audio, rate = soundfile.read(io.BytesIO(content))
+    assert rate == 48000
+    assert audio.shape == (len(left), 2)
+    for channel, wanted in zip(audio.T, (left, right), strict=True):
+        assert np.square(channel - wanted).mean() < 0.01 * np.square(wanted).mean()
+
+
+@pytest.mark.parametrize("audio_format", FORMATS)
+def test_a_clip_in_pieces_is_the_same_file(audio_format: AudioFormat) -> None:
+    whole = np.stack([clip(5, seed=1), clip(5, seed=2)], axis=1)
+    pieces = (whole[first : first + 65536] for first in range(0, len(whole), 65536))
+    assert encode(pieces, RATE, audio_format, channels=2) == encode(whole, RATE, audio_format)
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+def test_floats_are_written_as_scipy_does(channels: int) -> None:
+    whole = np.stack([clip(seed=n) for n in range(channels)], axis=1)
+    buffer = io.BytesIO()
+    wavfile.write(buffer, RATE, whole if channels > 1 else whole[:, 0])
+    assert encode(whole if channels > 1 else whole[:, 0], RATE, "wav-float") == buffer.getvalue()
+
+
+def test_what_no_wav_file_can_hold(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gansynth.audiofile._MAX_WAV", 1000)
+    for audio_format in ("wav", "wav-float"):
+        with pytest.raises(ValueError, match="too long for a WAV file"):
+            encode(clip(), RATE, audio_format)

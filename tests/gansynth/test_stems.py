@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,7 +16,7 @@ from gansynth import stems
 from gansynth.config import SoundConfig, StemsConfig
 from gansynth.latents import Bank, random_bank
 from gansynth.mix import BLOCK, Whole
-from gansynth.notes import Notes, Song
+from gansynth.notes import Notes, Song, _pan
 from gansynth.panning import gains, panned
 from gansynth.schedule import Schedule
 from gansynth.score import Voice, write_score
@@ -130,3 +132,24 @@ def test_a_note_without_a_controller_is_in_the_middle() -> None:
     assert chunk.pan is not None
     assert chunk.pan.tolist() == [64, 64]
     assert score.played.without([0]).pan is not None
+
+
+CHANGES = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 9), st.integers(0, 127)), max_size=30)
+
+
+@settings(max_examples=60)
+@given(CHANGES, st.lists(st.tuples(st.integers(0, 3), st.integers(0, 9)), min_size=1, max_size=20))
+def test_each_note_is_where_its_tracks_controller_was_last(
+    changes: list[tuple[int, int, int]], rows: list[tuple[int, int]]
+) -> None:
+    events = [SimpleNamespace(instrument=track, time=time / 7, control_value=value) for track, time, value in changes]
+    notes = replace(
+        make_notes(*((60, start / 7, start / 7 + 1) for _, start in rows)),
+        track=np.array([track for track, _ in rows], np.int32),
+    )
+    found = _pan(notes, events)
+    expected = []
+    for track, start in rows:
+        before = [(time, i, value) for i, (t, time, value) in enumerate(changes) if t == track and time <= start]
+        expected.append(max(before)[2] if before else 64)
+    assert (found is None and not changes) or (found is not None and found.tolist() == expected)

@@ -29,7 +29,7 @@ from gansynth.latents import random_bank
 from gansynth.notes import load_midi
 from gansynth.player import play
 from gansynth.score import Voice, write_score
-from gansynth.synthesizer import SoundCache
+from gansynth.sounds import Renderer, SoundCache
 from pipeline import graph
 from pipeline.__main__ import main
 from pipeline.config import JobConfig, load_config
@@ -48,7 +48,7 @@ LONG = SHARED / "note-seq__example_complex.mid"
 PLAIN = ("spectrogram.png=false", "piano_roll.png=false", "notes.drums=play")
 
 
-class Bells:
+class Bells(Renderer):
     """Plays every note as two decaying sines that its latent and pitch choose: the rest of the way is the real one."""
 
     sample_rate, note_samples, pitches = 16000, 64000, PITCHES
@@ -75,7 +75,7 @@ def rendered(midi: Path, out: Path, *settings: str) -> dict[str, Any]:
     score, chunks = write_score(midi.name, load_midi(str(midi), config.notes), config.sound, voice)
     gather = GatherSong()
     total = gather.create_accumulator()
-    for part in (Source(midi.name, str(midi)), score, *play(chunks[::-1], Bells(), config.envelope)):  # type: ignore[arg-type]
+    for part in (Source(midi.name, str(midi)), score, *play(chunks[::-1], Bells(), config.envelope)):
         total = gather.add_input(total, part)
     song = gather.extract_output(total)
     assert isinstance(song, MixedSong)
