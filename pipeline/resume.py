@@ -66,7 +66,7 @@ def _changes(earlier: dict[str, Any], config: JobConfig) -> list[str]:
     if (before.digest, before.checkpoint) == (config.digest, config.checkpoint):
         return []
     was, now = before.model_dump(mode="json"), config.model_dump(mode="json")
-    apart = ("input", "output", "resume", "max_failures", "manifest", "dataset", "storage", "plan", "beam")
+    apart = ("input", "output", "resume", "max_failures", "manifest", "storage", "plan", "beam")
     return [
         f"{name} {was_value} -> {now_value}"
         for name, was_value, now_value in _differences(was, now)

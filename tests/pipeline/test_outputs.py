@@ -34,6 +34,7 @@ from pipeline import graph
 from pipeline.__main__ import main
 from pipeline.config import JobConfig, load_config
 from pipeline.dataset import shards, write_shards
+from pipeline.resume import _changes
 from pipeline.table import write_parquet
 from transforms.elements import Finished, Source
 from transforms.mix_songs import GatherSong, MixedSong
@@ -394,6 +395,17 @@ def test_a_run_that_goes_on_leaves_the_same_files(job: Path, tiny: str, tmp_path
     # And one that is split otherwise.
     assert run_job(job, tmp_path, tiny, "compute.slice_songs=1", "compute.batch_notes=1", "compute.workers=1") == 3
     assert hashes(tmp_path) == wanted
+
+
+def test_a_data_set_of_a_finished_job_needs_its_notes() -> None:
+    def digest(*values: str) -> str:
+        return load_config(None, list(values)).digest
+
+    assert digest("dataset.format=webdataset") == digest("played_notes=[json]") != digest()
+    assert digest("dataset.format=webdataset", "played_notes=[json]") == digest("played_notes=[json]")
+    assert digest("dataset.shard_bytes=65536", "manifest.parquet=true") == digest()
+    with_data_set, without = load_config(None, ["dataset.format=webdataset"]), JobConfig()
+    assert _changes(without.model_dump(mode="json"), with_data_set) == ["dataset.format off -> webdataset"]
 
 
 def test_shards_and_tables_in_object_stores_are_the_same(job: Path) -> None:
