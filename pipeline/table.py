@@ -35,6 +35,8 @@ def _schema() -> Any:
     import pyarrow as pa
 
     text, number, real = pa.string(), pa.int64(), pa.float64()
+    part = pa.struct({"program": number, "track": text, "instrument": text, "rule": text, "notes": number})
+    note = pa.struct({"start": real, "pitch": number, "program": number})
     return pa.schema(
         {
             **dict.fromkeys(("song_id", "source", "source_digest"), text),
@@ -46,9 +48,10 @@ def _schema() -> Any:
             **dict.fromkeys(("sample_rate", "notes_rate", "channels"), number),
             **dict.fromkeys(("gain", "peak", "loudness", "true_peak"), real),
             "notes": pa.map_(text, number),
-            **dict.fromkeys(("silent_notes", "broken_notes"), pa.list_(number)),
+            **dict.fromkeys(("silent_notes", "broken_notes"), pa.list_(note)),
             "instruments": pa.list_(text),
             "programs": pa.map_(text, text),
+            "parts": pa.list_(part),
             "stems": pa.list_(text),
             "seed": number,
             **dict.fromkeys(("checkpoint_digest", "config_digest", "bank_digest"), text),
