@@ -19,7 +19,9 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from gansynth import storage
 from gansynth.sounds import Sound, SoundCache, Tally
+from gansynth.storage import StorageConfig
 from gansynth.synthesizer import Synthesizer, bucket_of
 
 Load = Callable[[], Synthesizer]
@@ -27,6 +29,12 @@ T = TypeVar("T")
 _LOG = logging.getLogger(__name__)
 _GONE = (EOFError, ConnectionError)
 """What asking a process that has died raises."""
+
+
+def load_model(settings: StorageConfig, checkpoint: str, **options: Any) -> Synthesizer:
+    """Loads a checkpoint from wherever it lies; the options are those of Synthesizer.from_checkpoint."""
+    storage.configure(settings)
+    return Synthesizer.from_checkpoint(checkpoint, **options)
 
 
 class _Model:

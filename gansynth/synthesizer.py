@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from gansynth import checkpoint
-from gansynth.config import InstrumentsConfig
+from gansynth.config import EnvelopeConfig, InstrumentsConfig
 from gansynth.errors import ConfigError
 from gansynth.latents import Bank, load_bank
 from gansynth.schedule import check_instruments, default_bank
@@ -214,3 +214,13 @@ def check_envelope(release: float, max_sustain: float, synth: Synthesizer | Voic
             f"envelope: max_sustain {max_sustain} + release {release} s is longer than the checkpoint's notes "
             f"({synth.note_samples / synth.sample_rate} s)."
         )
+
+
+def description(synth: Synthesizer, instruments: InstrumentsConfig, envelope: EnvelopeConfig) -> tuple[Voice, str]:
+    """What planning needs to know of a checkpoint, and its digest.
+
+    Raises:
+        ConfigError: the bank or the envelope cannot be used with it.
+    """
+    check_envelope(envelope.release, envelope.max_sustain, synth)
+    return synth.voice(instruments), synth.digest

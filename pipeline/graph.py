@@ -11,7 +11,7 @@ import apache_beam as beam
 from gansynth import storage
 from gansynth.records import Records
 from gansynth.score import Voice
-from gansynth.synthesizer import Synthesizer, check_envelope
+from gansynth.synthesizer import description
 from pipeline.config import JobConfig
 from pipeline.inputs import list_sources
 from transforms.check_worker import CheckWorker, code_digest
@@ -48,13 +48,7 @@ def describe(config: JobConfig) -> tuple[Voice, str]:
     Raises:
         CheckpointError, ConfigError: the checkpoint, the bank or the envelope cannot be used.
     """
-    return description(model_settings(config).acquire(), config)
-
-
-def description(synth: Synthesizer, config: JobConfig) -> tuple[Voice, str]:
-    """See describe."""
-    check_envelope(config.envelope.release, config.envelope.max_sustain, synth)
-    return synth.voice(config.instruments), synth.digest
+    return description(model_settings(config).acquire(), config.instruments, config.envelope)
 
 
 def digests(config: JobConfig, voice: Voice, checkpoint_digest: str) -> dict[str, str]:

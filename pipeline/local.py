@@ -22,6 +22,7 @@ from gansynth.model_process import ModelProcess, end_with_parent
 from gansynth.notes import read_midi
 from gansynth.salvage import estimated_seconds
 from gansynth.score import Voice
+from gansynth.synthesizer import description
 from pipeline import board, graph, inputs
 from pipeline.config import JobConfig
 from transforms import counters
@@ -172,7 +173,7 @@ class Crew:
         """See graph.describe; where there are several processes, this one need not load the model."""
         if self._model is None:
             return graph.describe(self._config)
-        return self._model.ask(graph.description, self._config)
+        return self._model.ask(description, self._config.instruments, self._config.envelope)
 
     def in_flight(self) -> Counter[str]:
         """What the parts that are being rendered have counted so far."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import copyreg
 import itertools
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import apache_beam as beam
@@ -66,7 +67,7 @@ def _gather(song_id: str, parts: Iterable[Part]) -> MixedSong | Finished | Failu
     return outcome
 
 
-_kept: dict[tuple[int, int], dict[int, SparseMix]] | None = None
+_kept: dict[int, SparseMix] | None = None
 _numbers = itertools.count()
 
 
@@ -84,6 +85,24 @@ def mixes_stay() -> Iterator[None]:
         _kept = None
 
 
+def _reduce(mix: SparseMix) -> tuple[Callable[..., SparseMix], tuple[Any, ...]]:
+    """How a mix is pickled: whole, or as a number in this process."""
+    if _kept is None:
+        return SparseMix, tuple(getattr(mix, field.name) for field in fields(SparseMix))
+    number = next(_numbers)
+    _kept[number] = mix
+    return _here, (os.getpid(), number)
+
+
+def _here(process: int, number: int) -> SparseMix:
+    if _kept is None or process != os.getpid():
+        raise RuntimeError("a mix that was to stay in its process has left it")
+    return _kept[number]
+
+
+copyreg.pickle(SparseMix, _reduce)
+
+
 @dataclass
 class _Gathered:
     source: Source | None = None
@@ -99,18 +118,6 @@ class _Gathered:
     def add(self, stem: int, mix: SparseMix) -> None:
         """Adds to a stem, or to the one mix of all notes: number 0."""
         self.mixes.setdefault(stem, SparseMix()).merge(mix)
-
-    def __getstate__(self) -> dict[str, Any]:
-        state = vars(self).copy()
-        if _kept is not None and self.mixes:
-            state["mixes"] = number = os.getpid(), next(_numbers)
-            _kept[number] = self.mixes
-        return state
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        if isinstance(state["mixes"], tuple):
-            state["mixes"] = (_kept or {})[state["mixes"]]
-        vars(self).update(state)
 
 
 class GatherSong(beam.CombineFn):

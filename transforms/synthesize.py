@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -11,9 +12,8 @@ import apache_beam as beam
 from apache_beam.metrics import Metrics
 from apache_beam.utils.shared import Shared
 
-from gansynth import storage
 from gansynth.config import EnvelopeConfig
-from gansynth.model_process import Asking
+from gansynth.model_process import Asking, Load, load_model
 from gansynth.player import Bar, play
 from gansynth.score import NoteChunk
 from gansynth.sounds import SoundSource, Tally
@@ -38,10 +38,12 @@ class ModelSettings:
     xla: bool
     storage: StorageConfig = field(default_factory=StorageConfig)
 
-    def load(self) -> Synthesizer:
-        """Loads the model."""
-        storage.configure(self.storage)
-        return Synthesizer.from_checkpoint(
+    @property
+    def load(self) -> Load:
+        """Loads the model; needs nothing of Beam, wherever it is called."""
+        return functools.partial(
+            load_model,
+            self.storage,
             self.checkpoint,
             batch_rows=self.batch_rows,
             cache_bytes=self.cache_bytes,
