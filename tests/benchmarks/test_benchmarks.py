@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -49,7 +50,7 @@ def test_a_worker_passes_back_results_and_costs() -> None:
     with common.Worker() as worker:
         total, cost = worker.call(sum, range(3_000_000))
     assert total == 4_499_998_500_000
-    assert 0 < cost.cpu <= 2 * cost.wall
+    assert 0 < cost.cpu <= os.cpu_count() * cost.wall + 0.1  # the clocks are coarse
     assert 1 << 22 < cost.peak_pss <= cost.peak_rss < 1 << 32
 
 

@@ -46,8 +46,9 @@ def note_seqs(content: bytes) -> Notes:
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_real_songs_sound_as_with_note_seq(path: Path) -> None:
     song = load_midi(path, NotesConfig(sustain_pedal=True))
-    for mine, theirs in zip(vars(song.notes).values(), vars(note_seqs(path.read_bytes())).values(), strict=True):
-        np.testing.assert_array_equal(mine, theirs)
+    for name, theirs in vars(note_seqs(path.read_bytes())).items():
+        if name != "pan":  # which note_seq's notes have not
+            np.testing.assert_array_equal(getattr(song.notes, name), theirs)
 
 
 @given(NOTES, PEDAL)

@@ -10,11 +10,11 @@ from apache_beam.metrics import MetricsFilter
 from apache_beam.testing.test_pipeline import TestPipeline as BeamPipeline
 from apache_beam.testing.util import assert_that, equal_to
 
+from gansynth import model_process
 from gansynth.config import EnvelopeConfig
 from gansynth.errors import ConfigError
 from gansynth.score import NoteChunk
 from gansynth.sounds import Renderer, SoundCache
-from transforms import synthesize
 from transforms.synthesize import ModelSettings, Synthesize
 
 LOADED: list[str] = []
@@ -71,7 +71,7 @@ def chunk(song_id: str, pitches: list[int]) -> NoteChunk:
 @pytest.fixture(autouse=True)
 def fake(monkeypatch: pytest.MonkeyPatch) -> None:
     LOADED.clear()
-    monkeypatch.setattr(synthesize, "Synthesizer", FakeSynth)
+    monkeypatch.setattr(model_process, "Synthesizer", FakeSynth)
 
 
 def test_one_bad_chunk_costs_its_song_alone_and_the_model_is_loaded_once(monkeypatch: pytest.MonkeyPatch) -> None:
