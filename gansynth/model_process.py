@@ -27,6 +27,8 @@ from gansynth.synthesizer import Synthesizer, bucket_of
 Load = Callable[[], Synthesizer]
 T = TypeVar("T")
 _LOG = logging.getLogger(__name__)
+_PORTION = 64
+"""Sounds that are asked for together, where batches are smaller: what others have asked for leaves few gaps in them."""
 _GONE = (EOFError, ConnectionError)
 """What asking a process that has died raises."""
 
@@ -178,7 +180,7 @@ class Asking:
             else:
                 tally.cached += 1
                 yield sound, audio
-        size = self._full_batch[bucket]
+        size = max(_PORTION, self._full_batch[bucket])
         for first in range(0, len(missing), size):
             part = missing[first : first + size]
             for sound, audio in zip(part, self._ask(part, bucket, tally), strict=True):

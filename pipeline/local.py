@@ -222,14 +222,13 @@ class Crew:
 
 
 def _share(config: JobConfig, count: int) -> JobConfig:
-    """The config of one of `count` processes: its share of cores, cache (half is the model's) and notes."""
+    """The config of one of `count` processes: its share of the cores and of the cache (half is the model's)."""
     compute = config.compute
     threads = compute.threads or max(1, len(os.sched_getaffinity(0)) // count)
     share = compute.model_copy(
         update={
             "threads": threads,
             "cache_bytes": compute.cache_bytes // count // 2,
-            "batch_notes": max(256, compute.batch_notes // count),
         }
     )
     return config.model_copy(update={"compute": share})
