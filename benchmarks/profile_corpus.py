@@ -30,9 +30,10 @@ _STAGES = {
     "network (calling thread)": ["gansynth.network:Network.waves"],
     "load the checkpoint": ["gansynth.checkpoint:load", "gansynth.network:Network.__init__"],
     "mix (adding bars)": ["gansynth.mix:SparseMix.merge"],
-    "finish (dense, normalised)": ["gansynth.mix:finish"],
+    "finish (dense, normalised)": ["gansynth.master:master"],
     "CQT": ["gansynth.spectrogram:cqt"],
     "PNG": ["gansynth.spectrogram:write_png"],
+    "roll (its picture)": ["gansynth.pianoroll:write_png"],
     "WAV": ["gansynth.audiofile:encode"],
     "write files": ["gansynth.storage:write_bytes"],
 }
