@@ -83,7 +83,7 @@ class ComputeConfig(Section):
     """CPU threads of the model; 0: as many as there are cores."""
     batch_rows: int = Field(0, ge=0, le=1 << 20)
     """Size of a batch, in 1/128 of a whole note. Memory grows with it; 0: 256 on a CPU, 8192 on a GPU."""
-    batch_notes: int = Field(4096, ge=1, le=1 << 20)
+    batch_notes: int = Field(8192, ge=1, le=1 << 20)
     """Notes handed to the model together, to be sorted into batches."""
     cache_bytes: int = Field(256 << 20, ge=0)
     """Memory of all local processes together for sounds that may be heard again."""
