@@ -28,12 +28,12 @@ class Corpus:
 class Constants:
     """Measured (docs/scaling.md says where); None where not yet. Seconds are of one core, or of one GPU."""
 
-    parse_seconds_per_mb: float | None = 2.5
-    place_seconds_per_note: float | None = 24e-6
+    parse_seconds_per_mb: float | None = 2.2
+    place_seconds_per_note: float | None = 23e-6
     bar_bytes_per_note: float | None = 2900
-    mix_seconds_per_minute: float | None = 0.002
-    write_seconds_per_minute: float | None = 0.071
-    cpu_seconds_per_note: float | None = 0.0541
+    mix_seconds_per_minute: float | None = 0.0032
+    write_seconds_per_minute: float | None = 0.056
+    cpu_seconds_per_note: float | None = 0.0584
     gpu_notes_per_second: float | None = None
     row_bytes: float | None = 1030
 

@@ -37,8 +37,8 @@ def test_constants_are_those_of_the_profile() -> None:
 
 def test_the_model_by_hand() -> None:
     e = scaling.estimate(170_000, 8, 16, 0.9, scaling.Corpus(), scaling.Constants(gpu_notes_per_second=1000))
-    assert e.parse == pytest.approx(170_000 * 0.04 * 2.5 / 16 / 3600)
-    assert e.synthesis == pytest.approx((68e6 / 1000 + 680e6 * 24e-6) / 8 / 3600)
-    assert e.finish == pytest.approx(680_000 * 0.073 / 16 / 3600)
+    assert e.parse == pytest.approx(170_000 * 0.04 * 2.2 / 16 / 3600)
+    assert e.synthesis == pytest.approx((68e6 / 1000 + 680e6 * 23e-6) / 8 / 3600)
+    assert e.finish == pytest.approx(680_000 * 0.0592 / 16 / 3600)
     assert e.shuffled_gb == pytest.approx(680e6 * 2900 / 1e9)
     assert e.stored_gb == pytest.approx(680_000 * 1.92e-3)
