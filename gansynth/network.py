@@ -7,6 +7,8 @@ one more per 3-row convolution, and half as many below each upscaling.
 
 from __future__ import annotations
 
+import os
+import os
 from dataclasses import replace
 from typing import Any
 
@@ -20,13 +22,15 @@ from gansynth.errors import ConfigError
 from gansynth.shape import NoteShape
 
 ResourceExhaustedError = tf.errors.ResourceExhaustedError
+_THREADS = (8, 4, 2, 1)
+"""Numbers of threads that divide any batch. With others a CPU's kernels cut it up elsewhere: other last bits."""
 
 
 def configure(threads: int = 0, device: str = "auto") -> None:
     """Sets up TensorFlow for this process; to be called before its first use, harmless afterwards.
 
     Args:
-        threads: CPU threads of one operation; 0 leaves the choice to TensorFlow.
+        threads: CPU threads of one operation, 0 for one on each core; the next lower of 1, 2, 4, 8 is taken.
         device: "auto" takes a GPU if there is one, "cpu" never, "gpu" refuses to run without.
 
     Raises:
@@ -43,11 +47,16 @@ def configure(threads: int = 0, device: str = "auto") -> None:
             tf.config.set_visible_devices([], "GPU")
         for gpu in gpus if device != "cpu" else []:
             tf.config.experimental.set_memory_growth(gpu, True)
+        tf.config.threading.set_intra_op_parallelism_threads(used_threads(threads))
         if threads:
-            tf.config.threading.set_intra_op_parallelism_threads(threads)
             tf.config.threading.set_inter_op_parallelism_threads(1)
     except RuntimeError:
         pass  # TensorFlow is already running: its first caller in this process has chosen
+
+
+def used_threads(threads: int) -> int:
+    """The CPU threads that are used where so many are asked for, or one on each core (0)."""
+    return next(number for number in _THREADS if number <= (threads or len(os.sched_getaffinity(0))))
 
 
 def on_gpu() -> bool:

@@ -84,7 +84,7 @@ class Synthesizer(Renderer):
             batch_rows: size of a batch, in rows of 1/128 note (at least eight notes); changes speed and memory.
                 0: BATCH_ROWS, or BATCH_ROWS_GPU where there is a GPU.
             cache_bytes: memory for sounds that may be heard again.
-            threads: CPU threads; 0 leaves the choice to TensorFlow.
+            threads: CPU threads, 0 for one on each core; the next lower of 1, 2, 4, 8 is taken.
             device: "auto", "cpu" or "gpu" (an error where there is none).
             precision: "float32"; "tf32" or "bfloat16" for faster, less exact convolutions, see Network.
             xla: compile with XLA: seconds for each shape of a batch, to be won back on a GPU.

@@ -80,7 +80,8 @@ class ComputeConfig(Section):
     workers: int = Field(0, ge=0, le=1024)
     """Local runs: processes that share the work, and one model; 0: one for each core."""
     threads: int = Field(0, ge=0, le=1024)
-    """CPU threads of the model; 0: as many as there are cores."""
+    """CPU threads of the model; 0: as many as there are cores. The next lower of 1, 2, 4, 8 is taken: with others a
+    note's last bits would differ."""
     batch_rows: int = Field(0, ge=0, le=1 << 20)
     """Size of a batch, in 1/128 of a whole note. Memory grows with it; 0: 256 on a CPU, 8192 on a GPU."""
     batch_notes: int = Field(8192, ge=1, le=1 << 20)

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from gansynth import checkpoint, spectra
 from gansynth.errors import ConfigError
-from gansynth.network import Network, configure
+from gansynth.network import Network, configure, used_threads
 
 Find = Callable[[str], Path]
 KINDS = (
@@ -335,3 +335,9 @@ def test_tensor_cores_round_only_where_they_were_asked_to(precision: str, allowe
     assert tf.config.experimental.tensor_float_32_execution_enabled() is allowed
     Network(checkpoint.load("mini"))
     assert not tf.config.experimental.tensor_float_32_execution_enabled()
+
+
+@pytest.mark.parametrize(("asked", "used"), [(1, 1), (2, 2), (3, 2), (7, 4), (8, 8), (64, 8)])
+def test_threads_divide_a_batch(asked: int, used: int) -> None:
+    assert used_threads(asked) == used
+    assert used_threads(0) in (1, 2, 4, 8)
