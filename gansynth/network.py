@@ -8,7 +8,6 @@ one more per 3-row convolution, and half as many below each upscaling.
 from __future__ import annotations
 
 import os
-import os
 from dataclasses import replace
 from typing import Any
 
