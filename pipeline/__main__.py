@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import logging
 import sys
 from collections.abc import Iterator, Sequence
@@ -145,37 +146,34 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m pipeline", formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
-    render = commands.add_parser(
+    add_command = functools.partial(
+        commands.add_parser, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    render = add_command(
         "render",
         help="render MIDI files",
         usage="%(prog)s [PATTERN ...] [options] [Beam options]",
         description=_HELP,
         epilog=_END,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
     _add_job_arguments(render)
     render.add_argument("--dry-run", action="store_true", help="check everything, print what would be done, and end")
-    plan = commands.add_parser(
+    plan = add_command(
         "plan",
         help="tell what rendering would do, take and cost",
         usage="%(prog)s [PATTERN ...] [options] [Beam options]",
         description=_PLAN,
         epilog=_END,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
     _add_job_arguments(plan)
     plan.add_argument("--save", metavar="DIR", help="folder or URL for plan.json, plan.txt and plan.jsonl")
     plan.add_argument(
         "--no-calibration", action="store_false", dest="calibration", help="do not render a few songs to measure time"
     )
-    preview = commands.add_parser(
+    preview = add_command(
         "preview",
         help="hear instruments side by side, keep the good ones",
         description=_PREVIEW,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
     preview.add_argument("--output", default="preview", metavar="DIR", help="folder or URL (default: preview)")
     preview.add_argument("--checkpoint", default="mini", metavar="NAME", help="as for render (default: mini)")

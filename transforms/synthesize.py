@@ -41,17 +41,8 @@ class ModelSettings:
     @property
     def load(self) -> Load:
         """Loads the model; needs nothing of Beam, wherever it is called."""
-        return functools.partial(
-            load_model,
-            self.storage,
-            self.checkpoint,
-            batch_rows=self.batch_rows,
-            cache_bytes=self.cache_bytes,
-            threads=self.threads,
-            device=self.device,
-            precision=self.precision,
-            xla=self.xla,
-        )
+        options = vars(self).copy()
+        return functools.partial(load_model, options.pop("storage"), **options)
 
     def acquire(self) -> Synthesizer:
         """The process's own model, loaded by the first caller and kept for the others."""

@@ -18,8 +18,9 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+S = TypeVar("S", bound="_Server")
 BUCKETS = ("in", "out", "staging")
 
 
@@ -70,7 +71,25 @@ def emulator(folder: Path) -> Iterator[str]:
         yield url
 
 
-class Front(ThreadingHTTPServer):
+class _Server(ThreadingHTTPServer):
+    """A server on a thread of its own."""
+
+    def handle_error(self, *args: Any) -> None:
+        pass  # clients that close early, having seen enough
+
+    @contextlib.contextmanager
+    def running(self: S) -> Iterator[S]:
+        thread = threading.Thread(target=self.serve_forever, daemon=True)
+        thread.start()
+        try:
+            yield self
+        finally:
+            self.shutdown()
+            self.server_close()
+            thread.join()
+
+
+class Front(_Server):
     """Passes requests on to a Cloud Storage: some fail, and listings come in pages.
 
     Attributes:
@@ -99,20 +118,6 @@ class Front(ThreadingHTTPServer):
             kind = self._random.choice(["429", "503", "torn", "late"]) if bad else "passed"
             self.counts[kind] += 1
             return kind
-
-    def handle_error(self, *args: Any) -> None:
-        pass  # clients that close early, having seen enough of a torn answer
-
-    @contextlib.contextmanager
-    def running(self) -> Iterator[Front]:
-        thread = threading.Thread(target=self.serve_forever, daemon=True)
-        thread.start()
-        try:
-            yield self
-        finally:
-            self.shutdown()
-            self.server_close()
-            thread.join()
 
 
 class _FrontHandler(BaseHTTPRequestHandler):
@@ -180,7 +185,7 @@ class _FrontHandler(BaseHTTPRequestHandler):
         pass
 
 
-class DataflowApi(ThreadingHTTPServer):
+class DataflowApi(_Server):
     """A Dataflow that knows as much of its API as Beam asks for, and gives each job to a function.
 
     Attributes:
@@ -215,20 +220,6 @@ class DataflowApi(ThreadingHTTPServer):
     @staticmethod
     def id(number: int) -> str:
         return f"2026-01-01_00_00_00-{number}"
-
-    def handle_error(self, *args: Any) -> None:
-        pass  # Beam stops to listen when it has seen enough
-
-    @contextlib.contextmanager
-    def running(self) -> Iterator[DataflowApi]:
-        thread = threading.Thread(target=self.serve_forever, daemon=True)
-        thread.start()
-        try:
-            yield self
-        finally:
-            self.shutdown()
-            self.server_close()
-            thread.join()
 
 
 class _DataflowHandler(BaseHTTPRequestHandler):
