@@ -20,9 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gansynth import storage
+from gansynth.shape import NoteShape
 from gansynth.sounds import Sound, SoundCache, Tally
 from gansynth.storage import StorageConfig
-from gansynth.synthesizer import Synthesizer, bucket_of
+from gansynth.synthesizer import Synthesizer
 
 Load = Callable[[], Synthesizer]
 T = TypeVar("T")
@@ -119,9 +120,9 @@ class ModelProcess:
         self._manager.shutdown()
 
 
-def _facts(synth: Synthesizer) -> tuple[int, dict[int, int], dict[int, int]]:
-    """Sample rate; by bucket, the samples that it is enough for and the notes of a full batch."""
-    return synth.sample_rate, synth.ladder, {rows: synth.full_batch(rows) for rows in synth.ladder}
+def _facts(synth: Synthesizer) -> tuple[int, NoteShape, dict[int, int]]:
+    """Sample rate, shape, and the notes of a full batch by bucket."""
+    return synth.sample_rate, synth.shape, {rows: synth.full_batch(rows) for rows in synth.shape.ladder}
 
 
 class Asking:
@@ -153,11 +154,11 @@ class Asking:
             facts = self._model.ask(load, _facts)
         except (*_GONE, FileNotFoundError) as error:  # no socket
             facts = _facts(self._load_here(error))
-        self.sample_rate, self._ladder, self._full_batch = facts
+        self.sample_rate, self._shape, self._full_batch = facts
 
     def bucket(self, samples: int) -> int:
         """See SoundSource."""
-        return bucket_of(self._ladder, samples)
+        return self._shape.bucket(samples)
 
     def expect(self, notes: Mapping[Sound, int]) -> None:
         """See SoundSource."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -87,8 +86,8 @@ class NoteShape:
         return min(self.audio_samples, max(0, rows * self.hop - self.cropped))
 
     def bucket(self, samples: int) -> int:
-        """Rows to render a note of `samples` samples with: the smallest of the ladder that covers it."""
-        return bucket_of(self.ladder, samples)
+        """Rows to render a note of `samples` samples with: the smallest of the ladder to cover it, or the largest."""
+        return next((rows for rows, covered in self.ladder.items() if covered >= samples), max(self.ladder))
 
     def flop(self, rows: int, blocks: int | None = None) -> float:
         """Floating-point operations that the convolutions need for a note's first `rows` rows.
@@ -117,11 +116,6 @@ class NoteShape:
                 multiplications += after_upscaling * filters[block - 1] * filters[block] * between * width
                 needed = between // base + 1
         return 2.0 * multiplications
-
-
-def bucket_of(ladder: Mapping[int, int], samples: int) -> int:
-    """The smallest bucket (rows to samples, ascending) that covers so many samples; the largest if none does."""
-    return next((rows for rows, covered in ladder.items() if covered >= samples), max(ladder))
 
 
 def shape_of(name_or_path: str) -> tuple[NoteShape, int]:

@@ -14,7 +14,7 @@ from gansynth.errors import ConfigError
 from gansynth.latents import Bank, load_bank
 from gansynth.schedule import check_instruments, default_bank
 from gansynth.score import Voice
-from gansynth.shape import NoteShape, bucket_of
+from gansynth.shape import NoteShape
 from gansynth.sounds import Renderer, SoundCache
 
 BATCH_ROWS, BATCH_ROWS_GPU = 256, 8192
@@ -38,7 +38,7 @@ class Synthesizer(Renderer):
         digest: sha256 of the weights and flags.
         shape: rows and samples of a note, whole or in part.
         cache: sounds rendered before, for `player.play`.
-        ladder: the buckets, in rows, and the samples that each is enough for.
+        shape: what a note is computed in: rows, samples, buckets.
     """
 
     def __init__(
@@ -62,7 +62,6 @@ class Synthesizer(Renderer):
         self.digest = loaded.digest
         self.cache = SoundCache(cache_bytes)
         self.shape = self._network.shape
-        self.ladder = self.shape.ladder
 
     @classmethod
     def from_checkpoint(
@@ -131,7 +130,7 @@ class Synthesizer(Renderer):
 
     def bucket(self, samples: int) -> int:
         """Rows to render a note of `samples` samples with: the smallest of the ladder that covers it."""
-        return bucket_of(self.ladder, samples)
+        return self.shape.bucket(samples)
 
     def full_batch(self, bucket: int) -> int:
         """Notes of a full batch of a bucket: as many as make `batch_rows` rows."""

@@ -34,9 +34,9 @@ from gansynth.shape import NoteShape, shape_of
 from gansynth.synthesizer import check_envelope, voice_of
 from pipeline import dataflow, graph, inputs, local, resume
 from pipeline.config import JobConfig
-from pipeline.run import check
+from pipeline.run import check, without_row
 from pipeline.web import display
-from transforms.elements import Failure, Source
+from transforms.elements import Source
 from transforms.plan_songs import PlanSongs, rows_of_keys
 
 _SLICE_SONGS, _SLICE_BYTES = 1024, 1_000_000
@@ -265,7 +265,7 @@ def _rows(
     job = config.model_copy(update={"compute": config.compute.model_copy(update=larger)})
     parts = list(local.slices(sources, job))
     do = partial(plan_part, shape=shape, folder=str(folder))
-    lost: dict[str, Source] = {}
+    lost: set[str] = set()
     console = Console(stderr=True)
     columns = (TextColumn("Reading"), BarColumn(), MofNCompleteColumn(), TextColumn("songs"), TimeRemainingColumn())
     with (
@@ -275,7 +275,7 @@ def _rows(
         task = progress.add_task("", total=len(sources))
         for done in crew.render(parts, voice, digest):
             progress.advance(task, done.songs)
-            lost |= {source.song_id: source for source in done.lost}
+            lost |= {source.song_id for source in done.lost}
             for file in sorted(folder.glob("*.sounds")):
                 keys.add(np.frombuffer(file.read_bytes(), np.uint64))
                 file.unlink()
@@ -287,10 +287,7 @@ def _rows(
         for source in part.sources:
             row = found.get(source.song_id)
             if row is None:
-                error, code, message = "WorkerDied", "worker-died", "its process died, out of memory perhaps"
-                if source.song_id not in lost:
-                    error, code, message = "LostSong", "song-lost", "the runner lost this song"
-                row = Failure(source.song_id, "expand", error, message, code=code, source=source.url).row()
+                row = without_row(source, "expand", source.song_id in lost)
             yield source, row
 
 

@@ -185,11 +185,23 @@ def _account(
     for source in sources:
         row = found.get(source.song_id)
         if row is None:
-            if source.song_id in killers:
-                error, code, message = "WorkerDied", "worker-died", "its process died, out of memory perhaps"
-            elif stopped:
-                error, code, message = "JobStopped", "job-stopped", "the job was stopped before: max_failures"
-            else:
-                error, code, message = "LostSong", "song-lost", "the runner lost this song"
-            row = Failure(source.song_id, "mix", error, message, code=code, source=source.url).row()
+            row = without_row(source, "mix", source.song_id in killers, stopped)
         yield row
+
+
+def without_row(source: Source, stage: str, killed: bool, stopped: bool = False) -> dict[str, str]:
+    """The row of an input of which nothing came back.
+
+    Args:
+        source: the input.
+        stage: what it did not come out of.
+        killed: whether it killed its process.
+        stopped: whether the job was stopped before all was done.
+    """
+    if killed:
+        error, code, message = "WorkerDied", "worker-died", "its process died, out of memory perhaps"
+    elif stopped:
+        error, code, message = "JobStopped", "job-stopped", "the job was stopped before: max_failures"
+    else:
+        error, code, message = "LostSong", "song-lost", "the runner lost this song"
+    return Failure(source.song_id, stage, error, message, code=code, source=source.url).row()
