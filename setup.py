@@ -1,6 +1,6 @@
 """The distribution `gansynth-beam`: what Dataflow's --setup_file and `pip install .` install."""
 
-from setuptools import setup
+from setuptools import find_packages, setup
 
 RENDER = [
     "apache-beam[gcp]==2.77.*",
@@ -59,7 +59,7 @@ setup(
     description="Batch rendering of MIDI corpora with GANSynth on Apache Beam",
     license="Apache-2.0",
     python_requires=">=3.10,<3.14",
-    packages=["gansynth", "transforms", "pipeline"],
+    packages=find_packages(include=["gansynth*", "transforms*", "pipeline*"]),
     package_data={"gansynth": ["py.typed", "mini/*", "mini/stage_*/*"], "pipeline": ["templates/*"]},
     install_requires=RENDER,
     extras_require={"gpu": ["tensorflow[and-cuda]==2.21.*"], "reference": REFERENCE, "dev": DEV},

@@ -73,7 +73,7 @@ def checkpoint_folder(name: str) -> str:
         return name
     folder = CACHE / FULL_SIZE
     if not folder.is_dir():
-        from benchmarks import reference_server
+        from training import reference as reference_server
 
         print(f"making a full-size checkpoint with random weights in {folder} (once)", file=sys.stderr)
         unfinished = CACHE / "unfinished"

@@ -15,8 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import ours, reference_server
+from benchmarks import ours
 from benchmarks.common import Cost, Report, Worker, checkpoint_folder, parser, scratch, songs_of
+from training import reference as reference_server
 
 
 def main(argv: list[str] | None = None) -> None:

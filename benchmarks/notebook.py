@@ -11,7 +11,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from benchmarks import ours, reference_server
+from benchmarks import ours
 from benchmarks.common import (
     ROOT,
     Cost,
@@ -23,6 +23,7 @@ from benchmarks.common import (
     scratch,
     signal_to_noise,
 )
+from training import reference as reference_server
 
 _PRESET = str(ROOT / "configs" / "magenta.yaml")
 
@@ -64,7 +65,7 @@ def _cold(report: Report, folder: str, song: str, rounds: int) -> None:
     mine: list[Cost] = []
     with scratch() as out:
         for _ in range(rounds):
-            script = [sys.executable, "-m", "benchmarks.reference_server", folder, song, str(out / "reference.wav")]
+            script = [sys.executable, "-m", "training.reference", folder, song, str(out / "reference.wav")]
             theirs.append(run_command(script)[1])
             job = [sys.executable, "-m", "pipeline", "render", song, "--config", _PRESET, "--quiet"]
             mine.append(run_command([*job, "--set", f"checkpoint={folder}", "--output", str(out / "ours")])[1])

@@ -52,7 +52,7 @@ def rows_of(samples: list[int]) -> list[int]:
 
 def corpus_notes(songs: list[str], count: int, seed: int) -> tuple[list[int], list[int]]:
     """Pitches and samples heard (release included) of `count` notes drawn from songs, at the default settings."""
-    from gansynth.envelope import release_samples, sustain_samples
+    from gansynth.audio.envelope import release_samples, sustain_samples
 
     config = gansynth.SoundConfig()
     pitches: list[int] = []
@@ -69,7 +69,7 @@ def corpus_notes(songs: list[str], count: int, seed: int) -> tuple[list[int], li
 
 def matmul(size: int, times: int) -> float:
     """Multiplies float32 matrices with TensorFlow; floating-point operations done."""
-    from gansynth._tensorflow import tf
+    from gansynth.model._tensorflow import tf
 
     a = tf.random.stateless_normal([size, size], seed=[1, 2])
     for _ in range(times):
@@ -79,7 +79,7 @@ def matmul(size: int, times: int) -> float:
 
 def set_threads(threads: int) -> None:
     """Chooses TensorFlow's number of threads, before its first use."""
-    from gansynth._tensorflow import tf
+    from gansynth.model._tensorflow import tf
 
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     tf.config.threading.set_inter_op_parallelism_threads(1)
@@ -89,7 +89,7 @@ def operations(z: NDArray[np.float64], pitches: list[int]) -> dict[str, float]:
     """Wall seconds that TensorFlow spends in each kind of operation while it renders whole notes."""
     import tempfile
 
-    from gansynth._tensorflow import tf
+    from gansynth.model._tensorflow import tf
 
     with tempfile.TemporaryDirectory() as folder:
         options = tf.profiler.experimental.ProfilerOptions(
@@ -154,7 +154,9 @@ def run_job(inputs: list[str], output: str, settings: list[str], preset: str | N
 
 def run_in_memory(inputs: list[str], output: str, settings: list[str]) -> dict[str, Any]:
     """Does with the Python API, song after song, what the pipeline does: the same files of sound and pictures."""
-    from gansynth import audiofile, paths, spectrogram, storage
+    from gansynth.audio.encode import SUFFIX, encode_audio
+    from gansynth.figures import spectrogram
+    from gansynth.io import files, paths, urls
     from pipeline.config import load_config
     from pipeline.inputs import list_sources
 
@@ -172,12 +174,12 @@ def run_in_memory(inputs: list[str], output: str, settings: list[str]) -> dict[s
     for source in list_sources(config.input):
         audio = clip(source.url, config.sound, source.song_id)
         name = paths.output_name(source.song_id)
-        sound = audiofile.encode(audio, _synth.sample_rate, config.audio.format)
-        storage.write_bytes(storage.join(output, f"audio/{name}{audiofile.SUFFIX[config.audio.format]}"), sound)
+        sound = encode_audio(audio, _synth.sample_rate, config.audio.format)
+        files.write_bytes(urls.join(output, f"audio/{name}{SUFFIX[config.audio.format]}"), sound)
         if config.spectrogram.png:
             levels = spectrogram.cqt(audio, _synth.sample_rate)
             picture = spectrogram.write_png(levels, _synth.sample_rate, source.song_id)
-            storage.write_bytes(storage.join(output, f"spectrograms/{name}.png"), picture)
+            files.write_bytes(urls.join(output, f"spectrograms/{name}.png"), picture)
         count, seconds = count + 1, seconds + len(audio) / _synth.sample_rate
     return {"rendered": count, "seconds": seconds}
 
@@ -187,14 +189,14 @@ _gathers: list[list[Any]] = []
 
 def plan(songs: list[str], batch_notes: int = 4096) -> int:
     """Parses songs and cuts them into chunks, gathered as the pipeline gathers them; the number of their notes."""
-    from gansynth.score import write_score
+    from gansynth.score.plan import plan_song
 
     config = gansynth.SoundConfig()
-    voice = _synth.voice(config.instruments)
+    spec = _synth.spec(config.instruments)
     _gathers.append([])
     weight = count = 0
     for song in songs:
-        for chunk in write_score(song, gansynth.load_midi(song, config.notes), config, voice)[1]:
+        for chunk in plan_song(song, gansynth.load_midi(song, config.notes), config, spec)[1]:
             if weight >= batch_notes:
                 _gathers.append([])
                 weight = 0
@@ -205,8 +207,8 @@ def plan(songs: list[str], batch_notes: int = 4096) -> int:
 
 def play_planned(bank: bool) -> dict[str, float]:
     """Plays what was planned: sounds as they are first heard, or all of them first; what that cost."""
-    from gansynth.player import distinct_sounds, play
-    from gansynth.sounds import Tally
+    from gansynth.model.sounds import Tally
+    from gansynth.rendering.player import distinct_sounds, play
 
     config = gansynth.SoundConfig().envelope
     tally = Tally()

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import sys
 import threading
 import time
 from collections import defaultdict
@@ -24,32 +25,20 @@ from benchmarks import ours
 from benchmarks.common import Report, Worker, checkpoint_folder, cpu_seconds, parser, scratch, songs_of
 
 _STAGES = {
-    "parse (note_seq)": ["gansynth.notes:load_midi"],
-    "expand (policies, schedule, chunks)": ["gansynth.score:write_score"],
-    "play (sorting, latents, envelopes, placing)": ["gansynth.player:play"],
-    "network (calling thread)": ["gansynth.network:Network.waves"],
-    "load the checkpoint": ["gansynth.checkpoint:load", "gansynth.network:Network.__init__"],
-    "mix (adding bars)": ["gansynth.mix:SparseMix.merge"],
-    "finish (dense, normalised)": ["gansynth.master:master"],
-    "CQT": ["gansynth.spectrogram:cqt"],
-    "PNG": ["gansynth.spectrogram:write_png"],
-    "roll (its picture)": ["gansynth.pianoroll:write_png"],
-    "WAV": ["gansynth.audiofile:encode"],
-    "write files": ["gansynth.storage:write_bytes"],
+    "parse (note_seq)": ["gansynth.midi.load:parse_midi"],
+    "expand (policies, schedule, chunks)": ["gansynth.score.plan:plan_song"],
+    "play (sorting, latents, envelopes, placing)": ["gansynth.rendering.player:play"],
+    "network (calling thread)": ["gansynth.model.network:Network.waves"],
+    "load the checkpoint": ["gansynth.model.checkpoint:load", "gansynth.model.network:Network.__init__"],
+    "mix (adding chunk mixes)": ["gansynth.audio.mix:SparseMix.merge"],
+    "finish (dense, normalised)": ["gansynth.audio.mastering:master"],
+    "CQT": ["gansynth.figures.spectrogram:cqt"],
+    "PNG": ["gansynth.figures.spectrogram:write_png"],
+    "roll (its picture)": ["gansynth.figures.piano_roll:write_png"],
+    "WAV": ["gansynth.audio.encode:encode_audio"],
+    "write files": ["gansynth.io.files:write_bytes"],
 }
 _POOL, _IMPORTS, _REST = "network (TensorFlow's threads)", "imports", "Beam and the rest"
-_USERS = (
-    "gansynth.player",
-    "gansynth.synthesizer",
-    "transforms.read_midi",
-    "transforms.expand_notes",
-    "transforms.synthesize",
-    "transforms.mix_songs",
-    "transforms.write_songs",
-    "pipeline.graph",
-    "pipeline.run",
-)
-"""Modules that import functions by name: there the clocks have to stand too."""
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -79,7 +68,7 @@ def _profiled(
 ) -> tuple[dict[str, float], list[str]]:
     """Runs the job; CPU seconds by stage, and the functions that were not found."""
     began = cpu_seconds()
-    clocks = _Clocks([user for user in _USERS if not in_memory or user.startswith("gansynth")])
+    clocks = _Clocks("gansynth.rendering.performance" if in_memory else "pipeline.run")
     missing = [name for stage, names in _STAGES.items() for name in names if not clocks.wrap(stage, name)]
     imports = cpu_seconds() - began
     run = ours.run_in_memory if in_memory else ours.run_job
@@ -100,9 +89,12 @@ def _foreign_threads() -> float:
 class _Clocks:
     """Adds up what functions take of their thread's CPU time, less what other clocked functions in them took."""
 
-    def __init__(self, users: list[str]) -> None:
+    def __init__(self, entry: str) -> None:
+        """Imports the module that starts the work, and with it all that may import a clocked function by its name."""
         self.seconds: dict[str, float] = defaultdict(float)
-        self._users = [importlib.import_module(user) for user in users]
+        importlib.import_module(entry)
+        ours = ("gansynth", "transforms", "pipeline")
+        self._users = [module for name, module in sys.modules.items() if name.split(".")[0] in ours]
         self._inner = threading.local()
         self._lock = threading.Lock()
 

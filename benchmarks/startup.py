@@ -40,7 +40,7 @@ mark("second note")
 print(json.dumps(marks))
 """
 _REFERENCE = f"""{_CLOCK}
-from benchmarks import reference_server
+from training import reference as reference_server
 import numpy as np
 reference_server.magenta()
 mark("import")

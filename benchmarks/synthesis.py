@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks import ours, reference_server
+from benchmarks import ours
 from benchmarks.common import (
     Cost,
     Report,
@@ -24,6 +24,7 @@ from benchmarks.common import (
     signal_to_noise,
     songs_of,
 )
+from training import reference as reference_server
 
 _MATMUL_SIZE = 3072
 _CONVOLUTIONS = "Conv"

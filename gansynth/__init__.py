@@ -1,4 +1,4 @@
-"""GANSynth as a library: checkpoints, notes, songs. Nothing here knows Beam.
+"""GANSynth as a library: checkpoints, notes, songs. Nothing here imports Beam.
 
 import gansynth
 synth = gansynth.Synthesizer.from_checkpoint("mini")
@@ -14,28 +14,28 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from gansynth.config import InstrumentsConfig as InstrumentsConfig
     from gansynth.config import SoundConfig as SoundConfig
-    from gansynth.latents import Bank as Bank
-    from gansynth.latents import load_bank as load_bank
-    from gansynth.latents import random_bank as random_bank
-    from gansynth.latents import random_latents as random_latents
-    from gansynth.latents import slerp as slerp
-    from gansynth.notes import load_midi as load_midi
-    from gansynth.performance import perform as perform
-    from gansynth.performance import render as render
-    from gansynth.synthesizer import Synthesizer as Synthesizer
+    from gansynth.midi.load import load_midi as load_midi
+    from gansynth.model.synthesizer import Synthesizer as Synthesizer
+    from gansynth.rendering.performance import perform as perform
+    from gansynth.rendering.performance import render as render
+    from gansynth.score.instruments import Bank as Bank
+    from gansynth.score.instruments import load_bank as load_bank
+    from gansynth.score.instruments import random_bank as random_bank
+    from gansynth.score.instruments import random_latents as random_latents
+    from gansynth.score.instruments import slerp as slerp
 
 _HOME = {
-    "Bank": "latents",
+    "Bank": "score.instruments",
     "InstrumentsConfig": "config",
     "SoundConfig": "config",
-    "Synthesizer": "synthesizer",
-    "load_bank": "latents",
-    "load_midi": "notes",
-    "random_latents": "latents",
-    "perform": "performance",
-    "random_bank": "latents",
-    "render": "performance",
-    "slerp": "latents",
+    "Synthesizer": "model.synthesizer",
+    "load_bank": "score.instruments",
+    "load_midi": "midi.load",
+    "random_latents": "score.instruments",
+    "perform": "rendering.performance",
+    "random_bank": "score.instruments",
+    "render": "rendering.performance",
+    "slerp": "score.instruments",
 }
 __all__ = sorted(_HOME)
 

@@ -167,8 +167,9 @@ class StemsConfig(Section):
     by: Annotated[Literal["off", "instrument", "track"], Off] = "off"
     """What has a file of its own: nothing, each instrument (of two between which a note lies, the nearer), or each
     track of the MIDI file (channels and programs apart)."""
-    most: int = Field(32, ge=2, le=255)
-    """At most so many files for a song: the parts that sound least share the last one, "rest"."""
+    max_files: int = Field(32, ge=2, le=255, serialization_alias="most")
+    """The most files of a song: the parts that sound least share the last one, "rest". Its alias is the name that it
+    had before, under which it still enters the settings' digest."""
 
 
 class SoundConfig(Section):

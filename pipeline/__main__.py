@@ -116,9 +116,9 @@ def _render(args: argparse.Namespace, others: Sequence[str]) -> int:
 
 
 def _plan(args: argparse.Namespace, config: JobConfig, beam_args: Sequence[str]) -> int:
-    from pipeline import plan
+    from pipeline.forecast import count, text
 
-    result = plan.plan(
+    result = count.make_forecast(
         config,
         beam_args,
         quiet=args.quiet,
@@ -127,7 +127,7 @@ def _plan(args: argparse.Namespace, config: JobConfig, beam_args: Sequence[str])
         save=args.save,
     )
     if not args.quiet:
-        plan.show(result, config)
+        text.show(result, config)
     return result.exit_code
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
+import logging
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, Field, ValidationError, field_validator
 
-from gansynth import storage
-from gansynth.audiofile import AudioFormat
+from gansynth.audio.encode import AudioFormat
 from gansynth.config import (
     EnvelopeConfig,
     InstrumentsConfig,
@@ -24,7 +24,13 @@ from gansynth.config import (
     StemsConfig,
 )
 from gansynth.errors import ConfigError
-from gansynth.storage import StorageConfig
+from gansynth.io import files
+from gansynth.io.urls import StorageConfig
+
+
+_LOG = logging.getLogger(__name__)
+RENAMED = {"stems.most": "stems.max_files"}
+"""Settings by their earlier names, which configs and finished outputs may still have."""
 
 
 class AudioConfig(Section):
@@ -191,7 +197,7 @@ class JobConfig(Section):
             *(self.notes, self.instruments, self.envelope, self.mix, self.stems),
             *(self.audio, self.spectrogram, self.piano_roll),
         )
-        values: list[Any] = [*(part.model_dump(mode="json") for part in parts), self.compute.precision]
+        values: list[Any] = [*(part.model_dump(mode="json", by_alias=True) for part in parts), self.compute.precision]
         values.append(self.note_files)
         text = json.dumps(values, sort_keys=True)
         return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
@@ -221,7 +227,7 @@ def load_config(
     values: dict[str, Any] = {}
     if path is not None:
         try:
-            values = yaml.safe_load(storage.read_bytes(path)) or {}
+            values = yaml.safe_load(files.read_bytes(path)) or {}
         except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
             raise ConfigError(f"--config {path}: cannot be read ({error}).") from None
         if not isinstance(values, dict):
@@ -234,10 +240,24 @@ def load_config(
         values["input"] = (values["input"],)
     if output is not None:
         values["output"] = output
+    for old, new in rename_settings(values):
+        _LOG.warning("config: %s is now called %s; the old name still works.", old, new)
     try:
         return JobConfig.model_validate(values)
     except ValidationError as error:
         raise ConfigError("\n".join(_explain(item) for item in error.errors())) from None
+
+
+def rename_settings(values: dict[str, Any]) -> list[tuple[str, str]]:
+    """Moves settings that are given under an earlier name to the present one; returns both names of each."""
+    renamed = []
+    for old, new in RENAMED.items():
+        section, key = old.split(".")
+        group = values.get(section)
+        if isinstance(group, dict) and key in group:
+            group.setdefault(new.split(".")[1], group.pop(key))
+            renamed.append((old, new))
+    return renamed
 
 
 def _lay_over(values: dict[str, Any], setting: str) -> None:

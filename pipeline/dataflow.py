@@ -18,8 +18,9 @@ from apache_beam.options.pipeline_options import (
     WorkerOptions,
 )
 
-from gansynth import archives, checkpoint, storage
 from gansynth.errors import ConfigError
+from gansynth.io import archives, urls
+from gansynth.model import download
 from pipeline.config import JobConfig
 from transforms.elements import Source
 
@@ -46,7 +47,7 @@ def complete(config: JobConfig, args: Sequence[str]) -> tuple[str, ...]:
             f"storage.credentials {config.storage.credentials}: Dataflow's workers have no such file; they act as the "
             "account that --service_account_email names. For this machine, set GOOGLE_APPLICATION_CREDENTIALS."
         )
-    if config.checkpoint not in (*checkpoint.BUNDLED, *checkpoint.PUBLISHED) and storage.is_local(config.checkpoint):
+    if config.checkpoint not in (*download.BUNDLED, *download.PUBLISHED) and urls.is_local(config.checkpoint):
         raise ConfigError(
             f"checkpoint {config.checkpoint}: Dataflow's workers cannot read it; copy it to gs:// and give that URL."
         )
@@ -57,9 +58,9 @@ def complete(config: JobConfig, args: Sequence[str]) -> tuple[str, ...]:
     _check_flexrs(config, cloud, workers)
     added = []
     if not cloud.temp_location:
-        added.append(f"--temp_location={storage.join(config.output, '.temp')}")
+        added.append(f"--temp_location={urls.join(config.output, '.temp')}")
     if not cloud.staging_location:
-        added.append(f"--staging_location={storage.join(config.output, '.staging')}")
+        added.append(f"--staging_location={urls.join(config.output, '.staging')}")
     if not cloud.job_name:
         # One name for one output: while a job runs Dataflow takes no second one of its name, so nobody pays twice.
         digest = hashlib.sha256(config.output.rstrip("/").encode()).hexdigest()
@@ -130,7 +131,7 @@ def check_sources(sources: Iterable[Source]) -> Iterator[Source]:
     """
     for source in sources:
         member = archives.Member.parse(source.url)
-        if storage.is_local(member.archive if member else source.url):
+        if urls.is_local(member.archive if member else source.url):
             raise ConfigError(
                 f"--input {source.url}: Dataflow's workers cannot read files of this machine; copy them to gs:// "
                 "(gcloud storage cp -r FOLDER gs://BUCKET/) and give that URL."
@@ -161,7 +162,7 @@ def outcome(result: Any) -> str:
     return "lost sight of the job, which goes on; when it is done, run the same command again to get its manifest"
 
 
-def describe(pipeline: beam.Pipeline) -> str:
+def request_text(pipeline: beam.Pipeline) -> str:
     """The request that a pipeline with the option --dry_run would be submitted with, and its steps."""
     from apache_beam.runners.dataflow.internal import apiclient
 

@@ -12,12 +12,13 @@ import io
 import json
 import posixpath
 import tarfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import IO, Any
 
-from gansynth import storage
+from gansynth.io import files, listing, urls
 from pipeline.config import JobConfig
+from transforms.manifest import Row
 
 FOLDER = "dataset"
 INDEX = "shards.jsonl"
@@ -35,7 +36,7 @@ class Sample:
     """
 
     key: str
-    row: dict[str, Any]
+    row: Mapping[str, Any]
 
     @property
     def metadata(self) -> bytes:
@@ -58,7 +59,7 @@ class Sample:
         return sum(tarfile.BLOCKSIZE + _padded(size, tarfile.BLOCKSIZE) for size in (*sizes, len(self.metadata)))
 
 
-def write_shards(config: JobConfig, rows: Iterable[dict[str, Any]]) -> None:
+def write_shards(config: JobConfig, rows: Iterable[Row]) -> None:
     """Packs the songs of a finished job into dataset/000000.tar and so on, and removes shards that are no more.
 
     Each song has KEY.wav (or .flac, .ogg), KEY.notes.json, KEY.json (its row in the manifest) and, with stems,
@@ -68,7 +69,7 @@ def write_shards(config: JobConfig, rows: Iterable[dict[str, Any]]) -> None:
         config: the job; its output is where the files are and the shards go.
         rows: one for each input, as in manifest.jsonl and errors.jsonl, with their status.
     """
-    folder = storage.join(config.output, FOLDER)
+    folder = urls.join(config.output, FOLDER)
     earlier, lines = _index(folder), []
     number = 0
     for number, samples in enumerate(shards(rows, config.dataset.shard_bytes), 1):
@@ -77,21 +78,21 @@ def write_shards(config: JobConfig, rows: Iterable[dict[str, Any]]) -> None:
         for sample in samples:
             digest.update(sample.metadata + b"\n")
         line = {"shard": name, "samples": len(samples), "songs_digest": f"sha256:{digest.hexdigest()}"}
-        url = storage.join(folder, name)
+        url = urls.join(folder, name)
         known = earlier.get(name, {})
         if {key: known.get(key) for key in line} == line and _size(url) == known.get("bytes"):
             lines.append(known)
             continue
-        with storage.writing(url) as file:
+        with files.writing(url) as file:
             _pack(file, config.output, samples)
             lines.append({**line, "bytes": file.tell()})
-    storage.write_bytes(storage.join(folder, INDEX), b"".join(json.dumps(line).encode() + b"\n" for line in lines))
-    while _size(url := storage.join(folder, f"{number:06d}.tar")) is not None:
-        storage.remove(url)
+    files.write_bytes(urls.join(folder, INDEX), b"".join(json.dumps(line).encode() + b"\n" for line in lines))
+    while _size(url := urls.join(folder, f"{number:06d}.tar")) is not None:
+        files.remove(url)
         number += 1
 
 
-def shards(rows: Iterable[dict[str, Any]], limit: int) -> Iterator[list[Sample]]:
+def shards(rows: Iterable[Row], limit: int) -> Iterator[list[Sample]]:
     """The rendered songs, by name, in runs that fit into a shard of `limit` bytes; a song alone may be larger."""
     rendered = sorted((row for row in rows if row["status"] == "rendered"), key=lambda row: row["song_id"])
     samples: list[Sample] = []
@@ -113,7 +114,7 @@ def _pack(file: IO[bytes], output: str, samples: Iterable[Sample]) -> None:
     with tarfile.open(fileobj=file, mode="w", format=tarfile.USTAR_FORMAT) as tar:
         for sample in samples:
             for name, path in sorted([*sample.files(), (f"{sample.key}.json", "")]):
-                data = storage.read_bytes(storage.join(output, path)) if path else sample.metadata
+                data = files.read_bytes(urls.join(output, path)) if path else sample.metadata
                 member = tarfile.TarInfo(name)
                 member.size = len(data)
                 tar.addfile(member, io.BytesIO(data))
@@ -126,7 +127,7 @@ def _padded(size: int, unit: int) -> int:
 def _index(folder: str) -> dict[str, dict[str, Any]]:
     """What an earlier run has packed, by name; nothing where it cannot be read."""
     try:
-        lines = storage.read_bytes(storage.join(folder, INDEX)).splitlines()
+        lines = files.read_bytes(urls.join(folder, INDEX)).splitlines()
         return {line["shard"]: line for line in map(json.loads, lines)}
     except (FileNotFoundError, NotADirectoryError, ValueError, TypeError, KeyError):
         return {}
@@ -134,6 +135,6 @@ def _index(folder: str) -> dict[str, dict[str, Any]]:
 
 def _size(url: str) -> int | None:
     try:
-        return storage.size(url)
+        return listing.size(url)
     except (FileNotFoundError, NotADirectoryError):
         return None

@@ -12,8 +12,8 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from gansynth import archives, paths, storage
 from gansynth.errors import ConfigError, GansynthError
+from gansynth.io import archives, files, listing, paths, urls
 from transforms.elements import Source
 
 
@@ -102,12 +102,12 @@ def _explained(pattern: str) -> Iterator[None]:
     except GansynthError as error:
         raise ConfigError(f"--input {pattern}: {error}") from None
     except Exception as error:  # every file system has errors of its own
-        raise ConfigError(f"--input {pattern}: cannot be listed ({storage.reason(error, pattern)}).") from None
+        raise ConfigError(f"--input {pattern}: cannot be listed ({urls.reason(error, pattern)}).") from None
 
 
 def _absolute(pattern: str) -> str:
-    fs, path = storage.filesystem(pattern)
-    return path if storage.is_local(pattern) else str(fs.unstrip_protocol(path.rstrip("/")))
+    fs, path = urls.filesystem(pattern)
+    return path if urls.is_local(pattern) else str(fs.unstrip_protocol(path.rstrip("/")))
 
 
 def _root(pattern: str) -> str:
@@ -118,7 +118,7 @@ def _root(pattern: str) -> str:
                 url if archives.archive_kind(url) else posixpath.dirname(url) for url in _lines(pattern)
             )
         url = _absolute(pattern)
-        match storage.kind(url):
+        match listing.kind(url):
             case "folder":
                 return url
             case "file":
@@ -132,13 +132,13 @@ def _files(pattern: str) -> Iterator[_Found]:
             yield from _opened(url, None)
         return
     url = _absolute(pattern)
-    kind = storage.kind(url)
+    kind = listing.kind(url)
     if kind == "file":
-        yield from _opened(url, storage.size(url))
+        yield from _opened(url, listing.size(url))
     elif kind == "folder":
-        yield from (_Found(url, url, size) for url, size in storage.find(url) if paths.has_midi_suffix(url))
+        yield from (_Found(url, url, size) for url, size in listing.find(url) if paths.has_midi_suffix(url))
     elif paths.is_pattern(url):
-        for name, size in storage.match(url):
+        for name, size in listing.match(url):
             yield from _opened(name, size)
 
 
@@ -147,13 +147,13 @@ def _opened(url: str, size: int | None) -> Iterator[_Found]:
     if not archives.archive_kind(url):
         yield _Found(url, url, size)
         return
-    for name, member, length in storage.members(url):
+    for name, member, length in listing.members(url):
         yield _Found(f"{url}/{name}", member, length)
 
 
 def _lines(pattern: str) -> Iterator[str]:
     """The entries of a list of inputs: paths (relative to the current folder) and URLs; empty lines and # are none."""
-    for line in storage.read_lines(pattern[1:]):
+    for line in files.read_lines(pattern[1:]):
         if line.strip() and not line.startswith("#"):
             yield _absolute(line.strip())
 
@@ -180,14 +180,14 @@ def check_readable(source: Source) -> None:
     Raises:
         ConfigError: it may not, with the reason.
     """
-    if storage.is_local(source.url):
+    if urls.is_local(source.url):
         return
     try:
-        storage.read_bytes(source.url, 1)
+        files.read_bytes(source.url, 1)
     except (FileNotFoundError, GansynthError):
         return  # of this file alone, which will be reported as failed
     except Exception as error:
-        raise ConfigError(f"--input {source.url}: cannot be read ({storage.reason(error, source.url)}).") from None
+        raise ConfigError(f"--input {source.url}: cannot be read ({urls.reason(error, source.url)}).") from None
 
 
 def size(source: Source) -> int:
@@ -195,6 +195,6 @@ def size(source: Source) -> int:
     if source.size is not None:
         return source.size
     try:
-        return storage.size(source.url)
+        return listing.size(source.url)
     except OSError:
         return 0

@@ -15,11 +15,13 @@ from itertools import pairwise
 from typing import Any
 from urllib.parse import quote
 
-from gansynth import axes, pianoroll, storage
-from gansynth.schedule import DRUMS
-from gansynth.spectrogram import SpectrogramStyle
+from gansynth.figures import axes, piano_roll
+from gansynth.figures.spectrogram import SpectrogramStyle
+from gansynth.general_midi import DRUMS
+from gansynth.io import files, urls
 from pipeline.config import JobConfig
 from pipeline.web import asset, display, environment, script_digest
+from transforms.manifest import ErrorRow, PartRow, Row, SongRow
 
 SONGS_PER_PAGE = 200
 INDEXED_SONGS = 5000
@@ -45,7 +47,7 @@ class Instrument:
 
 
 @dataclass(frozen=True)
-class Song:
+class SongCard:
     """What the page shows of a rendered song; texts are fit for display, links for an href.
 
     Attributes:
@@ -75,7 +77,7 @@ class Song:
     stems: tuple[tuple[str, str], ...]
 
 
-def write_pages(config: JobConfig, rows: Sequence[dict[str, Any]]) -> None:
+def write_pages(config: JobConfig, rows: Sequence[Row]) -> None:
     """Writes the pages of a job, and removes those that a longer job left behind.
 
     Args:
@@ -84,10 +86,10 @@ def write_pages(config: JobConfig, rows: Sequence[dict[str, Any]]) -> None:
     """
     number = 0
     for number, html in enumerate(pages(config, rows), 1):
-        storage.write_bytes(storage.join(config.output, page_name(number)), html.encode())
+        files.write_bytes(urls.join(config.output, page_name(number)), html.encode())
     while True:
         number += 1
-        fs, stale = storage.filesystem(storage.join(config.output, page_name(number)))
+        fs, stale = urls.filesystem(urls.join(config.output, page_name(number)))
         if not fs.exists(stale):
             return
         fs.rm_file(stale)
@@ -98,7 +100,7 @@ def page_name(number: int) -> str:
     return "index.html" if number == 1 else f"page-{number}.html"
 
 
-def pages(config: JobConfig, rows: Sequence[dict[str, Any]]) -> Iterator[str]:
+def pages(config: JobConfig, rows: Sequence[Row]) -> Iterator[str]:
     """The HTML of a job's pages, at least one; see write_pages."""
     rows = sorted(rows, key=lambda row: row["song_id"])
     rendered = [row for row in rows if row["status"] == "rendered"]
@@ -119,15 +121,15 @@ def pages(config: JobConfig, rows: Sequence[dict[str, Any]]) -> Iterator[str]:
         "style": asset("page.css"),
         "script": script,
         "script_digest": script_digest(script),
-        "colours": ["#{:02x}{:02x}{:02x}".format(*colour) for colour in pianoroll.palette().tolist()],
+        "colours": ["#{:02x}{:02x}{:02x}".format(*colour) for colour in piano_roll.palette().tolist()],
         "axes": axes,
-        "roll_height": pianoroll.HEIGHT,
+        "roll_height": piano_roll.HEIGHT,
         "spectrogram_height": SpectrogramStyle().height,
     }
     template = environment().get_template("page.html")
     for number in range(1, count + 1):
         first = (number - 1) * SONGS_PER_PAGE
-        songs = [_song(first + i, row) for i, row in enumerate(rendered[first : first + SONGS_PER_PAGE], 1)]
+        songs = [_card(first + i, row) for i, row in enumerate(rendered[first : first + SONGS_PER_PAGE], 1)]
         extra: dict[str, Any] = {"failures": (), "unlisted": 0, "index": None}
         if number == 1:
             extra = {
@@ -138,7 +140,7 @@ def pages(config: JobConfig, rows: Sequence[dict[str, Any]]) -> Iterator[str]:
         yield template.render(common, number=number, near=_near(number, count), songs=songs, **extra)
 
 
-def _song(number: int, row: dict[str, Any]) -> Song:
+def _card(number: int, row: SongRow) -> SongCard:
     folder, name = posixpath.split(row["song_id"])
     samples = round(row["seconds"] * row["notes_rate"])
     notes = row["notes"]
@@ -147,9 +149,9 @@ def _song(number: int, row: dict[str, Any]) -> Song:
         for key, count in notes.items()
         if count and key not in ("total", "played")
     ]
-    outcomes += [f"repaired: {display(str(repair))}" for repair in row.get("repairs", ())]
-    instruments = _legend(row["instruments"], row["programs"], row.get("parts", ()))
-    return Song(
+    outcomes += [f"repaired: {display(str(repair))}" for repair in row["repairs"]]
+    instruments = _legend(row["instruments"], row["parts"])
+    return SongCard(
         number=number,
         title=display(name.removesuffix(".mid")) or "untitled",
         folder=display(folder),
@@ -164,16 +166,16 @@ def _song(number: int, row: dict[str, Any]) -> Song:
         links={kind: quote(path) for kind, path in row["outputs"].items()},
         stems=tuple(
             (display(name) or "stem", quote(row["outputs"][f"stem_{number:03d}"]))
-            for number, name in enumerate(row.get("stems", ()), 1)
+            for number, name in enumerate(row["stems"], 1)
         ),
     )
 
 
-def _legend(names: Sequence[str], programs: dict[str, str], parts: Sequence[dict[str, Any]] = ()) -> list[Instrument]:
+def _legend(names: Sequence[str], parts: Sequence[PartRow]) -> list[Instrument]:
     """Every instrument once, with its colour in the piano roll and the programs, or tracks by name, that it plays."""
-    colours = dict(zip(names, pianoroll.colour_numbers(names), strict=True))
+    colours = dict(zip(names, piano_roll.colour_numbers(names), strict=True))
     plays: dict[str, list[str]] = {name: [] for name in colours}
-    for part in parts or [{"program": program, "instrument": name, "rule": ""} for program, name in programs.items()]:
+    for part in parts:
         what = part["track"] if part["rule"].startswith("tracks: ") else _program_name(int(part["program"]))
         if what not in plays[part["instrument"]]:
             plays[part["instrument"]].append(what)
@@ -193,16 +195,16 @@ def _program_name(program: int) -> str:
     return "drums" if program == DRUMS else program_to_instrument_name(program)
 
 
-def _failures(rows: Sequence[dict[str, Any]]) -> list[tuple[str, list[tuple[str, str]]]]:
+def _failures(rows: Sequence[ErrorRow]) -> list[tuple[str, list[tuple[str, str]]]]:
     """Reasons, the most frequent first, each with the names and messages of its files."""
     reasons: dict[str, list[tuple[str, str]]] = defaultdict(list)
     for row in rows:
-        reason = row.get("code") or f"{row['stage']}: {row['error']}"
+        reason = row["code"]
         reasons[display(reason)].append((display(row["song_id"]), display(row["message"])))
     return sorted(reasons.items(), key=lambda item: -len(item[1]))
 
 
-def _index(rendered: Sequence[dict[str, Any]]) -> list[tuple[str, int, int]]:
+def _index(rendered: Sequence[SongRow]) -> list[tuple[str, int, int]]:
     """Name, seconds and notes of all songs: what the first page searches and sorts the others by."""
     return [(display(row["song_id"]), round(row["seconds"]), row["notes"]["played"]) for row in rendered]
 

@@ -11,12 +11,16 @@ from typing import Any
 
 import numpy as np
 
-from gansynth import audiofile, audition, axes, storage
+from gansynth.audio.encode import encode_audio
 from gansynth.config import EnvelopeConfig, InstrumentsConfig
 from gansynth.errors import ConfigError
-from gansynth.latents import Bank, save_bank
-from gansynth.spectrogram import SpectrogramStyle, cqt, write_png
-from gansynth.synthesizer import Synthesizer
+from gansynth.figures import axes
+from gansynth.figures.spectrogram import SpectrogramStyle, cqt, write_png
+from gansynth.io import files, urls
+from gansynth.model.synthesizer import Synthesizer
+from gansynth.rendering import audition
+from gansynth.score.instruments import Bank, save_bank
+from gansynth.score.spec import synth_spec
 from pipeline.web import asset, display, environment, script_digest
 
 ALL_PAIRS = 12
@@ -58,7 +62,7 @@ class Preview:
         config = InstrumentsConfig(
             mode="random", bank=None if self.bank == "own" else self.bank, count=self.count or 10, seed=self.seed
         )
-        bank = synth.voice(config).bank
+        bank = synth_spec(synth.shape, config).bank
         count = len(bank) if self.count is None else min(self.count, len(bank))
         if not 1 <= count <= MOST:
             raise ConfigError(f"--count: between 1 and {MOST} instruments can be heard side by side, not {count}.")
@@ -136,17 +140,17 @@ def write(preview: Preview, quiet: bool = False) -> Bank:
         print(f"{len(bank)} instruments, {len(clips)} clips", file=sys.stderr)
     try:
         for name, sound in audition.render(clips, synth, _ENVELOPE):
-            wav = audiofile.encode(sound, synth.sample_rate, "wav")
-            storage.write_bytes(storage.join(preview.output, "clips", f"{name}.wav"), wav)
+            wav = encode_audio(sound, synth.sample_rate, "wav")
+            files.write_bytes(urls.join(preview.output, "clips", f"{name}.wav"), wav)
             if name.startswith("note-"):
                 picture = write_png(cqt(sound, synth.sample_rate, _PICTURE), synth.sample_rate, "", _PICTURE)
-                storage.write_bytes(storage.join(preview.output, "clips", f"{name}.png"), picture)
+                files.write_bytes(urls.join(preview.output, "clips", f"{name}.png"), picture)
         html = render_page(preview, bank, pairs)
-        storage.write_bytes(storage.join(preview.output, "index.html"), html.encode())
+        files.write_bytes(urls.join(preview.output, "index.html"), html.encode())
     except OSError as error:
         raise ConfigError(f"--output {preview.output}: cannot be written ({error}).") from None
     if not quiet:
-        print(f"Listen: {storage.join(preview.output, 'index.html')}", file=sys.stderr)
+        print(f"Listen: {urls.join(preview.output, 'index.html')}", file=sys.stderr)
     return bank
 
 

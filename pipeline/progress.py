@@ -18,7 +18,7 @@ from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 
-from gansynth.axes import clock
+from gansynth.figures.axes import clock
 
 SECONDS_BETWEEN_LINES = 15.0
 

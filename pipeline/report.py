@@ -6,11 +6,11 @@ import json
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
 
-from gansynth import storage
+from gansynth.io import files, urls
 from pipeline.config import JobConfig
 from pipeline.table import write_parquet
+from transforms.manifest import Row
 
 
 @dataclass
@@ -30,7 +30,7 @@ class Summary:
         return 1 if not self.rendered else 3 if self.failed else 0
 
 
-def write_report(config: JobConfig, rows: Iterable[dict[str, Any]]) -> Summary:
+def write_report(config: JobConfig, rows: Iterable[Row]) -> Summary:
     """Writes manifest.jsonl (manifest.parquet too, if the config says so) and errors.jsonl from the rows of all songs.
 
     Args:
@@ -54,13 +54,13 @@ def write_report(config: JobConfig, rows: Iterable[dict[str, Any]]) -> Summary:
             summary.failed += 1
             summary.reasons[row["code"]] += 1
     for name, lines in (("manifest.jsonl", manifest), ("errors.jsonl", errors)):
-        storage.write_bytes(storage.join(config.output, name), "".join(f"{line}\n" for line in lines).encode())
+        files.write_bytes(urls.join(config.output, name), "".join(f"{line}\n" for line in lines).encode())
     if config.manifest.parquet:
-        write_parquet(storage.join(config.output, "manifest.parquet"), map(json.loads, manifest))
+        write_parquet(urls.join(config.output, "manifest.parquet"), map(json.loads, manifest))
     return summary
 
 
-def describe(summary: Summary, config: JobConfig, wall_seconds: float) -> str:
+def summary_text(summary: Summary, config: JobConfig, wall_seconds: float) -> str:
     """The lines that a run ends with."""
     songs = summary.rendered + summary.failed
     lines = [

@@ -7,9 +7,9 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from gansynth import storage
 from gansynth.errors import ConfigError
-from pipeline.config import JobConfig
+from gansynth.io import files, urls
+from pipeline.config import JobConfig, rename_settings
 
 CONFIG = "config.yaml"
 
@@ -37,24 +37,27 @@ def check(config: JobConfig, overwrite: bool, sweep: bool = True) -> bool:
                 "choose another folder, or --overwrite to render all of them again."
             )
         if sweep:
-            storage.sweep(config.output)
+            files.sweep(config.output)
     return config.resume and earlier is not None and not overwrite
 
 
 def mark(config: JobConfig) -> None:
     """Puts the job's settings into its output folder, by which the next run knows it."""
-    storage.write_bytes(storage.join(config.output, CONFIG), config.to_yaml().encode())
+    files.write_bytes(urls.join(config.output, CONFIG), config.to_yaml().encode())
 
 
 def _earlier(output: str) -> dict[str, Any] | None:
     """The settings of the run that the folder holds; None where there was none."""
     try:
-        values = yaml.safe_load(storage.read_bytes(storage.join(output, CONFIG)))
+        values = yaml.safe_load(files.read_bytes(urls.join(output, CONFIG)))
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"--output {output}: its {CONFIG} cannot be read ({error}); is it another job's?") from None
-    return values if isinstance(values, dict) else {}
+    if not isinstance(values, dict):
+        return {}
+    rename_settings(values)
+    return values
 
 
 def _changes(earlier: dict[str, Any], config: JobConfig) -> list[str]:

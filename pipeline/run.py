@@ -10,16 +10,21 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from gansynth import paths, storage
 from gansynth.errors import ConfigError
-from pipeline import dataflow, graph, inputs, local, remote, resume
+from gansynth.io import files, listing, paths, retry, urls
+from pipeline import dataflow, inputs, remote, resume
 from pipeline.config import JobConfig
 from pipeline.dataset import write_shards
+from pipeline.job import ROWS, resolve
+from pipeline.local import slices
+from pipeline.local.pool import WorkerPool
+from pipeline.local.slices import SliceResult
 from pipeline.options import check_beam_options
 from pipeline.page import write_pages
 from pipeline.progress import Progress
-from pipeline.report import Summary, describe, write_report
+from pipeline.report import Summary, summary_text, write_report
 from transforms.elements import Failure, Source
+from transforms.manifest import ErrorRow, Row
 
 LOCAL_RUNNERS = ("DirectRunner", "FnApiRunner")
 _SHOWN = 10
@@ -64,7 +69,7 @@ def run(config: JobConfig, beam_args: Sequence[str] = (), quiet: bool = False, o
     _clear_rows(config.output)
     summary.counters = dict(counters)
     if not quiet:
-        print(describe(summary, config, time.perf_counter() - began), file=sys.stderr)
+        print(summary_text(summary, config, time.perf_counter() - began), file=sys.stderr)
     return summary
 
 
@@ -77,13 +82,13 @@ def dry_run(config: JobConfig, beam_args: Sequence[str] = ()) -> str:
     args, runner, sources = check(config, beam_args)
     lines = [f"{len(sources)} files, {sources.size / 1e6:.1f} MB, would be rendered by {runner}:"]
     for source in itertools.islice(sources, _SHOWN):
-        lines.append(f"  {source.url} -> {storage.join(config.output, 'audio', paths.output_name(source.song_id))}.*")
+        lines.append(f"  {source.url} -> {urls.join(config.output, 'audio', paths.output_name(source.song_id))}.*")
     if len(sources) > _SHOWN:
         lines.append(f"  and {len(sources) - _SHOWN} more")
     if runner in LOCAL_RUNNERS:
-        graph.describe(config)
+        resolve(config)
     else:
-        lines.append(remote.describe(config, args, runner, len(sources)))
+        lines.append(remote.request_text(config, args, runner, len(sources)))
     return "\n".join([*lines, "settings:", config.to_yaml()])
 
 
@@ -93,7 +98,7 @@ def check(config: JobConfig, beam_args: Sequence[str]) -> tuple[Sequence[str], s
     Raises:
         ConfigError: one of them is not; the message says which and why.
     """
-    storage.configure(config.storage)
+    urls.configure(config.storage)
     args: Sequence[str] = (*_flags(config.beam), *beam_args)
     runner = check_beam_options(args)
     if config.max_failures is not None and runner not in LOCAL_RUNNERS:
@@ -117,25 +122,24 @@ def _render(
     sources: inputs.Listing,
     progress: Progress,
     quiet: bool,
-) -> Iterator[local.Done]:
+) -> Iterator[SliceResult]:
     """Local runners get the corpus in slices, on all cores; others get it whole."""
-    job = config.model_copy(update={"resume": goes_on})
     if runner not in LOCAL_RUNNERS and goes_on and _is_done(config, sources):
-        yield local.Done(len(sources))
+        yield SliceResult(len(sources))
         return
     _clear_rows(config.output)
     if runner in LOCAL_RUNNERS:
-        parts = local.slices(sources, config)
-        first = list(itertools.islice(parts, local.workers(job)))
-        with local.Crew(job, args, len(first)) as crew:
-            progress.watch(crew.in_flight)
-            described = crew.describe()
+        cut = slices.cut(sources, config)
+        first = list(itertools.islice(cut, slices.workers(config)))
+        with WorkerPool(config, args, len(first)) as pool:
+            progress.watch(pool.in_flight)
+            job = pool.resolve(resume=goes_on)
             resume.mark(config)
-            yield from crew.render(itertools.chain(first, parts), *described)
+            yield from pool.render(itertools.chain(first, cut), job)
         return
-    pipeline = remote.draw(job, args, runner, len(sources))
+    pipeline = remote.draw(config, goes_on, args, runner, len(sources))
     resume.mark(config)
-    yield remote.render(pipeline, job, runner, sources, quiet)
+    yield remote.render(pipeline, config, runner, sources, quiet)
 
 
 def _flags(options: dict[str, Any]) -> Iterator[str]:
@@ -149,19 +153,19 @@ def _flags(options: dict[str, Any]) -> Iterator[str]:
 
 
 def _check_output(output: str, sources: Iterable[Source]) -> None:
-    probe, upper = (storage.join(output, graph.ROWS, name) for name in (".writable", ".WRITABLE"))
+    probe, upper = (urls.join(output, ROWS, name) for name in (".writable", ".WRITABLE"))
     try:
-        storage.write_bytes(probe, b"", patience=storage.PATIENCE)
-        ignores_case = storage.kind(upper) is not None
-        storage.remove(probe)
+        files.write_bytes(probe, b"", retry_seconds=retry.SECONDS)
+        ignores_case = listing.kind(upper) is not None
+        files.remove(probe)
     except Exception as error:
-        raise ConfigError(f"--output {output}: cannot be written ({storage.reason(error, output)}).") from None
+        raise ConfigError(f"--output {output}: cannot be written ({urls.reason(error, output)}).") from None
     if ignores_case:
         inputs.check_names(sources)
 
 
 def _clear_rows(output: str) -> None:
-    storage.remove(storage.join(output, graph.ROWS))
+    files.remove(urls.join(output, ROWS))
 
 
 def _is_done(config: JobConfig, sources: inputs.Listing) -> bool:
@@ -170,15 +174,15 @@ def _is_done(config: JobConfig, sources: inputs.Listing) -> bool:
     return len(done) == len(sources) and all(source.song_id in done for source in sources)
 
 
-def _rows(output: str) -> Iterator[dict[str, Any]]:
-    for url, _ in storage.find(storage.join(output, graph.ROWS)):
+def _rows(output: str) -> Iterator[Row]:
+    for url, _ in listing.find(urls.join(output, ROWS)):
         if url.endswith(".jsonl"):
-            yield from map(json.loads, storage.read_lines(url))
+            yield from map(json.loads, files.read_lines(url))
 
 
 def _account(
-    sources: Iterable[Source], rows: Iterable[dict[str, Any]], lost: Sequence[Source], stopped: bool = False
-) -> Iterator[dict[str, Any]]:
+    sources: Iterable[Source], rows: Iterable[Row], lost: Sequence[Source], stopped: bool = False
+) -> Iterator[Row]:
     """One row for every input, whatever happened: nothing ever vanishes."""
     found = {row["song_id"]: row for row in rows}
     killers = {source.song_id for source in lost}
@@ -189,7 +193,7 @@ def _account(
         yield row
 
 
-def without_row(source: Source, stage: str, killed: bool, stopped: bool = False) -> dict[str, str]:
+def without_row(source: Source, stage: str, killed: bool, stopped: bool = False) -> ErrorRow:
     """The row of an input of which nothing came back.
 
     Args:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping
+from types import UnionType
+from typing import Any, get_args, get_origin
 
-from gansynth import storage
+from gansynth.io import files
+from transforms.manifest import SongRow, columns
 
 GROUP_ROWS = 4096
 """Rows that are in memory as a table at once: a row group of the file."""
 
 
-def write_parquet(url: str, rows: Iterable[dict[str, Any]]) -> None:
+def write_parquet(url: str, rows: Iterable[Mapping[str, Any]]) -> None:
     """Writes rows of the manifest as a Parquet file: whole, or not at all.
 
     Objects are maps (their keys are not the same in every row), lists are lists. Text that UTF-8 cannot hold, such
@@ -25,41 +27,35 @@ def write_parquet(url: str, rows: Iterable[dict[str, Any]]) -> None:
     import pyarrow
     from pyarrow import parquet
 
-    schema = _schema()
-    with storage.writing(url) as file, parquet.ParquetWriter(file, schema, compression="zstd") as writer:
+    table = schema()
+    with files.writing(url) as file, parquet.ParquetWriter(file, table, compression="zstd") as writer:
         for group in _groups(rows):
-            writer.write_table(pyarrow.Table.from_pylist([_plain(row) for row in group], schema))
+            writer.write_table(pyarrow.Table.from_pylist([_plain(row) for row in group], table))
 
 
-def _schema() -> Any:
+def schema() -> Any:
+    """Derives the table's schema from the type of a manifest row."""
+    import pyarrow
+
+    return pyarrow.schema({name: _arrow_type(hint) for name, hint, _ in columns(SongRow)})
+
+
+def _arrow_type(hint: Any) -> Any:
     import pyarrow as pa
 
-    text, number, real = pa.string(), pa.int64(), pa.float64()
-    part = pa.struct({"program": number, "track": text, "instrument": text, "rule": text, "notes": number})
-    note = pa.struct({"start": real, "pitch": number, "program": number})
-    return pa.schema(
-        {
-            **dict.fromkeys(("song_id", "source", "source_digest"), text),
-            "repairs": pa.list_(text),
-            "outputs": pa.map_(text, text),
-            "bytes": pa.map_(text, number),
-            "audio_digest": text,
-            "seconds": real,
-            **dict.fromkeys(("sample_rate", "notes_rate", "channels"), number),
-            **dict.fromkeys(("gain", "peak", "loudness", "true_peak"), real),
-            "notes": pa.map_(text, number),
-            **dict.fromkeys(("silent_notes", "broken_notes"), pa.list_(note)),
-            "instruments": pa.list_(text),
-            "programs": pa.map_(text, text),
-            "parts": pa.list_(part),
-            "stems": pa.list_(text),
-            "seed": number,
-            **dict.fromkeys(("checkpoint_digest", "config_digest", "bank_digest"), text),
-        }
-    )
+    simple = {str: pa.string(), int: pa.int64(), float: pa.float64()}
+    if hint in simple:
+        return simple[hint]
+    if get_origin(hint) is list:
+        return pa.list_(_arrow_type(get_args(hint)[0]))
+    if get_origin(hint) is dict:
+        return pa.map_(pa.string(), _arrow_type(get_args(hint)[1]))
+    if get_origin(hint) is UnionType or type(None) in get_args(hint):
+        return _arrow_type(get_args(hint)[0])
+    return pa.struct({name: _arrow_type(inner) for name, inner, _ in columns(hint)})
 
 
-def _groups(rows: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+def _groups(rows: Iterable[Mapping[str, Any]]) -> Iterator[list[Mapping[str, Any]]]:
     iterator = iter(rows)
     while group := list(itertools.islice(iterator, GROUP_ROWS)):
         yield group

@@ -33,6 +33,6 @@ install --no-deps --require-hashes --requirement "requirements/$profile.txt"
 if [ -n "${GPU:-}" ]; then install --no-deps --require-hashes --requirement requirements/gpu.txt; fi
 install --no-deps --no-build-isolation --editable .
 # Compiles what a run imports, so that none of its processes has to: some systems forbid writing bytecode later.
-PYTHONDONTWRITEBYTECODE= .venv/bin/python -W ignore -c 'import pipeline.run, gansynth.network, gansynth._note_seq' 2>/dev/null || true
+PYTHONDONTWRITEBYTECODE= .venv/bin/python -W ignore -c 'import pipeline.run, gansynth.model.network, gansynth.midi.note_seq' 2>/dev/null || true
 rm -f ".venv/ready-$profile-"*
 touch "$ready"

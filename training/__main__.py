@@ -88,7 +88,7 @@ def main(arguments: list[str] | None = None) -> None:
         result = run_evaluate(options.checkpoint, options.data, options.out, options.pitch_step, full=options.full)
         print(json.dumps({"summary": result["summary"], "missed": result["missed"]}, indent=1))
     else:
-        from gansynth import checkpoint
+        from gansynth.model import checkpoint
         from training.card import card as run_card
 
         digest = checkpoint.load(options.checkpoint).digest

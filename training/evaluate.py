@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import math
+import multiprocessing
 import os
 import time
 import zlib
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gansynth import latents as gansynth_latents
-from training import figures, targets
+from gansynth.score import instruments as gansynth_latents
+from training import figures, reference, targets
 from training.prepare import load
 from training.tuning import IN_TUNE, cents_off
 
@@ -159,8 +161,8 @@ def evaluate(
         SystemExit: the data are of other instruments, or `full` is another voice.
     """
     from gansynth import Bank, Synthesizer, load_bank
-    from gansynth.checkpoint import load as load_checkpoint
-    from gansynth.checkpoint import localize
+    from gansynth.model.checkpoint import load as load_checkpoint
+    from gansynth.model.download import localize
 
     prepared = load(data)
     synth = Synthesizer.from_checkpoint(checkpoint)
@@ -314,14 +316,13 @@ def _agreement(synth: Synthesizer, bank: gansynth_latents.Bank, full: Path) -> f
 
     if find_spec("magenta") is None:
         raise SystemExit("--full: Magenta's own code is not installed; ./run_tests.sh installs it")
-    from benchmarks import common, reference_server
-
     pitches = np.linspace(targets.PITCHES[0], targets.PITCHES[-1], len(bank)).astype(int).tolist()
-    with common.Worker() as worker:
-        worker.call(reference_server.load, str(full))
-        wanted, _ = worker.call(reference_server.notes, bank.latents, pitches, len(bank))
-    got = synth.synthesize(bank.latents, pitches)
-    return round(min(common.signal_to_noise(a, b) for a, b in zip(wanted, got, strict=True)), 1)
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        pool.submit(reference.load, str(full)).result()
+        wanted = pool.submit(reference.notes, bank.latents, pitches, len(bank)).result()
+    wanted = wanted.astype(np.float64)
+    noise = np.square(synth.synthesize(bank.latents, pitches) - wanted).sum(axis=1)
+    return round(float((10 * np.log10(np.square(wanted).sum(axis=1) / noise)).min()), 1)
 
 
 def _speed(synth: Synthesizer, latent: NDArray[np.float64]) -> float:

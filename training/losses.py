@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from gansynth import spectra
+from gansynth.model import mel
 from training import targets
 from training.targets import BINS, PITCHES, ROWS
 
@@ -40,7 +40,7 @@ class Loss(nn.Module):
         images = np.stack([targets.frequency_images(pitch) for pitch in PITCHES])
         self.early = ROWS // rows > targets.ONSET_ROWS
         lobes = np.stack([targets.lobe(pitch) for pitch in PITCHES])
-        inverse = spectra.mel_to_linear(BINS, targets.SAMPLE_RATE)
+        inverse = mel.mel_to_linear(BINS, targets.SAMPLE_RATE)
         self.register_buffer("images", torch.tensor(images, dtype=torch.float32))
         first = torch.arange(rows)[:, None] * (ROWS // rows) < targets.ONSET_ROWS
         self.register_buffer("first", first if not self.early else torch.zeros_like(first))

@@ -12,10 +12,10 @@ import numpy as np
 import scipy.sparse
 from numpy.typing import NDArray
 
-from gansynth import spectra
+from gansynth.model import mel
 
 PITCHES = range(24, 85)
-"""The MIDI pitches of a GANSynth generator, in the order of its labels (gansynth.checkpoint has them too)."""
+"""The MIDI pitches of a GANSynth generator, in the order of its labels (gansynth.model.checkpoint has them too)."""
 SAMPLE_RATE = 16000
 SAMPLES = 64000
 ROWS, BINS, HOP, FRAME = 128, 1024, 512, 2048
@@ -133,8 +133,8 @@ def magnitudes(audio: NDArray[np.floating]) -> NDArray[np.float32]:
 
 @cache
 def _mel() -> tuple[scipy.sparse.csr_matrix, scipy.sparse.csr_matrix]:
-    forward = spectra.linear_to_mel(BINS, SAMPLE_RATE).astype(np.float32)
-    inverse = spectra.mel_to_linear(BINS, SAMPLE_RATE).astype(np.float32)
+    forward = mel.linear_to_mel(BINS, SAMPLE_RATE).astype(np.float32)
+    inverse = mel.mel_to_linear(BINS, SAMPLE_RATE).astype(np.float32)
     return scipy.sparse.csr_matrix(forward), scipy.sparse.csr_matrix(inverse)
 
 
@@ -222,7 +222,7 @@ def invert(log_power: NDArray[np.floating], phase: NDArray[np.floating]) -> NDAr
     angle = np.pi * np.cumsum(np.asarray(phase, np.float64), axis=0) @ inverse
     spectrum = np.sqrt(power + 1e-6) * np.exp(1j * angle)
     frames = np.fft.irfft(np.pad(spectrum, [[0, 0], [1, 0]]), FRAME, axis=1)
-    frames *= spectra.inverse_window(FRAME, HOP)
+    frames *= mel.inverse_window(FRAME, HOP)
     audio = np.zeros(HOP * (ROWS - 1) + FRAME)
     for row, frame in enumerate(frames):
         audio[row * HOP : row * HOP + FRAME] += frame

@@ -1,47 +1,44 @@
-"""What a run counts: for Beam, whose runners show it, and at once for whoever watches this process."""
+"""Counters of a run: Beam's metrics, which runners show, and at once this process's own, for live progress."""
 
 from __future__ import annotations
 
-import threading
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from apache_beam.metrics import Metrics
 
-NAMESPACE = "gansynth"
+from transforms.worker_context import CONTEXT
 
-_lock = threading.Lock()
-_counted: Counter[str] = Counter()
-_growing: dict[int, tuple[str, object]] = {}
+NAMESPACE = "gansynth"
 
 
 def count(name: str, number: int = 1) -> None:
-    """Adds to a counter; to be called where Beam knows which step is running."""
-    with _lock:
-        _counted[name] += number
+    """Adds to a counter; to be called while Beam runs a step, or Beam loses the count."""
+    with CONTEXT.lock:
+        CONTEXT.counted[name] += number
     Metrics.counter(NAMESPACE, name).inc(number)
 
 
 @contextmanager
 def counting(prefix: str, tally: object) -> Iterator[None]:
-    """Counts the attributes of `tally`, all whole numbers, when the block ends; `seen` sees them grow until then."""
-    with _lock:
-        _growing[id(tally)] = (prefix, tally)
+    """Counts the attributes of `tally`, all whole numbers, when the block ends; `counted` sees them grow until then."""
+    with CONTEXT.lock:
+        CONTEXT.growing[id(tally)] = (prefix, tally)
     try:
         yield
     finally:
-        with _lock:
-            del _growing[id(tally)]
-            _counted.update({prefix + name: number for name, number in vars(tally).items()})
+        with CONTEXT.lock:
+            del CONTEXT.growing[id(tally)]
+            CONTEXT.counted.update({prefix + name: number for name, number in vars(tally).items()})
         for name, number in vars(tally).items():
             Metrics.counter(NAMESPACE, prefix + name).inc(number)
 
 
-def seen() -> Counter[str]:
-    """What this process has counted so far. Beam tells a local run's counters only when it is over."""
-    with _lock:
-        total = _counted.copy()
-        for prefix, tally in _growing.values():
+def counted() -> Counter[str]:
+    """Returns what this process has counted so far; Beam tells a local run's counters only when it is over."""
+    with CONTEXT.lock:
+        total = CONTEXT.counted.copy()
+        for prefix, tally in CONTEXT.growing.values():
             total.update({prefix + name: number for name, number in vars(tally).items()})
     return total

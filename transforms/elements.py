@@ -1,12 +1,14 @@
-"""What travels between the transforms; every song's elements carry its id."""
+"""Elements that travel between the transforms; every song's elements carry its id."""
 
 from __future__ import annotations
 
 import traceback
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from gansynth.errors import GansynthError
-from gansynth.notes import Song
+from gansynth.midi.load import MidiFile
+from gansynth.midi.notes import Song
+from transforms.manifest import ErrorRow
 
 
 @dataclass(frozen=True)
@@ -15,13 +17,15 @@ class Source:
 
     Attributes:
         song_id: its path relative to the input root: the song's name everywhere.
-        url: where it is read from.
-        size: its bytes, where the listing told.
+        url: path or URL that it is read from.
+        size: bytes of the file, where the listing told.
+        file: its content, where it has been read already.
     """
 
     song_id: str
     url: str
     size: int | None = None
+    file: MidiFile | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True)
@@ -33,11 +37,11 @@ class ReadSong:
 
 
 @dataclass(frozen=True)
-class Finished:
+class FinishedSong:
     """A song that an earlier run of the same job has rendered.
 
     Attributes:
-        song_id: which song.
+        song_id: the song's id.
         row: its row in the manifest, as JSON.
     """
 
@@ -47,17 +51,17 @@ class Finished:
 
 @dataclass(frozen=True)
 class Failure:
-    """Why a song could not be rendered: a dead letter.
+    """The dead letter of a song that could not be rendered.
 
     Attributes:
-        song_id: which song.
+        song_id: the song's id.
         stage: read, expand, synthesize, mix or write.
         error: class of the error.
-        message: what was wrong.
+        message: cause, in words.
         trace: last lines of the traceback where the error was not foreseen, else empty.
         code: one of gansynth.errors.CODES.
         digest: sha256 of the file's bytes; empty if it could not be read.
-        source: where the file was read from; it and the digest are filled in when the song's parts are gathered.
+        source: path or URL of the file; it and the digest are filled in when the song's elements are gathered.
     """
 
     song_id: str
@@ -70,15 +74,26 @@ class Failure:
     source: str = ""
 
     @classmethod
-    def of(cls, song_id: str, stage: str, error: Exception, digest: str = "") -> Failure:
-        """The dead letter of an exception; without a traceback where it was foreseen: it has a code of its own."""
+    def of(cls, song_id: str, stage: str, error: Exception, digest: str = "", source: str = "") -> Failure:
+        """Makes the dead letter of an exception; without a traceback where it has a code of its own."""
         code = _code(error, stage)
         trace = "" if code != "internal" else "".join(traceback.format_exception(error)[-4:])[-2000:]
-        return cls(song_id, stage, type(error).__name__, str(error)[:1000] or type(error).__name__, trace, code, digest)
+        name = type(error).__name__
+        return cls(song_id, stage, name, str(error)[:1000] or name, trace, code, digest, source)
 
-    def row(self) -> dict[str, str]:
-        """What errors.jsonl says of it."""
-        return {"status": "failed", **vars(self)}
+    def row(self) -> ErrorRow:
+        """Makes the row of errors.jsonl."""
+        return ErrorRow(
+            status="failed",
+            song_id=self.song_id,
+            source=self.source,
+            digest=self.digest,
+            stage=self.stage,
+            code=self.code,
+            error=self.error,
+            message=self.message,
+            trace=self.trace,
+        )
 
 
 def _code(error: Exception, stage: str) -> str:
@@ -87,3 +102,8 @@ def _code(error: Exception, stage: str) -> str:
     if isinstance(error, OSError):
         return {"read": "input-unreadable", "write": "output-unwritable"}.get(stage, "internal")
     return "internal"
+
+
+def key_by_song(source: Source) -> tuple[str, Source]:
+    """Keys an input file by its song's id; its content stays behind."""
+    return source.song_id, replace(source, file=None)

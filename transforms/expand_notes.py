@@ -1,4 +1,4 @@
-"""Songs to chunks of notes, each with the latents it is played with; or a dead letter."""
+"""Songs to render plans and chunks of notes, each with the latents it is played with; or a dead letter."""
 
 from __future__ import annotations
 
@@ -8,45 +8,46 @@ from dataclasses import dataclass
 import apache_beam as beam
 
 from gansynth.config import SoundConfig
-from gansynth.score import Voice, write_score
+from gansynth.score.plan import plan_song
+from gansynth.score.spec import SynthSpec
 from transforms.counters import count
-from transforms.elements import Failure, ReadSong
+from transforms.dead_letters import DeadLetterDoFn
+from transforms.elements import ReadSong
 
 
 @dataclass
 class ExpandNotes(beam.PTransform):
-    """PCollection[ReadSong] to `chunks` ((song_id, NoteChunk)), `scores` and `failures` (both keyed too).
+    """PCollection[ReadSong] to `chunks` ((song_id, NoteChunk)), `plans` ((song_id, RenderPlan)) and `failures`.
 
     Attributes:
-        sound: policies and schedule.
-        voice: what the checkpoint can play.
+        sound: policies, instruments, envelope, mix and stems.
+        spec: the checkpoint.
     """
 
     sound: SoundConfig
-    voice: Voice
+    spec: SynthSpec
 
     def expand(self, songs: beam.PCollection[ReadSong]) -> beam.pvalue.DoOutputsTuple:
-        """Writes every song's score and cuts it into chunks."""
-        return songs | "Score" >> beam.ParDo(_Score(self.sound, self.voice)).with_outputs(
-            "scores", "failures", main="chunks"
+        """Plans every song and cuts it into chunks."""
+        return songs | "Plan" >> beam.ParDo(_Plan(self.sound, self.spec)).with_outputs(
+            "plans", "failures", main="chunks"
         )
 
 
-class _Score(beam.DoFn):
-    def __init__(self, sound: SoundConfig, voice: Voice) -> None:
-        self._sound, self._voice = sound, voice
+class _Plan(DeadLetterDoFn):
+    stage = "expand"
 
-    def process(self, song: ReadSong) -> Iterator[object]:
+    def __init__(self, sound: SoundConfig, spec: SynthSpec) -> None:
+        self._sound, self._spec = sound, spec
+
+    def handle(self, song: ReadSong) -> Iterator[object]:
         song_id = song.source.song_id
-        try:
-            score, chunks = write_score(song_id, song.song, self._sound, self._voice)
-        except Exception as error:
-            count("failed_expand")
-            failure = Failure.of(song_id, "expand", error, song.song.digest)
-            yield beam.pvalue.TaggedOutput("failures", (song_id, failure))
-            return
-        for outcome, number in score.counts.items():
+        plan, chunks = plan_song(song_id, song.song, self._sound, self._spec)
+        for outcome, number in plan.counts.items():
             count(f"notes_{outcome}", number)
-        yield beam.pvalue.TaggedOutput("scores", (song_id, score))
+        yield beam.pvalue.TaggedOutput("plans", (song_id, plan))
         for chunk in chunks:
             yield song_id, chunk
+
+    def identify(self, song: ReadSong) -> tuple[str, str, str]:
+        return song.source.song_id, song.song.digest, song.source.url

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import apache_beam as beam
 
-from gansynth import storage
-from gansynth.storage import StorageConfig
+from gansynth.io import files, urls
+from gansynth.io.urls import StorageConfig
 from transforms.elements import Source
 
 
@@ -35,8 +35,8 @@ class _Read(beam.DoFn):
         self._storage = config
 
     def setup(self) -> None:
-        storage.configure(self._storage)
+        urls.configure(self._storage)
 
     def process(self, url: str) -> Iterator[Source]:
-        for line in storage.read_lines(url):
+        for line in files.read_lines(url):
             yield Source(*json.loads(line))

@@ -1,23 +1,22 @@
-"""All that came of a song, gathered under its id: a complete mix, or the reason why there is none."""
+"""Elements of a song gathered under its id: to a complete mix, or to the dead letter that says why there is none."""
 
 from __future__ import annotations
 
 import copyreg
-import itertools
-import os
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import apache_beam as beam
 
-from gansynth.mix import SparseMix, merged
-from gansynth.player import Bar
-from gansynth.score import Score
-from transforms.elements import Failure, Finished, Source
+from gansynth.audio.mix import SparseMix, merged
+from gansynth.rendering.player import ChunkMix
+from gansynth.score.plan import RenderPlan
+from transforms.elements import Failure, FinishedSong, Source
+from transforms.worker_context import CONTEXT
 
-Part = Source | Score | Bar | Failure | Finished
+SongElement = Source | RenderPlan | ChunkMix | Failure | FinishedSong
+"""Everything that is gathered under a song's id."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +32,7 @@ class MixedSong:
     """
 
     source: Source
-    score: Score
+    plan: RenderPlan
     silent: tuple[int, ...]
     broken: tuple[int, ...]
     mix: SparseMix = field(repr=False)
@@ -42,62 +41,40 @@ class MixedSong:
 
 @dataclass
 class MixSongs(beam.PTransform):
-    """PCollection[(song_id, Part)] to exactly one MixedSong, Finished or Failure for every song_id.
+    """PCollection[(song_id, SongElement)] to exactly one MixedSong, Finished or Failure for every song_id.
 
     Every input file enters as a Source, so a song of which nothing else arrives is reported as lost, and one
     with notes missing fails: never a clip with holes.
 
     Attributes:
-        early: whether a worker adds up what it has of each song before the shuffle. That is quicker where a bundle is
-            a slice of a few songs. On a cluster it is not for us to say how many songs a bundle has parts of, and
+        combine_before_shuffle: whether a worker adds up what it has of each song before the shuffle. That is quicker
+            where a bundle is a slice of a few songs. On a cluster bundles may hold elements of any number of songs, and
             Beam keeps the sums of all of them in memory until the bundle ends.
     """
 
-    early: bool = True
+    combine_before_shuffle: bool = True
 
-    def expand(self, parts: beam.PCollection[tuple[str, Part]]) -> beam.PCollection:
-        """Combines the parts of each song."""
-        if self.early:
-            return parts | "Combine" >> beam.CombinePerKey(GatherSong()) | "Outcome" >> beam.Values()
-        return parts | "Group" >> beam.GroupByKey() | "Add" >> beam.MapTuple(_gather)
+    def expand(self, elements: beam.PCollection[tuple[str, SongElement]]) -> beam.PCollection:
+        """Combines the elements of each song."""
+        if self.combine_before_shuffle:
+            return elements | "Combine" >> beam.CombinePerKey(GatherSong()) | "Outcome" >> beam.Values()
+        return elements | "Group" >> beam.GroupByKey() | "Add" >> beam.MapTuple(_gather)
 
 
-def _gather(song_id: str, parts: Iterable[Part]) -> MixedSong | Finished | Failure:
-    outcome: MixedSong | Finished | Failure = GatherSong().apply(parts)
+def _gather(song_id: str, elements: Iterable[SongElement]) -> MixedSong | FinishedSong | Failure:
+    outcome: MixedSong | FinishedSong | Failure = GatherSong().apply(elements)
     return outcome
 
 
-_kept: dict[int, SparseMix] | None = None
-_numbers = itertools.count()
-
-
-@contextmanager
-def mixes_stay() -> Iterator[None]:
-    """While it lasts, mixes stay where they are and runners pass numbers from stage to stage, not megabytes.
-
-    Only for runners that do all their work in this process.
-    """
-    global _kept
-    _kept = {}
-    try:
-        yield
-    finally:
-        _kept = None
-
-
 def _reduce(mix: SparseMix) -> tuple[Callable[..., SparseMix], tuple[Any, ...]]:
-    """How a mix is pickled: whole, or as a number in this process."""
-    if _kept is None:
+    """Pickles a mix: whole, or as a number where it stays in this process."""
+    if CONTEXT.mixes is None:
         return SparseMix, tuple(getattr(mix, field.name) for field in fields(SparseMix))
-    number = next(_numbers)
-    _kept[number] = mix
-    return _here, (os.getpid(), number)
+    return _kept, CONTEXT.keep(mix)
 
 
-def _here(process: int, number: int) -> SparseMix:
-    if _kept is None or process != os.getpid():
-        raise RuntimeError("a mix that was to stay in its process has left it")
-    return _kept[number]
+def _kept(process: int, number: int) -> SparseMix:
+    return CONTEXT.kept(process, number)
 
 
 copyreg.pickle(SparseMix, _reduce)
@@ -106,8 +83,8 @@ copyreg.pickle(SparseMix, _reduce)
 @dataclass
 class _Gathered:
     source: Source | None = None
-    score: Score | None = None
-    finished: Finished | None = None
+    plan: RenderPlan | None = None
+    finished: FinishedSong | None = None
     failures: list[Failure] = field(default_factory=list)
     chunks: list[int] = field(default_factory=list)
     notes: int = 0
@@ -127,22 +104,22 @@ class GatherSong(beam.CombineFn):
         """An empty gathering."""
         return _Gathered()
 
-    def add_input(self, accumulator: _Gathered, part: Part) -> _Gathered:
-        """Adds one part."""
-        if isinstance(part, Source):
-            accumulator.source = part
-        elif isinstance(part, Score):
-            accumulator.score = part
-        elif isinstance(part, Finished):
-            accumulator.finished = part
-        elif isinstance(part, Failure):
-            accumulator.failures.append(part)
+    def add_input(self, accumulator: _Gathered, element: SongElement) -> _Gathered:
+        """Adds one element."""
+        if isinstance(element, Source):
+            accumulator.source = element
+        elif isinstance(element, RenderPlan):
+            accumulator.plan = element
+        elif isinstance(element, FinishedSong):
+            accumulator.finished = element
+        elif isinstance(element, Failure):
+            accumulator.failures.append(element)
         else:
-            accumulator.chunks.append(part.index)
-            accumulator.notes += part.notes
-            accumulator.silent += part.silent
-            accumulator.broken += part.broken
-            accumulator.add(part.stem, part.mix)
+            accumulator.chunks.append(element.index)
+            accumulator.notes += element.notes
+            accumulator.silent += element.silent
+            accumulator.broken += element.broken
+            accumulator.add(element.stem, element.mix)
         return accumulator
 
     def merge_accumulators(self, accumulators: Iterable[_Gathered]) -> _Gathered:
@@ -150,7 +127,7 @@ class GatherSong(beam.CombineFn):
         total = _Gathered()
         for other in accumulators:
             total.source = total.source or other.source
-            total.score = total.score or other.score
+            total.plan = total.plan or other.plan
             total.finished = total.finished or other.finished
             total.failures += other.failures
             total.chunks += other.chunks
@@ -161,30 +138,29 @@ class GatherSong(beam.CombineFn):
                 total.add(stem, mix)
         return total
 
-    def extract_output(self, accumulator: _Gathered) -> MixedSong | Finished | Failure:
+    def extract_output(self, accumulator: _Gathered) -> MixedSong | FinishedSong | Failure:
         """The song, if all of it is there."""
         if accumulator.finished is not None:
             return accumulator.finished
-        source, score = accumulator.source, accumulator.score
-        song_id = source.song_id if source else score.song_id if score else ""
+        source, plan = accumulator.source, accumulator.plan
+        song_id = source.song_id if source else plan.song_id if plan else ""
         failure: Failure | None = None
         if accumulator.failures:
             failure = min(accumulator.failures, key=lambda f: (f.stage, f.error, f.message))
-        elif source is None or score is None:
+        elif source is None or plan is None:
             message = "the song was read, but the runner lost what came of it"
             failure = Failure(song_id, "mix", "LostSong", message, code="song-lost")
-        elif sorted(accumulator.chunks) != list(range(score.chunks)) or accumulator.notes != score.notes:
-            arrived = (
-                f"{accumulator.notes} of {score.notes} notes in {len(accumulator.chunks)} of {score.chunks} chunks"
-            )
-            message = f"{arrived} arrived: the runner lost or repeated elements"
+        elif sorted(accumulator.chunks) != list(range(plan.chunk_count)) or accumulator.notes != len(plan.notes):
+            notes = f"{accumulator.notes} of {len(plan.notes)} notes"
+            chunks = f"{len(accumulator.chunks)} of {plan.chunk_count} chunks"
+            message = f"{notes} in {chunks} arrived: the runner lost or repeated elements"
             failure = Failure(song_id, "mix", "LostNotes", message, code="notes-lost")
-        if failure is not None or source is None or score is None:
+        if failure is not None or source is None or plan is None:
             assert failure is not None
-            digest = failure.digest or (score.digest if score else "")
+            digest = failure.digest or (plan.digest if plan else "")
             return replace(failure, digest=digest, source=source.url if source else "")
-        silent, broken = score.numbers(accumulator.silent), score.numbers(accumulator.broken)
+        silent, broken = plan.note_rows(accumulator.silent), plan.note_rows(accumulator.broken)
         mixes = accumulator.mixes
-        if not score.stems:
-            return MixedSong(source, score, silent, broken, mixes.get(0, SparseMix()))
-        return MixedSong(source, score, silent, broken, merged(mixes[stem] for stem in sorted(mixes)), mixes)
+        if not plan.stems:
+            return MixedSong(source, plan, silent, broken, mixes.get(0, SparseMix()))
+        return MixedSong(source, plan, silent, broken, merged(mixes[stem] for stem in sorted(mixes)), mixes)

@@ -13,15 +13,16 @@ import numpy as np
 from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.windowed_value import WindowedValue
 
-from gansynth import storage
+from gansynth.audio.envelope import release_samples
 from gansynth.config import SoundConfig
-from gansynth.envelope import release_samples
-from gansynth.player import distinct_sounds
-from gansynth.records import Records
-from gansynth.score import NoteChunk, Score, Voice
-from gansynth.shape import NoteShape
-from gansynth.storage import StorageConfig
-from transforms.elements import Failure, Finished, Source
+from gansynth.io import files, urls
+from gansynth.io.records import Records
+from gansynth.io.urls import StorageConfig
+from gansynth.model.shape import NoteShape
+from gansynth.rendering.player import distinct_sounds
+from gansynth.score.plan import NoteChunk, RenderPlan
+from gansynth.score.spec import SynthSpec
+from transforms.elements import Failure, FinishedSong, Source
 from transforms.expand_notes import ExpandNotes
 from transforms.read_midi import ReadMidi
 from transforms.write_songs import WriteRows
@@ -49,7 +50,7 @@ class PlanSongs(beam.PTransform):
     """
 
     sound: SoundConfig
-    voice: Voice
+    spec: SynthSpec
     shape: NoteShape
     folder: str
     name: str
@@ -57,17 +58,18 @@ class PlanSongs(beam.PTransform):
     storage: StorageConfig = field(default_factory=StorageConfig)
     records: Records | None = None
 
-    def expand(self, files: beam.PCollection[Source]) -> beam.PCollection[str]:
+    def expand(self, sources: beam.PCollection[Source]) -> beam.PCollection[str]:
         """Reads, expands and counts."""
-        read = files | "ReadMidi" >> ReadMidi(self.sound.notes, self.storage, self.records)
-        notes = read.songs | "ExpandNotes" >> ExpandNotes(self.sound, self.voice)
-        rate = self.voice.sample_rate
+        read = sources | "ReadMidi" >> ReadMidi(self.sound.notes, self.storage, self.records)
+        notes = read.songs | "ExpandNotes" >> ExpandNotes(self.sound, self.spec)
+        rate = self.spec.sample_rate
         rows = (
             (
-                files | "By song" >> beam.WithKeys(lambda source: source.song_id).with_output_types(tuple[str, Source]),
+                sources
+                | "By song" >> beam.WithKeys(lambda source: source.song_id).with_output_types(tuple[str, Source]),
                 read.finished,
                 read.failures,
-                notes.scores | "Outline" >> beam.MapTuple(lambda song_id, score: (song_id, _outline(score, rate))),
+                notes.plans | "Outline" >> beam.MapTuple(lambda song_id, plan: (song_id, _outline(plan, rate))),
                 notes.failures,
             )
             | "All parts" >> beam.Flatten()
@@ -78,10 +80,10 @@ class PlanSongs(beam.PTransform):
         shards, folder, name, config = self.shards, self.folder, self.name, self.storage
 
         def write(shard: int, groups: Iterable[bytes]) -> str:
-            storage.configure(config)
-            url = storage.join(folder, f"{name}-{shard:05d}.sounds")
+            urls.configure(config)
+            url = urls.join(folder, f"{name}-{shard:05d}.sounds")
             keys = np.unique(np.concatenate([np.frombuffer(group, np.uint64) for group in groups]))
-            storage.write_bytes(url, keys.tobytes())
+            files.write_bytes(url, keys.tobytes())
             return url
 
         sounds = (
@@ -94,25 +96,25 @@ class PlanSongs(beam.PTransform):
         return (rows, sounds) | "Files" >> beam.Flatten()
 
 
-def _outline(score: Score, sample_rate: int) -> dict[str, Any]:
+def _outline(plan: RenderPlan, sample_rate: int) -> dict[str, Any]:
     """A song's row but for what the source tells; its notes stay behind."""
     return {
         "status": "planned",
-        "song_id": score.song_id,
-        "source_digest": score.digest,
-        "repairs": score.repairs,
-        "notes": score.counts,
-        "seconds": score.samples / sample_rate,
-        "instruments": sorted(set(score.instruments)),
+        "song_id": plan.song_id,
+        "source_digest": plan.digest,
+        "repairs": plan.repairs,
+        "notes": plan.counts,
+        "seconds": plan.samples / sample_rate,
+        "instruments": sorted(set(plan.instruments)),
     }
 
 
-def _row(song_id: str, parts: Iterable[Source | Finished | Failure | dict[str, Any]]) -> tuple[str, str]:
+def _row(song_id: str, parts: Iterable[Source | FinishedSong | Failure | dict[str, Any]]) -> tuple[str, str]:
     url, row = "", None
     for part in parts:
         if isinstance(part, Source):
             url = part.url
-        elif isinstance(part, Finished):
+        elif isinstance(part, FinishedSong):
             row = json.loads(part.row) | {"status": "finished"}
         else:
             row = part.row() if isinstance(part, Failure) else part

@@ -4,27 +4,28 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import apache_beam as beam
 
-from gansynth import storage
 from gansynth.config import NotesConfig
-from gansynth.notes import digest_of, load_midi, read_midi
-from gansynth.records import Records
-from gansynth.storage import StorageConfig
+from gansynth.io import urls
+from gansynth.io.records import Records
+from gansynth.io.urls import StorageConfig
+from gansynth.midi.load import parse_midi, read_midi
 from transforms.counters import count
-from transforms.elements import Failure, Finished, ReadSong, Source
+from transforms.dead_letters import DeadLetterDoFn
+from transforms.elements import FinishedSong, ReadSong, Source
 
 
 @dataclass
 class ReadMidi(beam.PTransform):
-    """PCollection[Source] to `songs` (ReadSong), `finished` ((song_id, Finished)) and `failures` ((song_id, Failure)).
+    """PCollection[Source] to `songs` (ReadSong), `finished` ((song_id, FinishedSong)), `failures` ((song_id, Failure)).
 
     Attributes:
         notes: limits, salvage and pedal.
-        storage: as whom the files are read.
-        records: of songs that need no rendering; None to render all.
+        storage: credentials for reading.
+        records: completion records of songs that need no rendering; None renders all.
     """
 
     notes: NotesConfig
@@ -37,29 +38,29 @@ class ReadMidi(beam.PTransform):
         return sources | "Parse" >> parse.with_outputs("finished", "failures", main="songs")
 
 
-class _Parse(beam.DoFn):
-    def __init__(self, config: NotesConfig, storage_config: StorageConfig, records: Records | None) -> None:
-        self._config, self._storage, self._records = config, storage_config, records
+class _Parse(DeadLetterDoFn):
+    stage = "read"
+
+    def __init__(self, config: NotesConfig, storage: StorageConfig, records: Records | None) -> None:
+        self._config, self._storage, self._records = config, storage, records
+        self._digest = ""
 
     def setup(self) -> None:
-        storage.configure(self._storage)
+        urls.configure(self._storage)
 
-    def process(self, source: Source) -> Iterator[ReadSong | beam.pvalue.TaggedOutput]:
-        digest = ""
-        try:
-            data = read_midi(source.url, self._config)
-            count("bytes_read", len(data))
-            digest = digest_of(data)
-            if self._records is not None and (row := self._records.find(source.song_id, digest)) is not None:
-                count("songs_resumed")
-                finished = Finished(source.song_id, json.dumps(row | {"source": source.url}, sort_keys=True))
-                yield beam.pvalue.TaggedOutput("finished", (source.song_id, finished))
-                return
-            song = load_midi(data, self._config)
-        except Exception as error:
-            count("failed_read")
-            failure = Failure.of(source.song_id, "read", error, digest)
-            yield beam.pvalue.TaggedOutput("failures", (source.song_id, failure))
+    def handle(self, source: Source) -> Iterator[ReadSong | beam.pvalue.TaggedOutput]:
+        self._digest = ""
+        file = source.file or read_midi(source.url, self._config)
+        count("bytes_read", len(file.data))
+        self._digest = file.digest
+        if self._records is not None and (row := self._records.find(source.song_id, file.digest)) is not None:
+            count("songs_resumed")
+            finished = FinishedSong(source.song_id, json.dumps(row | {"source": source.url}, sort_keys=True))
+            yield beam.pvalue.TaggedOutput("finished", (source.song_id, finished))
             return
+        song = parse_midi(file, self._config)
         count("songs_read")
-        yield ReadSong(source, song)
+        yield ReadSong(replace(source, file=None), song)
+
+    def identify(self, source: Source) -> tuple[str, str, str]:
+        return source.song_id, self._digest, source.url

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,21 +13,28 @@ from apache_beam.metrics import Metrics
 from apache_beam.utils.shared import Shared
 
 from gansynth.config import EnvelopeConfig
-from gansynth.model_process import Asking, Load, load_model
-from gansynth.player import Bar, play
-from gansynth.score import NoteChunk
-from gansynth.sounds import SoundSource, Tally
-from gansynth.storage import StorageConfig
-from gansynth.synthesizer import Synthesizer
+from gansynth.io.urls import StorageConfig
+from gansynth.model.server import Load, ModelClient, load_model
+from gansynth.model.sounds import SoundSource, Tally
+from gansynth.model.synthesizer import Synthesizer
+from gansynth.rendering.player import ChunkMix, play
+from gansynth.score.plan import NoteChunk
 from transforms.counters import NAMESPACE, count, counting
-from transforms.elements import Failure
+from transforms.dead_letters import DeadLetterDoFn
+from transforms.worker_context import CONTEXT
 
 _MODEL = Shared()
 
 
 @dataclass(frozen=True)
 class ModelSettings:
-    """Which checkpoint a worker loads, and how it runs it; equal settings share one model in a process."""
+    """The checkpoint that a worker loads, and how it runs it; equal settings share one model in a process.
+
+    Attributes:
+        checkpoint: see Synthesizer.from_checkpoint, as for the next ones up to `xla`.
+        storage: credentials for reading it.
+        loader: called as `loader(storage, checkpoint, **options)`.
+    """
 
     checkpoint: str
     batch_rows: int
@@ -37,12 +44,13 @@ class ModelSettings:
     precision: str
     xla: bool
     storage: StorageConfig = field(default_factory=StorageConfig)
+    loader: Callable[..., Synthesizer] = load_model
 
     @property
     def load(self) -> Load:
         """Loads the model; needs nothing of Beam, wherever it is called."""
         options = vars(self).copy()
-        return functools.partial(load_model, options.pop("storage"), **options)
+        return functools.partial(options.pop("loader"), options.pop("storage"), **options)
 
     def acquire(self) -> Synthesizer:
         """The process's own model, loaded by the first caller and kept for the others."""
@@ -50,18 +58,10 @@ class ModelSettings:
 
     def source(self) -> SoundSource:
         """Where this process gets sounds from: its own model, unless it shares another process's."""
-        if _shared_at is None:
+        address = CONTEXT.model_address
+        if address is None:
             return self.acquire()
-        return _MODEL.acquire(lambda: Asking(_shared_at, self.load, self.cache_bytes), tag=f"{self!r} at {_shared_at}")
-
-
-_shared_at: Any = None
-
-
-def share_model(address: Any) -> None:
-    """Has this process play with the model of another, a `gansynth.model_process.ModelProcess`."""
-    global _shared_at
-    _shared_at = address
+        return _MODEL.acquire(lambda: ModelClient(address, self.load, self.cache_bytes), tag=f"{self!r} at {address}")
 
 
 @dataclass
@@ -94,11 +94,13 @@ class Synthesize(beam.PTransform):
             | "Chunks" >> beam.Values()
             | "Spread" >> beam.Reshuffle()
             | "Gather" >> gather.with_resource_hints(**self.hints)
-            | "Play" >> play.with_outputs("failures", main="bars")
+            | "Play" >> play.with_outputs("failures", main="mixes")
         )
 
 
-class _Play(beam.DoFn):
+class _Play(DeadLetterDoFn):
+    stage = "synthesize"
+
     def __init__(self, model: ModelSettings, envelope: EnvelopeConfig) -> None:
         self._model, self._envelope = model, envelope
         self._fill = Metrics.distribution(NAMESPACE, "batch_fill_percent")
@@ -121,18 +123,18 @@ class _Play(beam.DoFn):
 
     def _play(self, chunks: Sequence[NoteChunk], tally: Tally) -> Iterator[object]:
         try:
-            bars: list[Bar] = play(chunks, self._synth, self._envelope, tally)
+            chunk_mixes: list[ChunkMix] = play(chunks, self._synth, self._envelope, tally)
         except Exception as error:
             if len(chunks) == 1:
-                if _shared_at is None:  # raises where nothing can be played: no song's fault, and another worker may
+                if (
+                    CONTEXT.model_address is None
+                ):  # raises where nothing can be played: no song's fault, and another worker may
                     self._model.acquire().check()
-                count("failed_synthesize")
-                song_id = chunks[0].song_id
-                yield beam.pvalue.TaggedOutput("failures", (song_id, Failure.of(song_id, "synthesize", error)))
+                yield self.dead_letter(chunks[0].song_id, "", "", error)
                 return
             half = len(chunks) // 2
             yield from self._play(chunks[:half], tally)
             yield from self._play(chunks[half:], tally)
             return
-        for bar in bars:
-            yield bar.song_id, bar
+        for chunk_mix in chunk_mixes:
+            yield chunk_mix.song_id, chunk_mix

@@ -6,23 +6,30 @@ import hashlib
 import io
 import json
 import logging
-from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import apache_beam as beam
 import numpy as np
 
-from gansynth import audiofile, paths, pianoroll, played, storage
+from gansynth.audio.encode import SUFFIX, AudioFormat, encode_audio
+from gansynth.audio.mastering import master
+from gansynth.audio.mix import SparseMix, pieces
+from gansynth.audio.resample import resampled
 from gansynth.config import InstrumentsConfig, MixConfig
-from gansynth.master import master
-from gansynth.mix import SparseMix, pieces
-from gansynth.records import Records
-from gansynth.resample import resampled
-from gansynth.spectrogram import cqt, write_png
-from gansynth.storage import StorageConfig
+from gansynth.figures import piano_roll
+from gansynth.figures.spectrogram import cqt, write_png
+from gansynth.io import files, paths, urls
+from gansynth.io.records import Records
+from gansynth.io.urls import StorageConfig
+from gansynth.score.assign import Part
+from gansynth.score.planned_notes import PlannedNotes
+from gansynth.score.rendered_notes import to_json, to_midi
 from transforms.counters import count
-from transforms.elements import Failure, Finished
+from transforms.dead_letters import DeadLetterDoFn
+from transforms.elements import Failure, FinishedSong
+from transforms.manifest import NoteRow, PartRow, SongRow
 from transforms.mix_songs import MixedSong
 
 _LOG = logging.getLogger(__name__)
@@ -34,7 +41,7 @@ class WriteSettings:
 
     Attributes:
         output: folder or URL under which everything goes.
-        audio_format: see gansynth.audiofile.
+        audio_format: see gansynth.audio.encode.
         spectrogram: whether a PNG is drawn.
         spectrogram_array: whether the CQT is kept as .npy too.
         piano_roll: whether the notes are drawn.
@@ -48,7 +55,7 @@ class WriteSettings:
     """
 
     output: str
-    audio_format: audiofile.AudioFormat
+    audio_format: AudioFormat
     spectrogram: bool
     spectrogram_array: bool
     piano_roll: bool
@@ -96,9 +103,9 @@ class WriteRows(beam.PTransform):
             return int(hashlib.sha256(row[0].encode("utf-8", "surrogateescape")).hexdigest()[:8], 16) % shards, row
 
         def write(shard: int, group: Any) -> str:
-            storage.configure(config)
-            url = storage.join(folder, f"{name}-{shard:05d}.jsonl")
-            storage.write_bytes(url, "".join(text + "\n" for _, text in sorted(group)).encode())
+            urls.configure(config)
+            url = urls.join(folder, f"{name}-{shard:05d}.jsonl")
+            files.write_bytes(url, "".join(text + "\n" for _, text in sorted(group)).encode())
             return url
 
         return (
@@ -109,106 +116,130 @@ class WriteRows(beam.PTransform):
         )
 
 
-class _Write(beam.DoFn):
+class _Write(DeadLetterDoFn):
+    stage = "write"
+
     def __init__(self, settings: WriteSettings) -> None:
         self._settings = settings
         self._records = Records(settings.output, settings.digests)
 
     def setup(self) -> None:
-        storage.configure(self._settings.storage)
+        urls.configure(self._settings.storage)
 
-    def process(self, outcome: MixedSong | Finished | Failure) -> Iterator[tuple[str, str]]:
-        if isinstance(outcome, Finished):
+    def handle(self, outcome: MixedSong | FinishedSong | Failure) -> Iterator[tuple[str, str]]:
+        if isinstance(outcome, FinishedSong):
             yield outcome.song_id, outcome.row
-            return
-        if isinstance(outcome, MixedSong):
-            song_id = outcome.source.song_id
-            try:
-                row = self._write(outcome)
-                self._records.write(row)
-                count("songs_written")
-                yield song_id, json.dumps(row, sort_keys=True)
-                return
-            except Exception as error:
-                failure = Failure.of(song_id, "write", error, outcome.score.digest)
-                outcome = replace(failure, source=outcome.source.url)
-        count("songs_failed")
-        count(f"failure_{outcome.code}")
-        _LOG.info("%r failed: %s in %s: %r", outcome.song_id, outcome.code, outcome.stage, outcome.message)
-        yield outcome.song_id, json.dumps(outcome.row(), sort_keys=True)
+        elif isinstance(outcome, Failure):
+            yield self._failed(outcome)
+        else:
+            row = self._write(outcome)
+            self._records.write(row)
+            count("songs_written")
+            yield row["song_id"], json.dumps(row, sort_keys=True)
 
-    def _write(self, song: MixedSong) -> dict[str, Any]:
-        settings, score = self._settings, song.score
-        made = master(song.mix, score.samples, settings.mix, settings.sample_rate, settings.audio_rate)
-        name = paths.output_name(score.song_id)
+    def identify(self, outcome: MixedSong) -> tuple[str, str, str]:
+        return outcome.source.song_id, outcome.plan.digest, outcome.source.url
+
+    def dead_letter(self, song_id: str, digest: str, source: str, error: Exception) -> tuple[str, str]:
+        return self._failed(Failure.of(song_id, self.stage, error, digest, source))
+
+    def _failed(self, failure: Failure) -> tuple[str, str]:
+        count("songs_failed")
+        count(f"failure_{failure.code}")
+        _LOG.info("%r failed: %s in %s: %r", failure.song_id, failure.code, failure.stage, failure.message)
+        return failure.song_id, json.dumps(failure.row(), sort_keys=True)
+
+    def _write(self, song: MixedSong) -> SongRow:
+        settings, plan = self._settings, song.plan
+        clip = master(song.mix, plan.samples, settings.mix, settings.sample_rate, settings.audio_rate)
+        name = paths.output_name(plan.song_id)
         channels = settings.mix.channels
-        audio = audiofile.encode(made.pieces(), made.sample_rate, settings.audio_format, channels)
-        files = {"audio": self._put(f"audio/{name}{audiofile.SUFFIX[settings.audio_format]}", audio)}
+        audio = encode_audio(clip.pieces(), clip.sample_rate, settings.audio_format, channels)
+        outputs = {"audio": self._put(f"audio/{name}{SUFFIX[settings.audio_format]}", audio)}
         if settings.spectrogram or settings.spectrogram_array:
-            levels = cqt(made.clip if channels == 1 else made.clip.sum(axis=1), settings.sample_rate)
+            levels = cqt(clip.mono, settings.sample_rate)
             if settings.spectrogram:
-                picture = write_png(levels, settings.sample_rate, score.song_id)
-                files["spectrogram"] = self._put(f"spectrograms/{name}.png", picture)
+                picture = write_png(levels, settings.sample_rate, plan.song_id)
+                outputs["spectrogram"] = self._put(f"spectrograms/{name}.png", picture)
             if settings.spectrogram_array:
                 buffer = io.BytesIO()
                 np.save(buffer, levels)
-                files["cqt"] = self._put(f"spectrograms/{name}.npy", buffer.getvalue())
-        files |= self._write_notes(song, name) | self._write_stems(song, name)
-        count("audio_milliseconds", 1000 * made.samples // made.sample_rate)
-        return {
-            "status": "rendered",
-            "song_id": score.song_id,
-            "source": song.source.url,
-            "source_digest": score.digest,
-            "repairs": score.repairs,
-            "outputs": {kind: path for kind, (path, _) in files.items()},
-            "bytes": {kind: size for kind, (_, size) in files.items()},
-            "audio_digest": "sha256:" + hashlib.sha256(audio).hexdigest(),
-            "seconds": made.samples / made.sample_rate,
-            "sample_rate": made.sample_rate,
-            "notes_rate": settings.sample_rate,
-            "channels": channels,
-            "gain": made.gain,
-            "peak": made.peak,
-            "loudness": made.loudness,
-            "true_peak": made.true_peak,
-            "notes": {**score.counts, "silent": len(song.silent), "broken": len(song.broken)},
-            "silent_notes": played.named(score.played, song.silent, settings.sample_rate),
-            "broken_notes": played.named(score.played, song.broken, settings.sample_rate),
-            "instruments": score.instruments,
-            "programs": score.programs,
-            "parts": [vars(part) for part in score.parts],
-            "stems": list(score.stems),
-            "seed": settings.instruments.seed,
-            **settings.digests,
-        }
+                outputs["cqt"] = self._put(f"spectrograms/{name}.npy", buffer.getvalue())
+        outputs |= self._write_notes(song, name) | self._write_stems(song, name)
+        count("audio_milliseconds", 1000 * clip.samples // clip.sample_rate)
+        digests = settings.digests
+        return SongRow(
+            status="rendered",
+            song_id=plan.song_id,
+            source=song.source.url,
+            source_digest=plan.digest,
+            repairs=list(plan.repairs),
+            outputs={kind: path for kind, (path, _) in outputs.items()},
+            bytes={kind: size for kind, (_, size) in outputs.items()},
+            audio_digest="sha256:" + hashlib.sha256(audio).hexdigest(),
+            seconds=clip.samples / clip.sample_rate,
+            sample_rate=clip.sample_rate,
+            notes_rate=settings.sample_rate,
+            channels=channels,
+            gain=clip.gain,
+            peak=clip.peak,
+            loudness=clip.loudness,
+            true_peak=clip.true_peak,
+            notes={**plan.counts, "silent": len(song.silent), "broken": len(song.broken)},
+            silent_notes=_note_rows(plan.notes, song.silent, settings.sample_rate),
+            broken_notes=_note_rows(plan.notes, song.broken, settings.sample_rate),
+            instruments=list(plan.instruments),
+            programs={str(program): name for program, name in plan.programs.items()},
+            parts=[_part_row(part) for part in plan.parts],
+            stems=list(plan.stems),
+            seed=settings.instruments.seed,
+            checkpoint_digest=digests["checkpoint_digest"],
+            config_digest=digests["config_digest"],
+            bank_digest=digests["bank_digest"],
+        )
 
     def _write_notes(self, song: MixedSong, name: str) -> dict[str, tuple[str, int]]:
-        settings, score = self._settings, song.score
-        heard = score.played.without(sorted({*song.silent, *song.broken}))
-        files = {}
+        settings, plan = self._settings, song.plan
+        heard = plan.notes.without(sorted({*song.silent, *song.broken}))
+        outputs = {}
         if settings.piano_roll:
-            picture = pianoroll.write_png(heard, score.instruments, score.samples, settings.sample_rate, score.song_id)
-            files["piano_roll"] = self._put(f"piano_rolls/{name}.png", picture)
+            picture = piano_roll.write_png(heard, plan.instruments, plan.samples, settings.sample_rate, plan.song_id)
+            outputs["piano_roll"] = self._put(f"piano_rolls/{name}.png", picture)
         if "midi" in settings.played_notes:
-            midi = played.to_midi(heard, score.instruments, settings.sample_rate)
-            files["midi"] = self._put(f"notes/{name}.mid", midi)
+            midi = to_midi(heard, plan.instruments, settings.sample_rate)
+            outputs["midi"] = self._put(f"notes/{name}.mid", midi)
         if "json" in settings.played_notes:
-            table = played.to_json(heard, score.instruments, settings.sample_rate, score.stems)
-            files["notes"] = self._put(f"notes/{name}.json", table)
-        return files
+            table = to_json(heard, plan.instruments, settings.sample_rate, plan.stems)
+            outputs["notes"] = self._put(f"notes/{name}.json", table)
+        return outputs
 
     def _write_stems(self, song: MixedSong, name: str) -> dict[str, tuple[str, int]]:
-        settings, files = self._settings, {}
+        settings, outputs = self._settings, {}
         channels, rate = settings.mix.channels, settings.audio_rate or settings.sample_rate
-        for number, label in enumerate(song.score.stems):
-            sound = pieces(song.stems.get(number, SparseMix()), song.score.samples, settings.mix)
+        for number, label in enumerate(song.plan.stems):
+            sound = pieces(song.stems.get(number, SparseMix()), song.plan.samples, settings.mix)
             sound = resampled(sound, channels, settings.sample_rate, rate)
-            data = audiofile.encode(sound, rate, "wav-float", channels)
-            files[f"stem_{number + 1:03d}"] = self._put(f"stems/{name}/{paths.stem_name(number, label)}.wav", data)
-        return files
+            data = encode_audio(sound, rate, "wav-float", channels)
+            outputs[f"stem_{number + 1:03d}"] = self._put(f"stems/{name}/{paths.stem_name(number, label)}.wav", data)
+        return outputs
 
     def _put(self, name: str, data: bytes) -> tuple[str, int]:
-        storage.write_bytes(storage.join(self._settings.output, name), data)
+        files.write_bytes(urls.join(self._settings.output, name), data)
         count("bytes_written", len(data))
         return name, len(data)
+
+
+def _note_rows(notes: PlannedNotes, rows: Sequence[int], sample_rate: int) -> list[NoteRow]:
+    """Describes some notes, by their rows in the table, as people look for them."""
+    return [
+        NoteRow(
+            start=round(float(notes.start[n]) / sample_rate, 7),
+            pitch=int(notes.pitch[n]),
+            program=int(notes.program[n]),
+        )
+        for n in rows
+    ]
+
+
+def _part_row(part: Part) -> PartRow:
+    return PartRow(program=part.program, track=part.track, instrument=part.instrument, rule=part.rule, notes=part.notes)

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks import beam, common
-from benchmarks.reference_server import ACOUSTIC_ONLY
 from benchmarks.synthesis import convolution_flop
+from training.reference import ACOUSTIC_ONLY
 
 NAMES = ["synthesis", "notebook", "corpus", "beam", "memory", "startup", "fluidsynth", "profile_corpus", "scaling"]
 EXAMPLES = Path(__file__).parents[2] / "examples" / "midi"

@@ -3,12 +3,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import cloud_servers
 import pytest
-from cloud_helpers import DATA, SONGS, TINY, point_to
 
-from gansynth import storage
+from gansynth.io import files, listing, urls
 from pipeline.__main__ import main
+from tests.support import servers
+from tests.support.cloud import DATA, SONGS, TINY, point_to
 
 
 @pytest.fixture(scope="session")
@@ -16,7 +16,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A few songs in folders, one of them no MIDI file."""
     folder = tmp_path_factory.mktemp("corpus")
     for name, source in SONGS.items():
-        storage.write_bytes(str(folder / name), (DATA / "midi" / source).read_bytes())
+        files.write_bytes(str(folder / name), (DATA / "midi" / source).read_bytes())
     return folder
 
 
@@ -32,12 +32,12 @@ def rendered(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def gcs(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A local Cloud Storage with the corpus in gs://in/songs and the tiny checkpoint in gs://in/tiny; its URL."""
-    with cloud_servers.emulator(tmp_path_factory.mktemp("gcs")) as url:
+    with servers.emulator(tmp_path_factory.mktemp("gcs")) as url:
         with pytest.MonkeyPatch.context() as patch:
             point_to(url, patch)
             for folder, target in ((corpus, "gs://in/songs"), (TINY, "gs://in/tiny")):
-                for path, _ in storage.find(str(folder)):
-                    storage.write_bytes(f"{target}{path.removeprefix(str(folder))}", Path(path).read_bytes())
+                for path, _ in listing.find(str(folder)):
+                    files.write_bytes(f"{target}{path.removeprefix(str(folder))}", Path(path).read_bytes())
         yield url
 
 
@@ -47,4 +47,4 @@ def cloud(gcs: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     point_to(gcs, monkeypatch)
     yield lambda url: point_to(url, monkeypatch)
-    storage._filesystem.cache_clear()
+    urls._filesystem.cache_clear()

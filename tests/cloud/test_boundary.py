@@ -17,14 +17,14 @@ import psutil
 import pytest
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.transforms.environments import ExternalEnvironment
-from cloud_helpers import TINY, assert_same, outputs
-from cloud_servers import free_port, started
 
-from gansynth import storage
+from gansynth.io import files, urls
 from pipeline import remote
 from pipeline.__main__ import main
 from pipeline.config import load_config
 from pipeline.inputs import Listing, list_sources
+from tests.support.cloud import TINY, assert_same, outputs
+from tests.support.servers import free_port, started
 
 ROOT = Path(__file__).parents[2]
 # The pool starts its workers as `python`, in the folder it was started in.
@@ -75,9 +75,9 @@ def test_two_workers_in_processes_of_their_own(corpus: Path, rendered: Path, tmp
 def render_with_two_workers(corpus: Path, out: Path, pool_address: str) -> None:
     config = load_config(None, [f"checkpoint={TINY}"], [str(corpus)], str(out))
     sources = Listing(list_sources(config.input))
-    storage.upload(sources.path, storage.join(config.output, ".rows", remote.INPUTS))
+    files.upload(sources.path, urls.join(config.output, ".rows", remote.INPUTS))
     runner: Any = FnApiRunner(default_environment=ExternalEnvironment(pool_address))
-    remote.draw(config, ["--direct_num_workers=2"], runner, len(sources)).run().wait_until_finish()
+    remote.draw(config, False, ["--direct_num_workers=2"], runner, len(sources)).run().wait_until_finish()
 
 
 @contextlib.contextmanager

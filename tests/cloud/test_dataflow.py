@@ -18,12 +18,12 @@ from typing import Any
 
 import pytest
 from apache_beam.portability.api import beam_runner_api_pb2
-from cloud_helpers import assert_same, outputs
-from cloud_servers import DataflowApi
 
-from gansynth import storage
+from gansynth.io import files, listing
 from pipeline import dataflow
 from pipeline.__main__ import main
+from tests.support.cloud import assert_same, outputs
+from tests.support.servers import DataflowApi
 
 ROOT = Path(__file__).parents[2]
 GOLDEN = Path(__file__).parent / "data" / "job_request.json"
@@ -105,7 +105,7 @@ def api(google: None, worker: Path, tmp_path: Path) -> Iterator[DataflowApi]:
 
     def work(job: dict[str, Any]) -> str | None:
         options = job["environment"]["sdkPipelineOptions"]["options"]
-        (tmp_path / "pipeline.pb").write_bytes(storage.read_bytes(options["pipelineUrl"]))
+        (tmp_path / "pipeline.pb").write_bytes(files.read_bytes(options["pipelineUrl"]))
         script = str(Path(__file__).with_name("dataflow_worker.py"))
         arguments = (str(ROOT), str(tmp_path / "pipeline.pb"), str(tmp_path / "summary.json"))
         environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
@@ -125,7 +125,7 @@ def options(api: DataflowApi) -> list[str]:
 
 def pipeline_of(job: dict[str, Any]) -> Any:
     url = job["environment"]["sdkPipelineOptions"]["options"]["pipelineUrl"]
-    return beam_runner_api_pb2.Pipeline.FromString(storage.read_bytes(url))
+    return beam_runner_api_pb2.Pipeline.FromString(files.read_bytes(url))
 
 
 def normalised(job: dict[str, Any]) -> Any:
@@ -174,7 +174,7 @@ def test_the_job_request(google: None, capsys: pytest.CaptureFixture[str]) -> No
         "Synthesize/Gather",
         "Synthesize/Play",
     }
-    staged = {name.rsplit("/", 1)[1] for name, _ in storage.find("gs://out/gpu/.staging")}
+    staged = {name.rsplit("/", 1)[1] for name, _ in listing.find("gs://out/gpu/.staging")}
     assert not any("main_session" in name for name in staged), staged
     assert staged <= {"pipeline.pb", "submission_environment_dependencies.txt"}
     assert len(json.dumps(job)) < 100_000
@@ -187,7 +187,7 @@ def test_the_staged_job_runs_where_only_the_wheel_is(
     (job,) = api.jobs
     assert job["environment"]["flexResourceSchedulingGoal"] in (2, "FLEXRS_COST_OPTIMIZED")
     summary = json.loads((tmp_path / "summary.json").read_text())
-    assert set(summary["fns"]) >= {"_Parse", "_Score", "_Play", "_Write", "_Check", "_Read"}
+    assert set(summary["fns"]) >= {"_Parse", "_Plan", "_Play", "_Write", "_Check", "_Read"}
     assert len(summary["images"]) == 1
     assert summary["coders"] > 10
     assert_same(outputs("gs://out/cpu"), outputs(str(rendered)))
@@ -319,4 +319,4 @@ def test_a_dry_run_prints_the_job_and_submits_nothing(google: None, capsys: pyte
     assert '"containerImage": "europe-west4-docker.pkg.dev/my-project/gansynth-beam/worker:' in said
     assert re.search(r"Synthesize/Play.*accelerator.*nvidia-l4", said)
     assert not re.search(r"ReadMidi.*accelerator", said)
-    assert storage.kind("gs://out/dry") is None
+    assert listing.kind("gs://out/dry") is None

@@ -12,12 +12,12 @@ from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from cloud_helpers import SONGS, assert_same, outputs
-from cloud_servers import Front
 
-from gansynth import storage
+from gansynth.io import files, listing
 from pipeline.__main__ import main
 from pipeline.inputs import Listing
+from tests.support.cloud import SONGS, assert_same, outputs
+from tests.support.servers import Front
 from transforms.elements import Source
 
 ANONYMOUS = ["--set", "storage.credentials=anonymous", "--quiet"]
@@ -28,7 +28,7 @@ Cloud = Callable[[str], None]
 def test_bucket_to_bucket_equals_local(cloud: Cloud, rendered: Path) -> None:
     assert main(["render", "--input", "gs://in/songs/**", "--output", "gs://out/plain", *GS]) == 3
     assert_same(outputs("gs://out/plain"), outputs(str(rendered)))
-    sources = [json.loads(line)["source"] for line in storage.read_lines("gs://out/plain/manifest.jsonl")]
+    sources = [json.loads(line)["source"] for line in files.read_lines("gs://out/plain/manifest.jsonl")]
     assert "gs://in/songs/a/melody.mid" in sources
     before = outputs("gs://out/plain")
     assert main(["render", "--input", "gs://in/songs/**", "--output", "gs://out/plain", *GS]) == 3
@@ -57,17 +57,15 @@ def test_patterns_lists_and_archives_in_a_bucket(cloud: Cloud, corpus: Path, tmp
     assert ids("gs://in/songs/a/*.mid") == ["melody.mid", "one.mid"]
     assert ids("gs://in/songs/?/melody.mid") == ["a/melody.mid", "b/melody.mid"]
     assert ids("gs://in/songs/a/one.mid") == ["one.mid"]
-    storage.write_bytes("gs://in/lists/songs.txt", b"gs://in/songs/a/one.mid\ngs://in/songs/b/melody.mid\n")
+    files.write_bytes("gs://in/lists/songs.txt", b"gs://in/songs/a/one.mid\ngs://in/songs/b/melody.mid\n")
     assert ids("@gs://in/lists/songs.txt") == ["a/one.mid", "b/melody.mid"]
     with tarfile.open(tmp_path / "all.tar.gz", "w:gz") as archive:
         archive.add(corpus, "songs")
-    storage.upload(tmp_path / "all.tar.gz", "gs://in/archives/all.tar.gz")
+    files.upload(tmp_path / "all.tar.gz", "gs://in/archives/all.tar.gz")
     found = list(list_sources(["gs://in/archives/*.tar.gz"]))
     assert sorted(source.song_id for source in found) == [f"all.tar.gz/songs/{name}" for name in everything]
     for source in found:
-        assert (
-            storage.read_bytes(source.url) == (corpus / source.song_id.removeprefix("all.tar.gz/songs/")).read_bytes()
-        )
+        assert files.read_bytes(source.url) == (corpus / source.song_id.removeprefix("all.tar.gz/songs/")).read_bytes()
 
 
 class Endless(BaseHTTPRequestHandler):
@@ -97,37 +95,37 @@ def test_a_large_bucket_is_listed_in_little_memory(cloud: Cloud) -> None:
     thread.start()
     try:
         cloud(f"http://127.0.0.1:{server.server_port}")
-        next(storage.find("gs://bucket/songs"))  # imports and connections
+        next(listing.find("gs://bucket/songs"))  # imports and connections
         tracemalloc.start()
-        listing = Listing(Source(url, url, size) for url, size in storage.find("gs://bucket/songs"))
+        found = Listing(Source(url, url, size) for url, size in listing.find("gs://bucket/songs"))
         _, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()
     finally:
         server.shutdown()
         server.server_close()
         thread.join()
-    assert (len(listing), listing.size) == (30_000, 3_000_000)
+    assert (len(found), found.size) == (30_000, 3_000_000)
     assert peak < 4 << 20
 
 
 def test_whole_objects_of_every_size(cloud: Cloud, tmp_path: Path) -> None:
     for size in (0, 1, 262_144, 6 << 20):
         data = bytes(range(256)) * (size // 256) + b"x" * (size % 256)
-        storage.write_bytes("gs://out/sizes/x.bin", data)
-        assert storage.read_bytes("gs://out/sizes/x.bin") == data
-        assert storage.read_bytes("gs://out/sizes/x.bin", 100) == data[:100]
-        assert storage.size("gs://out/sizes/x.bin") == size
+        files.write_bytes("gs://out/sizes/x.bin", data)
+        assert files.read_bytes("gs://out/sizes/x.bin") == data
+        assert files.read_bytes("gs://out/sizes/x.bin", 100) == data[:100]
+        assert listing.size("gs://out/sizes/x.bin") == size
         (tmp_path / "x.bin").write_bytes(data)
-        storage.upload(tmp_path / "x.bin", "gs://out/sizes/y.bin")
-        assert storage.read_bytes("gs://out/sizes/y.bin") == data
-        with storage.writing("gs://out/sizes/z.bin") as f:
+        files.upload(tmp_path / "x.bin", "gs://out/sizes/y.bin")
+        assert files.read_bytes("gs://out/sizes/y.bin") == data
+        with files.writing("gs://out/sizes/z.bin") as f:
             f.write(data)
-        assert storage.read_bytes("gs://out/sizes/z.bin") == data
-    storage.remove("gs://out/sizes")
-    storage.remove("gs://out/sizes")
-    assert storage.kind("gs://out/sizes") is None
+        assert files.read_bytes("gs://out/sizes/z.bin") == data
+    files.remove("gs://out/sizes")
+    files.remove("gs://out/sizes")
+    assert listing.kind("gs://out/sizes") is None
     with pytest.raises(FileNotFoundError):
-        storage.read_bytes("gs://out/sizes/x.bin")
+        files.read_bytes("gs://out/sizes/x.bin")
 
 
 @pytest.mark.parametrize(
@@ -148,7 +146,7 @@ def test_what_is_not_there_is_told_before_the_job_starts(
     error = capsys.readouterr().err
     assert message in error
     assert "Traceback" not in error
-    assert storage.kind("gs://out/refused/manifest.jsonl") is None
+    assert listing.kind("gs://out/refused/manifest.jsonl") is None
 
 
 def test_a_missing_permission_is_told_before_the_job_starts(

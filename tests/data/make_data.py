@@ -30,8 +30,8 @@ import numpy as np
 import tensorflow as tf
 
 HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE.parent / "gansynth"))
-from gansynth_helpers import EMA, SCOPE, write_save  # noqa: E402
+sys.path.insert(0, str(HERE.parents[1]))
+from tests.support.checkpoints import EMA, SCOPE, write_save  # noqa: E402
 
 HEAD, TAIL = 12000, 4000
 KEPT_ROWS = np.r_[0:12, 62:66, 124:128]

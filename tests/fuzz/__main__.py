@@ -115,8 +115,8 @@ def read(content: bytes) -> dict[str, Any]:
     """Reads a file with every setting of salvage: the time of the slowest, the peak of memory, and what came out."""
     from gansynth.config import NotesConfig
     from gansynth.errors import CODES, MidiError
-    from gansynth.notes import load_midi
-    from gansynth.salvage import REPAIRS
+    from gansynth.midi.load import load_midi
+    from gansynth.midi.repair import REPAIRS
 
     Path("/proc/self/clear_refs").write_text("5")  # the peak of memory begins anew
     row: dict[str, Any] = {"seconds": 0.0, "outcomes": []}
@@ -153,8 +153,8 @@ def _peak() -> int:
 
 def _check(content: bytes, notes: Any, config: Any) -> None:
     """What must hold of every song; and that the scan that let it pass saw what note_seq found."""
-    from gansynth import smf
-    from gansynth.salvage import prepare
+    from gansynth.midi import smf
+    from gansynth.midi.repair import prepare
 
     assert ((notes.pitch >= 0) & (notes.pitch < 128) & (notes.velocity > 0) & (notes.velocity < 128)).all()
     assert np.isfinite(notes.end).all()

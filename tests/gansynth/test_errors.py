@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from gansynth.errors import CODES, CheckpointError, ConfigError, GansynthError, MidiError
-from gansynth.salvage import REPAIRS
+from gansynth.midi.repair import REPAIRS
 
 ROOT = Path(__file__).parents[2]
 ROW = re.compile(r"^\| `([a-z-]+)` \| (.+?) \| (.+?) \|$", re.MULTILINE)
@@ -29,7 +29,7 @@ def test_the_readme_names_every_code_once() -> None:
 
 
 def test_every_code_is_used_and_every_used_code_is_known() -> None:
-    sources = [path for folder in ("gansynth", "transforms", "pipeline") for path in (ROOT / folder).glob("*.py")]
+    sources = [path for folder in ("gansynth", "transforms", "pipeline") for path in (ROOT / folder).rglob("*.py")]
     text = "\n".join(path.read_text() for path in sources if path.name != "errors.py")
     assert set(re.findall(r'code="([\w-]+)"', text)) <= set(CODES)
     defaults = {kind.code for kind in (GansynthError, CheckpointError, ConfigError, MidiError)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
 from pathlib import Path
@@ -29,16 +30,70 @@ def loaded(code: str) -> set[str]:
         "import gansynth; gansynth.slerp([1, 0], [0, 1], 0.5); gansynth.random_latents(1, 2, 3)",
         "import gansynth; gansynth.SoundConfig()",
         "import gansynth; len(gansynth.load_midi('tests/data/midi/melody.mid').notes)",
-        "from gansynth import audiofile, checkpoint, envelope, mix, paths, schedule, score, storage",
+        "from gansynth.io import archives, cache, files, listing, paths, records, retry, urls",
     ],
 )
 def test_starts_without_tensorflow_and_beam(code: str) -> None:
     assert not loaded(code) & {"tensorflow", "apache_beam", "magenta"}
 
 
+def modules(package: str) -> dict[str, Path]:
+    """Every module of a package by its dotted name."""
+    found = {}
+    for path in sorted((ROOT / package).rglob("*.py")):
+        name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        found[name.removesuffix(".__init__")] = path
+    return found
+
+
+def imports(path: Path) -> set[str]:
+    """Dotted names that a file imports, at any depth; of `from a import b` both a and a.b."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return names
+
+
 def test_the_whole_package_knows_no_beam() -> None:
-    names = sorted(path.stem for path in (ROOT / "gansynth").glob("*.py") if path.stem != "__init__")
-    assert "apache_beam" not in loaded("\n".join(f"import gansynth.{name}" for name in names))
+    assert len(modules("gansynth")) > 30
+    assert "apache_beam" not in loaded("\n".join(f"import {name}" for name in modules("gansynth")))
+
+
+LAYERS = {
+    "io": set(),
+    "audio": set(),
+    "midi": {"io"},
+    "model": {"io"},
+    "score": {"midi", "audio", "model", "io"},
+    "figures": {"score"},
+    "rendering": {"figures", "score", "audio", "model", "midi", "io"},
+}
+"""The packages of gansynth, each with those that it may import; the files at the top may be imported by all."""
+
+
+@pytest.mark.parametrize("package", LAYERS)
+def test_packages_import_downwards_alone(package: str) -> None:
+    allowed = LAYERS[package] | {package}
+    for name, path in modules(f"gansynth/{package}").items():
+        used = {
+            part[1] for part in (item.split(".") for item in imports(path)) if part[0] == "gansynth" and len(part) > 1
+        }
+        assert used & set(LAYERS) <= allowed, name
+        assert not {item.split(".")[0] for item in imports(path)} & {"transforms", "pipeline", "training"}, name
+
+
+def test_every_package_has_a_layer() -> None:
+    assert {path.parent.name for path in (ROOT / "gansynth").glob("*/__init__.py")} == set(LAYERS)
+    assert not set(LAYERS) & {part for path in (ROOT / "gansynth").glob("*.py") for part in imports(path)}
+
+
+def test_layers_above_import_downwards_alone() -> None:
+    for package, above in (("transforms", {"pipeline"}), ("pipeline", set()), ("training", {"benchmarks"})):
+        for name, path in modules(package).items():
+            assert not {item.split(".")[0] for item in imports(path)} & above, name
 
 
 def test_public_names() -> None:

@@ -3,9 +3,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from page_helpers import BROKEN, NAMES, write_song
 
 from pipeline.__main__ import main
+from tests.support.pages import BROKEN, NAMES, write_song
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,7 @@ import pytest
 import soundfile
 
 from pipeline.__main__ import main
-from tests.gansynth.gansynth_helpers import EMA, SCOPE, write_save
+from tests.support.checkpoints import EMA, SCOPE, write_save
 
 BROKEN = 61
 """The pitch that comes out as NaN."""

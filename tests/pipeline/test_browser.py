@@ -12,10 +12,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from page_helpers import NAMES, all_rows
 
 from pipeline import page
 from pipeline.config import load_config
+from tests.support.pages import NAMES, all_rows
 
 sync_api = pytest.importorskip("playwright.sync_api")
 

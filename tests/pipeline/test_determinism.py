@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from pipeline.__main__ import main
-from tests.cloud.cloud_servers import free_port, started
+from tests.support.servers import free_port, started
 
 ROOT = Path(__file__).parents[2]
 MIDI = ROOT / "tests" / "data" / "midi"

@@ -8,7 +8,7 @@ from typing import Any
 
 from gansynth.errors import CODES
 from pipeline.config import load_config
-from pipeline.report import describe, write_report
+from pipeline.report import summary_text, write_report
 from pipeline.run import _account
 from transforms.elements import Failure, Source
 
@@ -35,7 +35,7 @@ def test_the_summary_counts_failures_by_code(tmp_path: Path) -> None:
     ]
     summary = write_report(config, rows)
     assert summary.reasons == {"midi-too-large": 2, "midi-no-notes": 1}
-    lines = describe(summary, config, 1.0).splitlines()
+    lines = summary_text(summary, config, 1.0).splitlines()
     assert lines[0].startswith("1 of 4 songs rendered")
     assert [line.split() for line in lines[2:4]] == [["2", "midi-too-large"], ["1", "midi-no-notes"]]
     errors = [json.loads(line) for line in (tmp_path / "errors.jsonl").read_text().splitlines()]

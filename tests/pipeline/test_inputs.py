@@ -8,8 +8,8 @@ from pathlib import Path
 import fsspec
 import pytest
 
-from gansynth import storage
 from gansynth.errors import ConfigError
+from gansynth.io import files
 from pipeline.inputs import Listing, check_names, list_sources
 from transforms.elements import Source
 
@@ -115,7 +115,7 @@ def test_an_archive_counts_as_a_folder(tree: Path) -> None:
     assert ids(one, two) == ["1.zip/m/1.mid", "1.zip/2.mid", "2.zip/m/1.mid", "2.zip/2.mid"]
     assert ids(f"{tree}/*.zip") == ids(one, two)
     source = next(iter(list_sources([one])))
-    assert (storage.read_bytes(source.url), source.size) == (b"MThd", 4)
+    assert (files.read_bytes(source.url), source.size) == (b"MThd", 4)
 
 
 @pytest.mark.parametrize("content", ["", "\n# nothing\n"])

@@ -10,21 +10,23 @@ from pathlib import Path
 
 import mido
 
-from gansynth.checkpoint import PITCHES
-from gansynth.latents import random_bank
-from gansynth.score import Voice
-from pipeline import local
-from pipeline.config import JobConfig, load_config
+from gansynth.model.checkpoint import PITCHES
+from gansynth.score.instruments import random_bank
+from gansynth.score.spec import SynthSpec
+from pipeline.config import load_config
+from pipeline.job import ResolvedJob
+from pipeline.local.pool import WorkerPool
+from pipeline.local.slices import Slice, SliceResult, bounded, cut
 from transforms.elements import Source
 
-VOICE = Voice(PITCHES, 16000, 64000, random_bank(1, 4, 0))
+SPEC = SynthSpec(PITCHES, 16000, 64000, random_bank(1, 4, 0))
 
 
-def killer(config: JobConfig, beam_args: object, part: local.Part, voice: Voice, digest: str) -> local.Done:
-    """Stands in for render_part: a song named `kill` ends its process as the kernel would."""
-    if any(source.song_id == "kill" for source in part.sources):
+def killer(job: ResolvedJob, beam_args: object, songs: Slice) -> SliceResult:
+    """Stands in for render_slice: a song named `kill` ends its process as the kernel would."""
+    if any(source.song_id == "kill" for source in songs.sources):
         os.kill(os.getpid(), signal.SIGKILL)
-    return local.Done(len(part.sources))
+    return SliceResult(len(songs.sources))
 
 
 def sources(tmp_path: Path, sizes: dict[str, int]) -> list[Source]:
@@ -38,13 +40,13 @@ def sources(tmp_path: Path, sizes: dict[str, int]) -> list[Source]:
 def test_slices_hold_every_song_once_and_are_bounded(tmp_path: Path) -> None:
     songs = sources(tmp_path, {f"{i}": 100 * (i % 5) for i in range(50)} | {"large": 5000})
     config = load_config(None, ["compute.slice_songs=8", "compute.slice_bytes=1000"])
-    parts = list(local.slices(songs, config))
+    parts = list(cut(songs, config))
     assert [source for part in parts for source in part.sources] == songs
     assert len({part.name for part in parts}) == len(parts)
     for part in parts:
         total = sum(os.path.getsize(source.url) for source in part.sources)
         assert len(part.sources) == 1 or (len(part.sources) <= 8 and total <= 1000)
-    shared = list(local.slices(songs, load_config(None, ["compute.slice_songs=8", "compute.workers=2"])))
+    shared = list(cut(songs, load_config(None, ["compute.slice_songs=8", "compute.workers=2"])))
     assert max(len(part.sources) for part in shared) == 4
     assert [len(part.sources) for part in shared][-4:] == [1] * 4
 
@@ -61,20 +63,20 @@ def test_songs_that_are_small_files_and_very_long_are_not_in_memory_together(tmp
         names.append(str(tmp_path / f"{number}.mid"))
         if file is not None:  # the last is not there
             file.save(names[-1])
-    part = local.Part("part", tuple(Source(name, name) for name in names))
-    pieces = list(local.bounded(part, load_config(None)))
+    part = Slice("part", tuple(Source(name, name) for name in names))
+    pieces = list(bounded(part, load_config(None)))
     assert [len(piece.sources) for piece in pieces] == [2, 3, 2]
     assert tuple(source for piece in pieces for source in piece.sources) == part.sources
     assert len({piece.name for piece in pieces}) == 3
-    short = local.Part("part", part.sources[3:5])
-    assert list(local.bounded(short, load_config(None))) == [short]
+    short = Slice("part", part.sources[3:5])
+    assert list(bounded(short, load_config(None))) == [short]
 
 
 def test_a_song_that_kills_its_process_costs_itself_alone() -> None:
-    parts = [local.Part(f"p{i}", tuple(Source(f"{i}-{j}", "") for j in range(3))) for i in range(6)]
-    parts[2] = local.Part("p2", (*parts[2].sources[:2], Source("kill", ""), *parts[2].sources[2:]))
-    with local.Crew(load_config(None), (), 2, killer, model=False) as crew:
-        done = list(crew.render(parts, VOICE, ""))
+    parts = [Slice(f"p{i}", tuple(Source(f"{i}-{j}", "") for j in range(3))) for i in range(6)]
+    parts[2] = Slice("p2", (*parts[2].sources[:2], Source("kill", ""), *parts[2].sources[2:]))
+    with WorkerPool(load_config(None), (), 2, killer, model=False) as pool:
+        done = list(pool.render(parts, ResolvedJob(load_config(None), SPEC)))
     assert sum(part.songs for part in done) == 19
     assert [source.song_id for part in done for source in part.lost] == ["kill"]
 
@@ -93,10 +95,10 @@ def test_processes_share_one_model(tmp_path: Path) -> None:
     counts: list[Counter[str]] = []
     for part in (songs, songs[:1]):
         config = load_config(None, settings, [str(tmp_path)], str(tmp_path / f"out{len(part)}"))
-        with local.Crew(config, (), 2) as crew:
-            done = list(crew.render(local.slices(part, config), *crew.describe()))
-            assert crew._pool is not None
-            assert not crew._pool.submit(imported, "tensorflow").result()
+        with WorkerPool(config, (), 2) as pool:
+            done = list(pool.render(cut(part, config), pool.resolve(resume=False)))
+            assert pool._pool is not None
+            assert not pool._pool.submit(imported, "tensorflow").result()
         counts.append(sum((one.counters for one in done), Counter()))
     both, one = counts
     assert both["songs_written"] == 2

@@ -8,7 +8,7 @@ import json
 import re
 import shlex
 import tarfile
-from collections.abc import Iterator
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -23,20 +23,22 @@ import soundfile
 import soxr
 from numpy.typing import NDArray
 
-from gansynth import storage
-from gansynth.checkpoint import PITCHES
-from gansynth.latents import random_bank
-from gansynth.notes import load_midi
-from gansynth.player import play
-from gansynth.score import Voice, write_score
-from gansynth.sounds import Renderer, SoundCache
+from gansynth.io import files, listing
+from gansynth.midi.load import load_midi
+from gansynth.model.checkpoint import PITCHES
+from gansynth.rendering.player import play
+from gansynth.score.instruments import random_bank
+from gansynth.score.plan import plan_song
+from gansynth.score.spec import SynthSpec
 from pipeline import graph
 from pipeline.__main__ import main
 from pipeline.config import JobConfig, load_config
 from pipeline.dataset import shards, write_shards
+from pipeline.job import ResolvedJob
 from pipeline.resume import _changes
 from pipeline.table import write_parquet
-from transforms.elements import Finished, Source
+from tests.support.fakes import Bells
+from transforms.elements import FinishedSong, Source
 from transforms.mix_songs import GatherSong, MixedSong
 from transforms.write_songs import _Write
 
@@ -49,42 +51,23 @@ LONG = SHARED / "note-seq__example_complex.mid"
 PLAIN = ("spectrogram.png=false", "piano_roll.png=false", "notes.drums=play")
 
 
-class Bells(Renderer):
-    """Plays every note as two decaying sines that its latent and pitch choose: the rest of the way is the real one."""
-
-    sample_rate, note_samples, pitches = 16000, 64000, PITCHES
-    cache = SoundCache(0)
-
-    def bucket(self, samples: int) -> int:
-        return 128
-
-    def batch_sizes(self, bucket: int, notes: int) -> Iterator[int]:
-        yield notes
-
-    def batches(self, z: NDArray[np.float32], pitches: Any, bucket: int) -> Iterator[tuple[slice, NDArray[np.float32]]]:
-        times = np.arange(self.note_samples) / self.sample_rate
-        for n in range(len(z)):
-            turns = times * 440 * 2 ** ((int(pitches[n]) - 69) / 12)
-            wave = np.sin(2 * np.pi * turns) + 0.3 * np.sin(2 * np.pi * turns * (2 + float(z[n, 0])))
-            yield slice(n, n + 1), (wave * np.exp(-2 * times)).astype(np.float32)[None]
-
-
 def rendered(midi: Path, out: Path, *settings: str) -> dict[str, Any]:
     """Writes a song as a job does, but for the network and Beam; the row of it."""
     config = load_config(None, [*PLAIN, *settings], [str(midi)], str(out))
-    voice = Voice(PITCHES, 16000, 64000, random_bank(129, 8, 0))
-    score, chunks = write_score(midi.name, load_midi(str(midi), config.notes), config.sound, voice)
+    spec = SynthSpec(PITCHES, 16000, 64000, random_bank(129, 8, 0))
+    plan, chunks = plan_song(midi.name, load_midi(str(midi), config.notes), config.sound, spec)
     gather = GatherSong()
     total = gather.create_accumulator()
-    for part in (Source(midi.name, str(midi)), score, *play(chunks[::-1], Bells(), config.envelope)):
+    for part in (Source(midi.name, str(midi)), plan, *play(chunks[::-1], Bells(), config.envelope)):
         total = gather.add_input(total, part)
     song = gather.extract_output(total)
     assert isinstance(song, MixedSong)
-    return outcome(config, voice, song)
+    return outcome(config, spec, song)
 
 
-def outcome(config: JobConfig, voice: Voice, song: MixedSong | Finished) -> dict[str, Any]:
-    ((_, line),) = _Write(graph.write_settings(config, voice, "sha256:0")).process(song)
+def outcome(config: JobConfig, spec: SynthSpec, song: MixedSong | FinishedSong) -> dict[str, Any]:
+    job = ResolvedJob(config, replace(spec, checkpoint_digest="sha256:0"))
+    ((_, line),) = _Write(graph.write_settings(job)).process(song)
     row: dict[str, Any] = json.loads(line)
     assert row["status"] == "rendered", row
     for kind, path in row["outputs"].items():
@@ -418,12 +401,12 @@ def test_shards_and_tables_in_object_stores_are_the_same(job: Path) -> None:
         for _ in range(2):
             write_shards(config, rows)
             for path in (job / "out" / "dataset").iterdir():
-                assert storage.read_bytes(f"{out}/dataset/{path.name}") == path.read_bytes()
-        assert len(storage.names(f"{out}/dataset")) == 3
+                assert files.read_bytes(f"{out}/dataset/{path.name}") == path.read_bytes()
+        assert len(listing.names(f"{out}/dataset")) == 3
         write_parquet(f"{out}/m.parquet", manifest(job / "out"))
-        assert storage.read_bytes(f"{out}/m.parquet") == (job / "out" / "manifest.parquet").read_bytes()
+        assert files.read_bytes(f"{out}/m.parquet") == (job / "out" / "manifest.parquet").read_bytes()
         write_shards(config, rows[:1])
-        assert storage.names(f"{out}/dataset") == ["000000.tar", "shards.jsonl"]
+        assert listing.names(f"{out}/dataset") == ["000000.tar", "shards.jsonl"]
     finally:
         fs.rm("/outputs-test", recursive=True)
 
@@ -475,8 +458,8 @@ def test_the_readmes_commands_and_snippets_work(tmp_path: Path, tiny: str, monke
 
 def test_the_readme_names_every_setting_of_the_outputs() -> None:
     section = readme_section()
-    for name in ("stems.by", "stems.most", "mix.panning", "mix.normalize", "mix.loudness", "mix.true_peak"):
+    for name in ("stems.by", "stems.max_files", "mix.panning", "mix.normalize", "mix.loudness", "mix.true_peak"):
         assert f"`{name}`" in section
-    assert JobConfig().stems.most == 32
+    assert JobConfig().stems.max_files == 32
     assert (JobConfig().mix.loudness, JobConfig().mix.true_peak) == (-16, -1)
     assert JobConfig().dataset.shard_bytes == 256 << 20

@@ -13,15 +13,18 @@ from urllib.parse import unquote, urlsplit
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from page_helpers import BROKEN, NAMES, Page, all_rows, links
 
-from gansynth import storage
+from gansynth.io import files, urls
 from pipeline import page
 from pipeline.config import JobConfig, load_config
+from tests.support.pages import BROKEN, NAMES, Page, all_rows, links
 
 ROW: dict[str, Any] = {
     "status": "rendered",
     "song_id": "a/x.mid",
+    "source": "in/a/x.mid",
+    "source_digest": "sha256:0",
+    "repairs": [],
     "outputs": {"audio": "audio/a/x.wav", "piano_roll": "piano_rolls/a/x.png"},
     "seconds": 61.5,
     "sample_rate": 16000,
@@ -29,8 +32,17 @@ ROW: dict[str, Any] = {
     "notes": {"total": 12, "played": 10, "drums_skipped": 2, "folded": 0},
     "instruments": ["piano", "flute"],
     "programs": {"0": "piano", "73": "flute", "74": "flute"},
+    "parts": [
+        {"program": 0, "track": "", "instrument": "piano", "rule": "bank", "notes": 4},
+        {"program": 73, "track": "", "instrument": "flute", "rule": "bank", "notes": 4},
+        {"program": 74, "track": "", "instrument": "flute", "rule": "bank", "notes": 2},
+    ],
+    "stems": [],
 }
-FAILED = {"status": "failed", "song_id": "b.mid", "stage": "read", "error": "MidiError", "message": "the file is empty"}
+FAILED = {
+    **{"status": "failed", "song_id": "b.mid", "source": "in/b.mid", "digest": "sha256:0", "stage": "read"},
+    **{"error": "MidiError", "code": "midi-empty", "message": "the file is empty", "trace": ""},
+}
 
 
 def read(path: Path) -> Page:
@@ -175,7 +187,7 @@ def test_songs_without_pictures_have_a_bar_to_seek_in() -> None:
 
 def test_legends_are_bounded() -> None:
     names = [f"random-0-{i}" for i in range(600)]
-    found = only([{**ROW, "instruments": names, "programs": {}}])
+    found = only([{**ROW, "instruments": names, "programs": {}, "parts": []}])
     assert "random-0-11 and 588 more" in found.text
     assert "random-0-12" not in found.text
 
@@ -225,9 +237,9 @@ def test_other_file_systems() -> None:
     config = JobConfig(output="memory://bucket/out")
     page.write_pages(config, rows_of(450))
     page.write_pages(config, rows_of(3))
-    fs, path = storage.filesystem("memory://bucket/out")
+    fs, path = urls.filesystem("memory://bucket/out")
     assert [name.rsplit("/", 1)[1] for name in fs.ls(path, detail=False)] == ["index.html"]
-    assert len(Page(storage.read_bytes("memory://bucket/out/index.html").decode()).all("article")) == 3
+    assert len(Page(files.read_bytes("memory://bucket/out/index.html").decode()).all("article")) == 3
 
 
 def test_same_rows_same_bytes(site: Path) -> None:
@@ -239,8 +251,8 @@ def test_same_rows_same_bytes(site: Path) -> None:
 @settings(max_examples=30)
 @given(st.text(st.characters(codec=None) | st.sampled_from("\udcff\udc80<>&\"'\n\x00\u202e/#?%"), max_size=30))
 def test_any_name_makes_a_page_that_can_be_written(name: str) -> None:
-    row = {**ROW, "song_id": name, "instruments": [name], "programs": {}}
+    row = {**ROW, "song_id": name, "instruments": [name], "programs": {}, "parts": []}
     for html in page.pages(JobConfig(), [row, {**FAILED, "song_id": name + "!", "message": name}]):
         html.encode()
-        harmless = only([{**ROW, "instruments": ["a"], "programs": {}}, FAILED])
+        harmless = only([{**ROW, "instruments": ["a"], "programs": {}, "parts": []}, FAILED])
         assert abs(len(Page(html).elements) - len(harmless.elements)) <= 1  # the folder's line

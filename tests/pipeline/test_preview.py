@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 import soundfile
 import yaml
-from page_helpers import Page, links, write_song
 
 from gansynth.errors import ConfigError
-from gansynth.latents import Bank, load_bank, random_latents
+from gansynth.score.instruments import Bank, load_bank, random_latents
 from pipeline import preview
 from pipeline.__main__ import main
+from tests.support.pages import Page, links, write_song
 
 NAMES = ('"><script>alert(1)</script>', "\u202eknalb", "plain")
 

@@ -16,14 +16,15 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import pytest
-from page_helpers import write_song
 from rich.console import Console
 
-from pipeline import board
 from pipeline.config import load_config
+from pipeline.local.shared_counters import SharedCounters, publish_counters
 from pipeline.progress import Progress, State
 from pipeline.run import run
+from tests.support.pages import write_song
 from transforms import counters
+from transforms.worker_context import CONTEXT
 
 ROOT = Path(__file__).parents[2]
 HALF = State(songs=10, read=5, kept=0, written=3, failed=1, notes=600, known_notes=1000, elapsed=70.0, rendering=60.0)
@@ -116,8 +117,8 @@ def test_slices_in_work_and_finished_ones_are_added() -> None:
     progress = Progress(4, quiet=True)
     tally = type("Tally", (), {})()
     tally.notes = 3
-    before = counters.seen()
-    progress.watch(lambda: counters.seen() - before)
+    before = counters.counted()
+    progress.watch(lambda: counters.counted() - before)
     with counters.counting("synthesis_", tally):
         assert progress.state().notes == 3
         tally.notes = 5
@@ -127,25 +128,29 @@ def test_slices_in_work_and_finished_ones_are_added() -> None:
     assert progress.state().notes == 9
 
 
-def test_processes_write_on_a_board(tmp_path: Path) -> None:
+def test_processes_share_counters(tmp_path: Path) -> None:
     context = multiprocessing.get_context("forkserver")
-    shared = board.Board(context, 2)
+    shared = SharedCounters(context, 2)
     enough = tmp_path / "enough"
-    with ProcessPoolExecutor(2, mp_context=context, initializer=shared.take_row) as pool:
+    with ProcessPoolExecutor(2, mp_context=context, initializer=claim, initargs=(shared,)) as pool:
         waiting = [pool.submit(count_until, enough, songs) for songs in (2, 3)]
-        while shared.counts()["songs_read"] < 5 and not any(one.done() for one in waiting):
+        while shared.total()["songs_read"] < 5 and not any(one.done() for one in waiting):
             time.sleep(0.05)
-        assert +shared.counts() == Counter(songs_read=5, synthesis_notes=20)
+        assert +shared.total() == Counter(songs_read=5, synthesis_notes=20)
         enough.touch()
         assert [one.result() for one in waiting] == [None, None]
-    assert +shared.counts() == Counter()  # what is finished is told in other ways
+    assert +shared.total() == Counter()  # what is finished is told in other ways
+
+
+def claim(shared: SharedCounters) -> None:
+    CONTEXT.publish = shared.claim_row()
 
 
 def count_until(enough: Path, songs: int) -> None:
     """Counts some songs and notes at once, and is done when the file is there."""
     tally = type("Tally", (), {})()
     tally.notes = 10
-    with board.showing(), counters.counting("synthesis_", tally):
+    with publish_counters(), counters.counting("synthesis_", tally):
         counters.count("songs_read", songs)
         counters.count("of no interest", 7)
         while not enough.exists():
@@ -157,14 +162,14 @@ def test_the_figures_are_beams_own(tmp_path: Path, data: Path) -> None:
     write_song(tmp_path / "in" / "b.mid", range(50, 55))
     (tmp_path / "in" / "c.mid").write_bytes(b"no MIDI")
     settings = [f"checkpoint={data / 'checkpoints' / 'tiny'}", "compute.slice_songs=2", "compute.workers=1"]
-    before = counters.seen()
+    before = counters.counted()
     summary = run(load_config(None, settings, [str(tmp_path / "in")], str(tmp_path / "out")), quiet=True)
-    counted = counters.seen() - before
-    assert counted == +Counter(summary.counters)
-    assert counted["songs_read"] == 2
-    assert counted["songs_written"] == 2
-    assert counted["songs_failed"] == counted["failed_read"] == 1
-    assert counted["notes_played"] == counted["synthesis_notes"] == 30
+    found = counters.counted() - before
+    assert found == +Counter(summary.counters)
+    assert found["songs_read"] == 2
+    assert found["songs_written"] == 2
+    assert found["songs_failed"] == found["failed_read"] == 1
+    assert found["notes_played"] == found["synthesis_notes"] == 30
 
 
 @pytest.mark.parametrize("terminal", [True, False], ids=["terminal", "pipe"])

@@ -15,8 +15,8 @@ import yaml
 from PIL import Image
 
 import gansynth
-from gansynth import audiofile
-from gansynth.notes import load_midi
+from gansynth.audio import encode
+from gansynth.midi.load import load_midi
 from pipeline.__main__ import EXAMPLES, main
 from pipeline.config import load_config
 
@@ -105,7 +105,7 @@ def test_in_memory_rendering_is_the_same(example: Path) -> None:
     synth = gansynth.Synthesizer.from_checkpoint("mini")
     clip = gansynth.render(RIFF, synth, load_config(None).sound, song_id="riff.mid")
     written, _ = soundfile.read(example / "audio" / "riff.wav", dtype="int16")
-    np.testing.assert_array_equal(audiofile.to_pcm16(clip), written)
+    np.testing.assert_array_equal(encode.to_pcm16(clip), written)
 
 
 def test_some_failed_ends_with_3_and_none_rendered_with_1(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import fsspec
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
-from gansynth import storage
+from gansynth.io import files, listing, retry
 from pipeline.__main__ import main
 
 DATA = Path(__file__).parents[1] / "data"
@@ -84,16 +84,16 @@ class FaultyFileSystem(MemoryFileSystem):
 @pytest.fixture
 def faulty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[type[FaultyFileSystem]]:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(storage, "FIRST_WAIT", 0.001)
+    monkeypatch.setattr(retry, "FIRST_WAIT", 0.001)
     fsspec.register_implementation("faulty", FaultyFileSystem, clobber=True)
     FaultyFileSystem.store.clear()
     FaultyFileSystem.faults.clear()
     FaultyFileSystem.random.seed(20)
     for i in range(16):
         name = SONGS[i % len(SONGS)]
-        storage.write_bytes(f"faulty://in/{i % 3}/{i}.mid", (DATA / "midi" / name).read_bytes())
-    for path, _ in storage.find(str(TINY)):
-        storage.write_bytes(f"faulty://voice{path.removeprefix(str(TINY))}", Path(path).read_bytes())
+        files.write_bytes(f"faulty://in/{i % 3}/{i}.mid", (DATA / "midi" / name).read_bytes())
+    for path, _ in listing.find(str(TINY)):
+        files.write_bytes(f"faulty://voice{path.removeprefix(str(TINY))}", Path(path).read_bytes())
     yield FaultyFileSystem
     FaultyFileSystem.rate = 0.0
 
@@ -103,9 +103,9 @@ def render(output: str) -> dict[str, bytes]:
     options = [*(argument for setting in settings for argument in ("--set", setting)), *QUIET]
     assert main(["render", "--input", "faulty://in/**/*.mid", "--output", output, *options]) == 0
     rate, FaultyFileSystem.rate = FaultyFileSystem.rate, 0.0
-    files = {url.removeprefix(output): storage.read_bytes(url) for url, _ in storage.find(output)}
+    contents = {url.removeprefix(output): files.read_bytes(url) for url, _ in listing.find(output)}
     FaultyFileSystem.rate = rate
-    return {name: content for name, content in files.items() if not name.endswith(("config.yaml", "index.html"))}
+    return {name: content for name, content in contents.items() if not name.endswith(("config.yaml", "index.html"))}
 
 
 def test_one_call_in_twenty_fails_and_nothing_is_lost(faulty: type[FaultyFileSystem]) -> None:
@@ -121,7 +121,7 @@ def test_one_call_in_twenty_fails_and_nothing_is_lost(faulty: type[FaultyFileSys
 def test_a_file_that_is_never_read_is_one_failure(
     faulty: type[FaultyFileSystem], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(storage, "WORKER_PATIENCE", 0.1)
+    monkeypatch.setattr(retry, "WORKER_SECONDS", 0.1)
     _open = FaultyFileSystem._open
 
     def open_slowly(self: Any, path: str, *args: Any, **kwargs: Any) -> Any:
@@ -132,6 +132,6 @@ def test_a_file_that_is_never_read_is_one_failure(
     monkeypatch.setattr(FaultyFileSystem, "_open", open_slowly)
     options = ["--set", "checkpoint=faulty://voice", *QUIET]
     assert main(["render", "--input", "faulty://in/**/*.mid", "--output", "faulty:///some", *options]) == 3
-    (row,) = storage.read_lines("faulty:///some/errors.jsonl")
+    (row,) = files.read_lines("faulty:///some/errors.jsonl")
     assert "this disk is slow" in row
     assert '"1/7.mid"' in row

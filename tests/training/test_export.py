@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gansynth import checkpoint, load_bank
+from gansynth import load_bank
+from gansynth.model import checkpoint
 from training.export import export, half
 from training.instruments import BUNDLED, latents
 

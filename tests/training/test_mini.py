@@ -11,11 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gansynth import Bank, Synthesizer, checkpoint, load_bank
+from gansynth import Bank, Synthesizer, load_bank
+from gansynth.model import download
 from training import evaluate, tuning
 from training.instruments import BUNDLED
 
-MINI: Path = checkpoint.BUNDLED["mini"]
+MINI: Path = download.BUNDLED["mini"]
 PITCHES = (36, 52, 67, 84)
 
 

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
 
 import apache_beam as beam
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from gansynth.checkpoint import PITCHES
 from gansynth.config import SoundConfig, StemsConfig
-from gansynth.latents import random_bank
-from gansynth.notes import Notes, Song
-from gansynth.player import play
-from gansynth.score import Voice, write_score
-from gansynth.sounds import Renderer, SoundCache
+from gansynth.midi.notes import Notes, Song
+from gansynth.model.checkpoint import PITCHES
+from gansynth.rendering.player import play
+from gansynth.score.instruments import random_bank
+from gansynth.score.plan import plan_song
+from gansynth.score.spec import SynthSpec
+from tests.support.fakes import Noise
 from transforms.elements import ReadSong, Source
 from transforms.mix_songs import GatherSong, MixedSong
 
@@ -28,24 +27,6 @@ ELEMENT = 64 * MB
 GROUP = 1000 * MB
 """All parts of one song together; they are read one by one."""
 LONGEST = SoundConfig().notes.max_song_seconds
-
-
-class Noise(Renderer):
-    """Plays every note as noise, as long and as loud as can be."""
-
-    sample_rate, note_samples, pitches = 16000, 64000, PITCHES
-    cache = SoundCache(0)
-
-    def bucket(self, samples: int) -> int:
-        return 128
-
-    def batch_sizes(self, bucket: int, notes: int) -> Iterator[int]:
-        yield notes
-
-    def batches(self, z: NDArray[np.float32], pitches: Any, bucket: int) -> Iterator[tuple[slice, NDArray[np.float32]]]:
-        generator = np.random.default_rng(0)
-        for n in range(len(z)):
-            yield slice(n, n + 1), generator.uniform(-1, 1, [1, self.note_samples]).astype(np.float32)
 
 
 def song(start: NDArray[np.float64], length: float) -> Song:
@@ -77,27 +58,27 @@ SONGS = {
 def test_elements_and_groups_stay_small(name: str) -> None:
     made, least = SONGS[name]
     config = SoundConfig()
-    voice = Voice(PITCHES, 16000, 64000, random_bank(8, 256, 0))
+    spec = SynthSpec(PITCHES, 16000, 64000, random_bank(8, 256, 0))
     source = Source("song.mid", "gs://bucket/song.mid", 1)
-    score, chunks = write_score(source.song_id, made, config, voice)
-    assert score.notes >= least
+    plan, chunks = plan_song(source.song_id, made, config, spec)
+    assert len(plan.notes) >= least
     # What is measured is what the coder of the parts writes: pickles.
     assert encoded(ReadSong(source, made)) < ELEMENT
-    assert encoded(score) < ELEMENT
+    assert encoded(plan) < ELEMENT
     gather = GatherSong()
     accumulator = gather.create_accumulator()
     sizes = []
     some = chunks[:: 1 + len(chunks) // 24]
     for chunk in some:
         assert encoded(chunk) < MB
-        (bar,) = play([chunk], Noise(), config.envelope)  # type: ignore[arg-type]
-        sizes.append(encoded(bar))
-        accumulator = gather.add_input(accumulator, bar)
+        (chunk_mix,) = play([chunk], Noise(), config.envelope)  # type: ignore[arg-type]
+        sizes.append(encoded(chunk_mix))
+        accumulator = gather.add_input(accumulator, chunk_mix)
     print(f"{name}: {len(chunks)} chunks, bars of {np.mean(sizes) / MB:.2f} MB, at most {max(sizes) / MB:.2f}")
     assert max(sizes) < ELEMENT
     assert sum(sizes) * len(chunks) / len(some) < GROUP
     if len(some) == len(chunks):
-        for part in (source, score):
+        for part in (source, plan):
             accumulator = gather.add_input(accumulator, part)
         mixed = gather.extract_output(accumulator)
         assert isinstance(mixed, MixedSong)
@@ -108,11 +89,11 @@ def test_stems_of_the_longest_song_stay_small_together() -> None:
     made, _ = SONGS["an hour with all the notes there may be"]
     notes = replace(made.notes, track=(np.arange(len(made.notes)) % 40).astype(np.int32))
     config = SoundConfig(stems=StemsConfig(by="track"))
-    voice = Voice(PITCHES, 16000, 64000, random_bank(8, 256, 0))
-    score, chunks = write_score("song.mid", Song(notes, "sha256:0"), config, voice)
-    assert 1 < len(score.stems) < 10
+    spec = SynthSpec(PITCHES, 16000, 64000, random_bank(8, 256, 0))
+    plan, chunks = plan_song("song.mid", Song(notes, "sha256:0"), config, spec)
+    assert 1 < len(plan.stems) < 10
     total = 0.0
-    for stem in range(len(score.stems)):
+    for stem in range(len(plan.stems)):
         mine = [chunk for chunk in chunks if chunk.stem == stem]
         some = mine[:: 1 + len(mine) // 4]
         sizes = [encoded(play([chunk], Noise(), config.envelope)[0]) for chunk in some]

@@ -10,10 +10,10 @@ import pytest
 from apache_beam.testing.test_pipeline import TestPipeline as BeamPipeline
 from apache_beam.testing.util import assert_that, equal_to
 
+from gansynth.audio.mix import SparseMix
 from gansynth.config import InstrumentsConfig, MixConfig
 from gansynth.errors import CODES, ConfigError, MidiError
-from gansynth.mix import SparseMix
-from gansynth.score import Score
+from gansynth.score.plan import RenderPlan
 from transforms.elements import Failure, Source
 from transforms.mix_songs import MixedSong
 from transforms.write_songs import WriteSettings, WriteSongs
@@ -55,8 +55,8 @@ def test_a_song_that_cannot_be_written_says_so_with_the_digest_of_its_source(tmp
     settings = WriteSettings(
         *(str(tmp_path / "file"), "wav", False, False, False, (), 16000), MixConfig(), InstrumentsConfig(), {}
     )
-    score = Score("a.mid", "sha256:7", 1, 1, 100, {"played": 1}, ("piano",), (), None, ("riff_unwrapped",))
-    song = MixedSong(Source("a.mid", "/in/a.mid"), score, (), (), SparseMix())
+    plan = RenderPlan("a.mid", "sha256:7", 1, 1, 100, {"played": 1}, ("piano",), (), None, ("riff_unwrapped",))
+    song = MixedSong(Source("a.mid", "/in/a.mid"), plan, (), (), SparseMix())
 
     def fields(row: tuple[str, str]) -> tuple[str, ...]:
         failure = json.loads(row[1])

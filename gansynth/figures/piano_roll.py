@@ -1,0 +1,171 @@
+"""The piano roll of a song: its notes as they were played, in colours by instrument."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gansynth.figures import axes
+from gansynth.score.planned_notes import PlannedNotes
+
+HEIGHT = 290
+COLOURS = (
+    (86, 180, 233),
+    (230, 159, 0),
+    (0, 158, 115),
+    (240, 228, 66),
+    (204, 121, 167),
+    (213, 94, 0),
+    (0, 114, 178),
+    (187, 187, 187),
+)
+"""Okabe and Ito's colours, told apart with any kind of colour vision; grey stands for their black."""
+_TINT = 0.55
+"""Instruments 9 to 16 have the same colours with this much white; from the 17th on they begin again."""
+_FAINTEST = 0.45
+_ONSET = 0.5
+_TAIL = 0.35
+_RELEASED = 2
+_INKS = 64
+_GROUND = 256 - _INKS
+_OCTAVE_LINE, _LABEL, _TITLE = _GROUND + 4, _GROUND + 42, _GROUND + _INKS - 1
+_LEAST_OCTAVES = 2
+
+
+def colour_numbers(instruments: Sequence[str]) -> list[int]:
+    """For each instrument the number of its colour, 0..15: the same name, the same colour."""
+    seen: dict[str, int] = {}
+    return [seen.setdefault(name, len(seen)) % (2 * len(COLOURS)) for name in instruments]
+
+
+def palette() -> NDArray[np.uint8]:
+    """The sixteen colours, uint8 [16, 3]."""
+    plain = np.array(COLOURS, np.float64)
+    return np.rint(np.concatenate([plain, plain + (255 - plain) * _TINT])).astype(np.uint8)
+
+
+def write_png(
+    notes: PlannedNotes,
+    instruments: Sequence[str],
+    samples: int,
+    sample_rate: int,
+    title: str = "",
+    height: int = HEIGHT,
+) -> bytes:
+    """Draws a piano roll on the time axis of the same song's spectrogram.
+
+    A note is as long as it is heard, its release fainter; its first pixel is bright, and soft notes are darker.
+    Sliding instruments mix their colours. Where notes of one pitch overlap, the latest is in front, but for its
+    release. Time and memory are bounded by the picture's size and do not grow with what overlaps.
+
+    Args:
+        notes: sorted by start; may be empty.
+        instruments: names that the notes' `left` and `right` number.
+        samples: length of the clip.
+        sample_rate: in Hz.
+        title: any text, see spectrogram.write_png.
+        height: pixels, at least 160.
+
+    Returns:
+        A PNG file of axes.WIDTH x `height` pixels: the same bytes for the same input.
+    """
+    from PIL import Image, ImageDraw
+
+    width, plot_height = axes.WIDTH - axes.LEFT - axes.RIGHT, height - axes.TOP - axes.BOTTOM
+    seconds = axes.seconds_across(samples, sample_rate)
+    low, rows = _rows(notes)
+    colours, table = _coarse(_colours(notes, instruments))
+    cells = _cells(notes, table, low, rows, width, seconds * sample_rate)
+    row_of = rows - 1 - np.arange(plot_height) * rows // plot_height
+    # One byte per pixel, as in a spectrogram: colours of notes, then inks from the ground's colour to the text's.
+    canvas = Image.new("L", (axes.WIDTH, height), _GROUND)
+    canvas.paste(Image.fromarray(cells[row_of]), (axes.LEFT, axes.TOP))
+    draw = ImageDraw.Draw(canvas)
+    label = axes.font(13)
+    axes.draw_title(draw, title, width, _TITLE)
+    for row in range(-low % 12, rows, 12):
+        y = axes.TOP + int(np.flatnonzero(row_of == row).mean())
+        axes.draw_pitch(draw, low + row, y, _LABEL, label)
+    axes.draw_time(draw, seconds, width, axes.TOP + plot_height, _LABEL, label)
+    inks = np.rint(np.linspace(axes.GROUND, axes.INK, _INKS)).astype(np.uint8)
+    canvas.putpalette(np.concatenate([colours, np.zeros((_GROUND - len(colours), 3), np.uint8), inks]).tobytes())
+    file = io.BytesIO()
+    canvas.save(file, "PNG")
+    return file.getvalue()
+
+
+def _rows(notes: PlannedNotes) -> tuple[int, int]:
+    """Lowest pitch and number of rows: whole octaves from C to C that hold all notes, at least two."""
+    low, high = (int(notes.pitch.min()), int(notes.pitch.max())) if len(notes) else (60, 60)
+    first, last = low // 12 * 12, -(-high // 12) * 12
+    return first, max(last - first, _LEAST_OCTAVES * 12) + 1
+
+
+def _cells(
+    notes: PlannedNotes, table: NDArray[np.uint8], low: int, rows: int, width: int, samples: float
+) -> NDArray[np.uint8]:
+    """One palette index for each pitch and pixel of time, uint8 [rows, width]; row 0 is the lowest.
+
+    Args:
+        notes: sorted by start.
+        table: palette indices of each note held, at its onset and released, uint8 [notes, 3].
+        low: pitch of row 0.
+        rows, width: of the plot.
+        samples: how many the width stands for.
+    """
+    cells = np.full((rows, width), _GROUND, np.uint8)
+    cells[-low % 12 :: 12] = _OCTAVE_LINE
+    if not len(notes):
+        return cells
+    row = notes.pitch.astype(np.intp) - low
+    per_pixel = samples / width
+    begin = np.minimum(notes.start / per_pixel, width - 1).astype(np.int64)
+    end = np.maximum(np.ceil((notes.start + notes.sustain) / per_pixel), begin + 1).astype(np.int64)
+    tail = np.maximum((notes.start + notes.sustain + notes.release) / per_pixel, end).astype(np.int64)
+    number = np.arange(len(notes))
+
+    # For every pixel: the note that began last, and the one of all that have begun that is heard for longest.
+    latest = np.full((rows, width), -1)
+    np.maximum.at(latest, (row, begin), number)
+    np.maximum.accumulate(latest, axis=1, out=latest)
+    longest = np.full((rows, width), -1)
+    np.maximum.at(longest, (row, begin), tail * len(notes) + number)
+    np.maximum.accumulate(longest, axis=1, out=longest)
+    y, x = np.nonzero(latest >= 0)
+    note = latest[y, x]
+    note = np.where(x < end[note], note, longest[y, x] % len(notes))
+    heard = x < tail[note]
+    y, x, note = y[heard], x[heard], note[heard]
+    onset = (x == begin[note]) & (end[note] - begin[note] > 2)
+    cells[y, x] = table[note, np.where(x >= end[note], _RELEASED, onset)]
+    return cells
+
+
+def _colours(notes: PlannedNotes, instruments: Sequence[str]) -> NDArray[np.uint8]:
+    """The colours of each note while it is held, at its onset and in its release, uint8 [notes, 3, 3]."""
+    table = palette()[colour_numbers(instruments)].astype(np.float32)
+    slide = notes.fraction[:, None]
+    full = table[notes.left] * (1 - slide) + table[notes.right] * slide
+    ground = np.array(axes.GROUND, np.float32)
+    strength = (_FAINTEST + (1 - _FAINTEST) * notes.velocity / np.float32(127))[:, None]
+    held = ground + (full - ground) * strength
+    colours = np.empty((len(notes), 3, 3), np.uint8)
+    colours[:, 0] = np.rint(held)
+    colours[:, 1] = np.rint(held + (255 - held) * _ONSET)
+    colours[:, _RELEASED] = np.rint(ground + (held - ground) * _TAIL)
+    return colours
+
+
+def _coarse(colours: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Colours rounded as little as is needed for a palette: the palette, and the index of each in it."""
+    for step in (1, 4, 8, 16, 32, 64):  # the last leaves 64 colours
+        red, green, blue = ((colours[..., i] // step * step + step // 2).astype(np.int32) for i in range(3))
+        packed = red << 16 | green << 8 | blue
+        found, index = np.unique(packed, return_inverse=True)
+        if len(found) <= _GROUND:
+            break
+    rgb = np.stack([found >> 16, found >> 8 & 255, found & 255], axis=1).astype(np.uint8)
+    return rgb, index.reshape(packed.shape).astype(np.uint8)

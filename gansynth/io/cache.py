@@ -1,0 +1,68 @@
+"""The user's cache folder, and compressed archives unpacked into it, once each."""
+
+from __future__ import annotations
+
+import functools
+import gzip
+import hashlib
+import os
+import shutil
+import zlib
+from pathlib import Path
+from typing import Any
+
+from gansynth.io import archives, urls
+from gansynth.io.retry import with_retries
+
+_MAX_INFLATION = 100
+_MIN_UNPACKED = 1 << 30
+
+
+def user_folder() -> Path:
+    """Returns this project's cache folder: $XDG_CACHE_HOME/gansynth-beam, or ~/.cache/gansynth-beam."""
+    base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+    return Path(base) / "gansynth-beam"
+
+
+def unpacked_folder() -> Path:
+    """Returns the folder that compressed archives are unpacked into."""
+    return user_folder() / "archives"
+
+
+@functools.lru_cache(maxsize=16)
+def unpacked(url: str) -> str:
+    """A compressed tar, unpacked into a plain one on this machine: once, whichever process is first."""
+    import fcntl
+
+    fs, path = urls.filesystem(url)
+    packed = with_retries(fs.size, path)
+    key = hashlib.sha256(f"{url} {packed} {with_retries(fs.ukey, path)}".encode("utf-8", "surrogateescape")).hexdigest()
+    folder = unpacked_folder()
+    folder.mkdir(parents=True, exist_ok=True)
+    target = folder / f"{key[:32]}.tar"
+    with (folder / f"{key[:32]}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not target.is_file():
+            with_retries(_unpack, fs, path, target, max(_MIN_UNPACKED, _MAX_INFLATION * int(packed or 0)), url)
+    return str(target)
+
+
+def _unpack(fs: Any, path: str, target: Path, limit: int, url: str) -> None:
+    unfinished = target.with_suffix(".unfinished")
+    try:
+        with fs.open(path, "rb") as packed, gzip.open(packed) as plain, unfinished.open("wb") as f:
+            while piece := plain.read(1 << 20):
+                if f.tell() + len(piece) > limit:
+                    raise archives.ArchiveError(f"{url}: unpacks to more than {limit >> 20} MiB; refused as a bomb.")
+                f.write(piece)
+        os.replace(unfinished, target)
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise archives.ArchiveError(f"{url}: cannot be unpacked ({error}).") from None
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def forget_unpacked() -> None:
+    """Removes what compressed archives were unpacked into."""
+    unpacked.cache_clear()
+    shutil.rmtree(unpacked_folder(), ignore_errors=True)

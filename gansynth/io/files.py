@@ -1,0 +1,122 @@
+"""Files read and written as a whole, never half: local paths, fsspec URLs, members of archives."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+from gansynth.io import archives, cache, retry, urls
+from gansynth.io.retry import with_retries
+
+_UNFINISHED = ".writing-"
+
+
+def read_bytes(url: str, limit: int | None = None, **options: Any) -> bytes:
+    """The whole content of `url`, or its first `limit` bytes.
+
+    Args:
+        url: a path, a URL, or what `find` calls a member of an archive.
+        limit: how many bytes at most; without one, a member of an archive may have archives.MAX_MEMBER.
+        **options: settings of the file system.
+
+    Raises:
+        FileNotFoundError, OSError: as the file system reports them.
+    """
+    member = archives.Member.parse(url)
+    if member is not None:
+        base = cache.unpacked(member.archive) if member.is_compressed else member.archive
+        return member.content(functools.partial(_read_range, base, **options), limit)
+
+    def read() -> bytes:
+        fs, path = urls.filesystem(url, **options)
+        if limit is None:
+            return fs.cat_file(path)
+        with fs.open(path, "rb") as f:
+            return f.read(limit)
+
+    return with_retries(read, seconds=retry.WORKER_SECONDS)
+
+
+def read_lines(url: str) -> Iterator[str]:
+    """The lines of a text file (UTF-8), as they are read."""
+    fs, path = urls.filesystem(url)
+    with with_retries(fs.open, path, "rb") as f:
+        for line in f:
+            yield line.decode("utf-8", "surrogateescape").rstrip("\r\n")
+
+
+def _read_range(url: str, start: int, end: int, **options: Any) -> bytes:
+    fs, path = urls.filesystem(url, **options)
+    return with_retries(fs.cat_file, path, start, end, seconds=retry.WORKER_SECONDS) if end > start else b""
+
+
+def write_bytes(url: str, data: bytes, retry_seconds: float | None = None, **options: Any) -> None:
+    """Writes `data` as the whole content of `url`, or nothing at all.
+
+    Locally a temporary file in the same folder is renamed over the target; elsewhere the object store's
+    whole-object put is atomic by itself, and tried again while it fails for what may pass.
+    """
+    fs, path = urls.filesystem(url, **options)
+    if not urls.is_local(url):
+        with_retries(fs.pipe_file, path, data, seconds=retry.WORKER_SECONDS if retry_seconds is None else retry_seconds)
+        return
+    with writing(url) as f:
+        f.write(data)
+
+
+@contextlib.contextmanager
+def writing(url: str) -> Iterator[IO[bytes]]:
+    """A file to be written, on this machine's disk, that becomes the whole content of `url` when the block ends.
+
+    Where the block raises, `url` stays as it was. As in `write_bytes`, but for more than memory should hold.
+    """
+    path = urls.filesystem(url)[1]
+    folder = os.path.dirname(path) if urls.is_local(url) else None
+    if folder is not None:
+        os.makedirs(folder, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=folder, prefix=_UNFINISHED)
+    try:
+        with os.fdopen(handle, "wb") as f:
+            yield f
+        if folder is None:
+            upload(temporary, url)
+        else:
+            os.chmod(temporary, 0o666 & ~_umask())
+            os.replace(temporary, path)
+    finally:
+        Path(temporary).unlink(missing_ok=True)
+
+
+def sweep(folder: str) -> None:
+    """Removes what processes that were killed have left half written below a local folder."""
+    if urls.is_local(folder):
+        for path in Path(urls.local_path(folder)).rglob(f"{_UNFINISHED}*"):
+            path.unlink(missing_ok=True)
+
+
+def upload(path: str | Path, url: str) -> None:
+    """Copies a local file to `url`, whole or not at all."""
+    if urls.is_local(url):
+        write_bytes(url, Path(path).read_bytes())
+        return
+    fs, target = urls.filesystem(url)
+    with_retries(fs.put_file, str(path), target, seconds=retry.WORKER_SECONDS)
+
+
+def remove(url: str) -> None:
+    """Removes a file, or a folder with all that is in it; nothing happens where there is none."""
+    fs, path = urls.filesystem(url)
+    with contextlib.suppress(FileNotFoundError):
+        with_retries(fs.rm, path, recursive=True)
+
+
+@functools.cache
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,177 @@
+"""Listings: what is at a URL, below a folder, behind a pattern or in an archive, as it is found."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import stat
+from collections.abc import Iterator
+from typing import Any, Literal
+
+from fsspec.implementations.local import LocalFileSystem
+
+from gansynth.io import archives, cache, paths, urls
+from gansynth.io.retry import with_retries
+
+
+def kind(url: str, **options: Any) -> Literal["file", "folder"] | None:
+    """What is at `url`; None where there is nothing.
+
+    Raises:
+        OSError: it cannot be told, for want of rights say.
+    """
+    fs, path = urls.filesystem(url, **options)
+    try:
+        found = with_retries(fs.info, path)["type"]
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            return None
+        raise
+    return "folder" if found == "directory" else "file" if found == "file" else None
+
+
+def size(url: str, **options: Any) -> int:
+    """Bytes of a file."""
+    fs, path = urls.filesystem(url, **options)
+    return int(with_retries(fs.size, path) or 0)
+
+
+def names(folder: str, **options: Any) -> list[str]:
+    """The names of what is in a folder."""
+    fs, path = urls.filesystem(folder, **options)
+    fs.invalidate_cache()
+    return sorted(str(name).rstrip("/").rsplit("/", 1)[-1] for name in with_retries(fs.ls, path, detail=False))
+
+
+def find(folder: str, start: str = "", depth: int | None = None) -> Iterator[tuple[str, int]]:
+    """Every file below a folder, in the order of their paths, as they are listed: a page or a folder at a time.
+
+    Args:
+        folder: a path or URL.
+        start: what the paths below it start with, to list less.
+        depth: how many folders deep; 1 is the folder itself.
+
+    Yields:
+        URL (a path where local) and size in bytes.
+    """
+    fs, path = urls.filesystem(folder)
+    if urls.is_local(folder):
+        yield from _walk(fs, path, start, depth)
+        return
+    fs.invalidate_cache()
+    is_google = folder.startswith(("gs://", "gcs://"))
+    for name, length in (_pages if is_google else _walk)(fs, path, start, depth):
+        yield fs.unstrip_protocol(name), length
+
+
+def _pages(fs: Any, path: str, start: str, depth: int | None) -> Iterator[tuple[str, int]]:
+    """Google's own listing: gcsfs would hold all of it, with two kilobytes for each object."""
+    bucket, _, prefix = path.rstrip("/").partition("/")
+    query: dict[str, Any] = {
+        "prefix": f"{prefix}/{start}" if prefix else start,
+        "fields": "nextPageToken,items(name,size)",
+    }
+    if depth == 1:
+        query["delimiter"] = "/"
+    while True:
+        page = with_retries(fs.call, "GET", "b/{}/o", bucket, json_out=True, **query)
+        for item in page.get("items", ()):
+            if not item["name"].endswith("/"):
+                yield f"{bucket}/{item['name']}", int(item["size"])
+        if not page.get("nextPageToken"):
+            return
+        query["pageToken"] = page["nextPageToken"]
+
+
+def _walk(fs: Any, path: str, start: str, depth: int | None) -> Iterator[tuple[str, int]]:
+    folders: list[Iterator[dict[str, Any]]] = [_entries(fs, path)]
+    while folders:
+        entry = next(folders[-1], None)
+        if entry is None:
+            folders.pop()
+            continue
+        name, is_folder = entry["name"].rstrip("/"), entry["type"] == "directory"
+        below = name[len(path) :].lstrip("/")
+        if not (below.startswith(start) or (is_folder and start.startswith(below + "/"))):
+            continue
+        if is_folder:
+            if depth is None or len(folders) < depth:
+                folders.append(_entries(fs, name))
+        elif entry["type"] == "file" or (entry.get("islink") and with_retries(fs.isfile, name)):
+            yield name, int(entry.get("size") or 0)
+
+
+def _entries(fs: Any, folder: str) -> Iterator[dict[str, Any]]:
+    def order(entry: dict[str, Any]) -> str:
+        return entry["name"].rstrip("/") + ("/" if entry["type"] == "directory" else "")
+
+    try:
+        if isinstance(fs, LocalFileSystem):
+            return _local_entries(folder)
+        return iter(sorted(with_retries(fs.ls, folder, detail=True), key=order))
+    except FileNotFoundError:
+        return iter(())
+
+
+def _local_entries(folder: str) -> Iterator[dict[str, Any]]:
+    """The folders and files in a folder that may have a hundred thousand: names alone are held. Links lead to files."""
+    with os.scandir(folder) as found:
+        names = sorted(entry.name + "/" * entry.is_dir(follow_symlinks=False) for entry in found)
+
+    def described() -> Iterator[dict[str, Any]]:
+        for name in names:
+            path = os.path.join(folder, name)
+            if name.endswith("/"):
+                yield {"name": path, "type": "directory"}
+                continue
+            try:
+                status = os.stat(path)
+            except OSError as error:
+                if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):  # a link to nothing, or gone since
+                    continue
+                raise
+            if stat.S_ISREG(status.st_mode):
+                yield {"name": path, "type": "file", "size": status.st_size}
+
+    return described()
+
+
+def match(pattern: str) -> Iterator[tuple[str, int]]:
+    """Every file that a glob pattern names, as `find` gives them; `**` stands for any number of folders.
+
+    Raises:
+        ValueError: `**` is only a part of a name, or the name of a bucket is not given in full.
+    """
+    from fsspec.utils import glob_translate
+
+    fs, path = urls.filesystem(pattern)
+    path = re.sub(r"(^|/)\*\*(?=[^/*])", r"\1**/*", path)  # **.mid, as gcloud has it
+    fits = re.compile(glob_translate(path)).match
+    literal = re.split(r"[*?\[]", path, maxsplit=1)[0]
+    root, slash, start = literal.rpartition("/")
+    if not slash and not urls.is_local(pattern):
+        raise ValueError("the name of a bucket must be given in full")
+    depth = None if "**" in path else path[len(root) :].count("/")
+    for url, length in find((root or "/") if urls.is_local(pattern) else fs.unstrip_protocol(root), start, depth):
+        if fits(url if urls.is_local(url) else fs._strip_protocol(url)):
+            yield url, length
+
+
+def members(url: str) -> Iterator[tuple[str, str, int]]:
+    """Every MIDI file in an archive, as it is read.
+
+    Yields:
+        Its name, the URL that `read_bytes` takes, and its size in bytes.
+
+    Raises:
+        archives.ArchiveError: it cannot be read.
+        OSError: as the file system reports it.
+    """
+    fs, path = urls.filesystem(cache.unpacked(url) if archives.is_compressed(url) else url)
+    with fs.open(path, "rb") as f:
+        for member, length in archives.members(f, url):
+            if paths.has_midi_suffix(member.name) and not member.name.rpartition("/")[2].startswith("._"):
+                yield member.name, str(member), length

@@ -1,0 +1,3 @@
+"""MIDI files to notes: structure, repair, parsing, the sustain pedal.
+Imports gansynth.io, gansynth.config and gansynth.errors.
+"""

@@ -1,0 +1,134 @@
+"""The reader that Magenta uses: note_seq, imported without its dependencies' warnings."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import io
+import warnings
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gansynth.config import NotesConfig
+from gansynth.errors import MidiError
+from gansynth.midi.notes import CENTRE, Notes, Song
+from gansynth.midi.pedal import hold
+from gansynth.midi.repair import MAX_TICKS, Prepared
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # pydub misses ffmpeg, and has escapes that Python dislikes
+    import note_seq
+    import pretty_midi
+
+LONGEST_NAME = 128
+"""Letters of a track's name that are kept; the rest of a longer one is cut off."""
+SUSTAIN = 64
+"""The sustain pedal's controller number; values from 64 on mean down."""
+PAN = 10
+"""The pan controller's number."""
+
+
+def read_note_seq(prepared: Prepared, digest: str, config: NotesConfig) -> Song:
+    """Reads a song as Magenta does: with note_seq, which reads with pretty_midi.
+
+    Args:
+        prepared: the file's bytes, checked and mended.
+        digest: sha256 of the bytes as they came.
+        config: whether the sustain pedal holds notes.
+
+    Raises:
+        MidiError: note_seq cannot read it.
+    """
+    with _without_collections(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # pretty_midi warns of odd but playable files, pydub of its own source
+        sequence = _parse(prepared)
+    found = sequence.notes
+    notes = Notes(
+        pitch=np.array([n.pitch for n in found], np.int16),
+        velocity=np.array([n.velocity for n in found], np.int16),
+        start=np.array([n.start_time for n in found], np.float64),
+        end=np.array([n.end_time for n in found], np.float64),
+        program=np.array([n.program for n in found], np.int16),
+        track=np.array([n.instrument for n in found], np.int32),
+        is_drum=np.array([n.is_drum for n in found], np.bool_),
+    )
+    notes = replace(notes, pan=_pan(notes, [c for c in sequence.control_changes if c.control_number == PAN]))
+    if config.sustain_pedal:
+        notes = _hold(notes, [change for change in sequence.control_changes if change.control_number == SUSTAIN])
+    names = {info.instrument: _track_name(info.name) for info in sequence.instrument_infos}
+    return Song(notes, digest, prepared.repairs, {track: name for track, name in names.items() if name})
+
+
+def _track_name(name: str) -> str:
+    """A name as it was written: MIDI files do not tell their encoding, which mido takes for Latin-1."""
+    with contextlib.suppress(UnicodeError):
+        name = name.encode("latin-1").decode("utf-8")
+    return "".join(letter if letter.isprintable() else " " for letter in name).strip()[:LONGEST_NAME]
+
+
+def _pan(notes: Notes, changes: list[Any]) -> NDArray[np.uint8] | None:
+    """The last value before or at each note's start in its track; the middle where there is none yet."""
+    if not changes or not len(notes):
+        return None
+    # Times as whole numbers, so that track and time make one exact key.
+    times = np.concatenate([[change.time for change in changes], notes.start])
+    distinct, rank = np.unique(times, return_inverse=True)
+    track = np.array([change.instrument for change in changes], np.int64)
+    order = np.argsort(track * len(distinct) + rank[: len(changes)], kind="stable")
+    key = (track * len(distinct) + rank[: len(changes)])[order]
+    last = np.searchsorted(key, notes.track * np.int64(len(distinct)) + rank[len(changes) :], side="right") - 1
+    value = np.array([change.control_value for change in changes], np.uint8)[order]
+    return np.where((last >= 0) & (track[order][last] == notes.track), value[last], np.uint8(CENTRE))
+
+
+def _hold(notes: Notes, pedal: list[Any]) -> Notes:
+    pitched = np.flatnonzero(~notes.is_drum)
+    if not pedal or not len(pitched):
+        return notes
+    end, kept = notes.end.copy(), np.ones(len(notes), np.bool_)
+    end[pitched], kept[pitched] = hold(
+        notes.start[pitched],
+        notes.end[pitched],
+        notes.pitch[pitched],
+        notes.track[pitched],
+        np.array([change.time for change in pedal], np.float64),
+        np.array([change.instrument for change in pedal], np.int64),
+        np.array([change.control_value >= 64 for change in pedal], np.bool_),
+    )
+    return replace(notes, end=end)[kept]
+
+
+@contextlib.contextmanager
+def _without_collections() -> Iterator[None]:
+    """No search for cycles of objects meanwhile: the parser makes very many objects, none in cycles; a third faster."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+def _parse(prepared: Prepared) -> Any:
+    pretty_midi.pretty_midi.MAX_TICK = MAX_TICKS
+    try:
+        midi = pretty_midi.PrettyMIDI(io.BytesIO(prepared.data))
+        for instrument in midi.instruments:
+            # note_seq copies a track's name for each of its programs and channels: a million letters, 2000 times.
+            instrument.name = instrument.name[: 4 * LONGEST_NAME]
+        return note_seq.midi_to_note_sequence(midi)
+    except Exception as error:  # a parser fed with arbitrary bytes may raise anything
+        raise MidiError(_explain(error), code=prepared.code) from None
+
+
+def _explain(error: Exception) -> str:
+    """What the parser found."""
+    kind, message = type(error).__name__, str(error)
+    if kind == "EOFError":
+        return "it is cut off, or not a MIDI file: the data end too early"
+    return message if kind == "OSError" and message else f"{kind}: {message}".strip(": ")

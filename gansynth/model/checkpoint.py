@@ -1,0 +1,252 @@
+"""Reads GANSynth checkpoints in Magenta's layout: experiment.json, stage_*/checkpoint, stage_*/model.ckpt-N.*"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import zipfile
+import zlib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gansynth.errors import CheckpointError
+from gansynth.model.download import localize
+from gansynth.model.layout import NORMALIZER_ASSETS, ModelConfig, named_save, reason_of, stage_number
+
+PITCHES = range(24, 85)
+"""The MIDI pitches of NSynth's acoustic subset, in the order of the network's one-hot labels."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A generator's weights and all that inference needs to know about them.
+
+    Attributes:
+        config: the flags it was trained with.
+        source: where it was read from, for messages.
+        num_blocks: how many blocks the generator of this stage has.
+        progress: training progress in 0 .. num_blocks - 1; its fraction blends two blocks' outputs.
+        weights: float32 arrays by variable name relative to the generator's scope, EMA shadows only.
+        scale, offset: the normalizer's a and b, float64, broadcast against [height, width, 2].
+        digest: sha256 of everything above but the source.
+    """
+
+    config: ModelConfig
+    source: str
+    num_blocks: int
+    progress: float
+    weights: dict[str, NDArray[np.float32]] = field(repr=False)
+    scale: NDArray[np.float64] = field(repr=False)
+    offset: NDArray[np.float64] = field(repr=False)
+    digest: str
+
+    def block_weight(self, block: int) -> float:
+        """How much the rgb output of `block` (1-based) counts at this progress; all of them add to 1."""
+        return _block_weight(block, self.progress)
+
+
+def load(name_or_path: str) -> Checkpoint:
+    """Reads the generator from a checkpoint.
+
+    Args:
+        name_or_path: "mini" (bundled), "acoustic_only" or "all_instruments" (Magenta's, fetched once), a local
+            folder, or any fsspec URL of a folder that holds experiment.json and stage_* folders.
+
+    Raises:
+        CheckpointError: names the file and what is wrong with it.
+    """
+    folder = localize(name_or_path)
+    config = _read_config(folder)
+    stage = _latest_stage(folder)
+    return _read_generator(folder, config, stage, _checkpoint_prefix(stage))
+
+
+def outline(name_or_path: str) -> tuple[Path, ModelConfig, int]:
+    """What can be known of a checkpoint without its weights: its folder, its flags, and its generator's blocks.
+
+    Raises:
+        CheckpointError: see load.
+    """
+    folder = localize(name_or_path)
+    return folder, _read_config(folder), _blocks(stage_number(_latest_stage(folder)) or 0)
+
+
+def _blocks(stage_id: int) -> int:
+    return (stage_id + 1) // 2 + 1
+
+
+def _read_config(folder: Path) -> ModelConfig:
+    path = folder / "experiment.json"
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise CheckpointError(
+            f"{path}: cannot be read ({reason_of(error)}); a GANSynth checkpoint folder holds experiment.json "
+            "and stage_* folders."
+        ) from None
+    return ModelConfig.from_json(text, str(path))
+
+
+def _latest_stage(folder: Path) -> Path:
+    stages = sorted(p for p in folder.glob("stage_*") if p.is_dir() and stage_number(p) is not None)
+    if not stages:
+        raise CheckpointError(f"{folder}: no stage_* folder; is this the folder of a trained GANSynth?")
+    return stages[-1]
+
+
+def _checkpoint_prefix(stage: Path) -> Path:
+    """The save to restore, as tf.train.latest_checkpoint chooses it.
+
+    Deviation: where the named place does not exist (a folder that was moved), a save of that name beside the
+    `checkpoint` file is taken; the reference fails.
+    """
+    state = stage / "checkpoint"
+    try:
+        named = named_save(state.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise CheckpointError(f"{state}: cannot be read ({reason_of(error)}).") from None
+    if not named:
+        raise CheckpointError(f"{state}: names no model_checkpoint_path.")
+    candidates = [Path(named) if os.path.isabs(named) else stage / named, stage / Path(named).name]
+    for prefix in candidates:
+        if prefix.with_name(prefix.name + ".index").is_file():
+            return prefix
+    raise CheckpointError(f"{state}: names {named}, but {candidates[-1]}.index is not there.")
+
+
+def _read_generator(folder: Path, config: ModelConfig, stage: Path, prefix: Path) -> Checkpoint:
+    from gansynth.model._tensorflow import tf
+
+    stage_id = stage_number(stage)
+    assert stage_id is not None
+    if stage_id > 2 * config.num_resolutions - 2:
+        raise CheckpointError(
+            f"{stage}: {config.num_resolutions} resolutions have stages 0 to {2 * config.num_resolutions - 2}."
+        )
+    num_blocks = _blocks(stage_id)
+    try:
+        reader = tf.train.load_checkpoint(str(prefix))
+        shapes = reader.get_variable_to_shape_map()
+    except Exception as error:  # the reader raises whatever Python error is nearest to its own
+        raise CheckpointError(f"{prefix}: not a readable TensorFlow checkpoint ({reason_of(error)}).") from None
+
+    def read(name: str) -> NDArray[Any]:
+        if name not in shapes:
+            raise CheckpointError(f"{prefix}: has no variable {name}; is this a GANSynth generator?")
+        try:
+            return np.asarray(reader.get_tensor(name))
+        except Exception as error:
+            raise CheckpointError(
+                f"{prefix}: variable {name} cannot be read ({reason_of(error)}); the file may be truncated."
+            ) from None
+
+    def read_number(name: str) -> float:
+        value = read(name)
+        if value.shape or value.dtype.kind not in "iuf" or not 0 <= value < np.inf:
+            raise CheckpointError(f"{prefix}: {name} is not a number 0 or more.")
+        return float(value)
+
+    progress = _progress(config, stage_id, num_blocks, read_number)
+    scope = "Generator/progressive_gan_generator/"
+    weights: dict[str, NDArray[np.float32]] = {}
+    for name, shape in _variable_shapes(config, num_blocks, progress).items():
+        value = read(f"{scope}{name}/ExponentialMovingAverage")
+        if value.shape != shape:
+            raise CheckpointError(
+                f"{prefix}: {name} has shape {list(value.shape)}, experiment.json asks for {list(shape)}."
+            )
+        if value.dtype.kind != "f":
+            raise CheckpointError(f"{prefix}: {name} holds {value.dtype}, not floating-point numbers.")
+        weights[name] = value.astype(np.float32)
+        if not np.isfinite(weights[name]).all():
+            raise CheckpointError(f"{prefix}: {name} holds values that are not finite.")
+    scale, offset = _normalizer(folder, config)
+
+    digest = hashlib.sha256(json.dumps([config.model_dump(), num_blocks, progress]).encode())
+    for name in sorted(weights):
+        digest.update(name.encode())
+        digest.update(weights[name].tobytes())
+    digest.update(scale.tobytes() + offset.tobytes())
+    return Checkpoint(config, str(folder), num_blocks, progress, weights, scale, offset, "sha256:" + digest.hexdigest())
+
+
+def _progress(config: ModelConfig, stage_id: int, num_blocks: int, read: Any) -> float:
+    """Source: magenta/models/gansynth/lib/networks.py, compute_progress and compute_progress_from_time."""
+    if not config.train_progressive:
+        return num_blocks - 1.0
+    if config.train_time_limit is not None:
+        stages = 2 * config.num_resolutions - 1
+        times = float(config.train_time_stage_multiplier) ** np.arange(stages)
+        times = np.cumsum(times * (config.train_time_limit / times.sum()))
+        elapsed = read("Variable")
+        done = [np.clip((elapsed - times[i - 1]) / (times[i] - times[i - 1]), 0, 1) for i in range(1, stages, 2)]
+        return float(min(sum(done), num_blocks - 1))
+    stable, transition = config.stable_stage_num_images, config.transition_stage_num_images
+    last = num_blocks * stable + (num_blocks - 1) * transition - 1
+    whole, rest = divmod(min(int(read("global_step")), last), stable + transition)
+    return whole + max(0.0, (rest - stable) / transition)
+
+
+def _block_weight(block: int, progress: float) -> float:
+    return max(0.0, min(progress - (block - 2), block - progress))
+
+
+def _variable_shapes(config: ModelConfig, num_blocks: int, progress: float) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of the variables that the output depends on at this progress."""
+
+    def filters(block: int) -> int:
+        return int(min(config.fmap_base / 2.0 ** (block * config.fmap_decay), config.fmap_max))
+
+    inputs = config.latent_vector_size + len(PITCHES)
+    height, width, k = config.start_height, config.start_width, config.kernel_size
+    shapes: dict[str, tuple[int, ...]] = {}
+    for block in range(1, num_blocks + 1):
+        scope, out = f"progressive_gan_block_{block}", filters(block)
+        into = filters(max(block - 1, 1))
+        if config.simple_arch:
+            if block == 1:
+                shapes[f"{scope}/dense/kernel"] = (inputs, height * width * out)
+                shapes[f"{scope}/dense/bias"] = (height * width * out,)
+            else:
+                shapes[f"{scope}/conv2d_transpose/kernel"] = (k, k, out, into)
+                shapes[f"{scope}/conv2d_transpose/bias"] = (out,)
+            rgb = f"{scope}/to_rgb/kernel"
+        else:
+            first = (height, width, inputs, out) if block == 1 else (k, k, into, out)
+            shapes[f"{scope}/conv0/conv2d/kernel"], shapes[f"{scope}/conv0/bias"] = first, (out,)
+            shapes[f"{scope}/conv1/conv2d/kernel"], shapes[f"{scope}/conv1/bias"] = (k, k, out, out), (out,)
+            rgb = f"{scope}/to_rgb/conv2d/kernel"
+        if _block_weight(block, progress) > 0:
+            shapes[rgb], shapes[f"{scope}/to_rgb/bias"] = (1, 1, out, 2), (2,)
+    return shapes
+
+
+def _normalizer(folder: Path, config: ModelConfig) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The a and b of the reference's data_normalizer, to undo x * a + b."""
+    asset = NORMALIZER_ASSETS[config.data_normalizer]
+    if config.data_normalizer == "none":
+        return np.ones(2), np.zeros(2)
+    if asset is None:
+        a = np.array([config.mag_normalizer_a, config.p_normalizer_a])
+        b = np.array([config.mag_normalizer_b, config.p_normalizer_b])
+    else:
+        path = folder / asset
+        width = config.output_resolution[1]
+        shape = (4,) if "simple" in config.data_normalizer else (width, 4)
+        try:
+            with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as archive:
+                values = np.asarray(archive["normalizer"], np.float64)
+        except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+            raise CheckpointError(f"{path}: cannot be read ({reason_of(error)}).") from None
+        if values.shape != shape:
+            raise CheckpointError(f"{path}: has shape {list(values.shape)} instead of {list(shape)}.")
+        a, b = values[..., 0::2], values[..., 1::2]
+    if not (np.isfinite(a).all() and np.isfinite(b).all() and (a != 0).all()):
+        raise CheckpointError(f"{folder / (asset or 'experiment.json')}: the normalizer is zero or not finite.")
+    return a, b

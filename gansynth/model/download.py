@@ -1,0 +1,135 @@
+"""Checkpoints by name or URL: bundled, Magenta's published ones, or any folder, fetched once into a cache."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from gansynth.errors import CheckpointError
+from gansynth.io import cache, files, listing, urls
+from gansynth.model.layout import NORMALIZER_ASSETS, ModelConfig, named_save, reason_of, stage_number
+
+MAGENTA_BUCKET = "gs://magentadata/models/gansynth"
+PUBLISHED = ("acoustic_only", "all_instruments")
+BUNDLED = {"mini": Path(__file__).parent.parent / "mini"}
+
+
+def localize(name_or_path: str) -> Path:
+    """The local folder of a checkpoint, fetched into the cache first where it is not local.
+
+    Raises:
+        CheckpointError: unknown name, missing folder, or a fetch that failed with nothing in the cache.
+    """
+    if name_or_path in BUNDLED:
+        return BUNDLED[name_or_path]
+    if name_or_path in PUBLISHED:
+        return _fetch(f"{MAGENTA_BUCKET}/{name_or_path}", frozen=True, token="anon")
+    if not urls.is_local(name_or_path):
+        return _fetch(name_or_path.rstrip("/"), frozen=False)
+    folder = Path(urls.local_path(name_or_path))
+    if not folder.is_dir():
+        names = ", ".join([*BUNDLED, *PUBLISHED])
+        raise CheckpointError(f"{name_or_path}: no such folder, and not a known name ({names}).")
+    return folder
+
+
+def cache_folder() -> Path:
+    """Returns the folder of fetched checkpoints, below the user's cache folder."""
+    return cache.user_folder() / "checkpoints"
+
+
+def _fetch(url: str, *, frozen: bool, **options: Any) -> Path:
+    """Copies what inference needs of `url` into the cache; one process at a time does so.
+
+    A `frozen` checkpoint that is complete in the cache is used without asking the network; any other is
+    compared with its source by size first, and used as it is when the source cannot be reached.
+    """
+    key = hashlib.sha256(url.encode()).hexdigest()[:12]
+    folder = cache_folder() / f"{url.rsplit('/', 1)[-1]}-{key}"
+    folder.mkdir(parents=True, exist_ok=True)
+    with _exclusive(folder / ".lock"):
+        complete = _is_complete(folder)
+        if frozen and complete:
+            return folder
+        try:
+            sizes = _fetch_files(url, folder, options)
+        except CheckpointError:
+            raise
+        except Exception as error:
+            if complete:
+                return folder
+            raise CheckpointError(
+                f"{url}: cannot be fetched ({reason_of(error)}); check the network and permissions, or give the "
+                "path of a local copy."
+            ) from error
+        files.write_bytes(str(folder / ".complete.json"), json.dumps(sizes).encode())
+    return folder
+
+
+def _is_complete(folder: Path) -> bool:
+    try:
+        sizes = json.loads((folder / ".complete.json").read_text())
+        return bool(sizes) and all((folder / name).stat().st_size == size for name, size in sizes.items())
+    except (OSError, ValueError, AttributeError):
+        return False
+
+
+def _fetch_files(url: str, folder: Path, options: dict[str, Any]) -> dict[str, int]:
+    sizes: dict[str, int] = {}
+
+    def size_of(name: str) -> int:
+        return listing.size(f"{url}/{name}", **options)
+
+    def read(name: str) -> bytes:
+        sizes[name], data = size_of(name), files.read_bytes(f"{url}/{name}", **options)
+        if len(data) != sizes[name]:
+            raise CheckpointError(f"{url}/{name}: {len(data)} of {sizes[name]} bytes arrived; try again.")
+        return data
+
+    def fetch(name: str) -> Path:
+        files.write_bytes(str(folder / name), read(name))
+        return folder / name
+
+    try:
+        experiment = fetch("experiment.json")
+        stages = [name for name in listing.names(url, **options) if stage_number(name) is not None]
+        if not stages:
+            raise CheckpointError(f"{url}: no stage_* folder; is this the folder of a trained GANSynth?")
+        state = fetch(f"{stages[-1]}/checkpoint")
+        save = named_save(state.read_text(encoding="utf-8", errors="replace")).replace("\\", "/").rsplit("/", 1)[-1]
+        if not re.fullmatch(r"[\w.\-]+", save):
+            raise CheckpointError(f"{url}/{stages[-1]}/checkpoint: names no model_checkpoint_path.")
+        names = listing.names(f"{url}/{stages[-1]}", **options)
+        parts = [name for name in names if re.fullmatch(re.escape(save) + r"\.(index|data-\d{5}-of-\d{5})", name)]
+        if len(parts) < 2:
+            raise CheckpointError(f"{url}/{stages[-1]}: {save}.index and .data-* are not both there.")
+        # The index holds the checksums of the data: where it is as it was, so are they. It is written last.
+        index_name = f"{stages[-1]}/{save}.index"
+        index, kept = read(index_name), folder / index_name
+        same = kept.is_file() and kept.read_bytes() == index
+        for name in (f"{stages[-1]}/{part}" for part in parts if not part.endswith(".index")):
+            if same and (folder / name).is_file() and (folder / name).stat().st_size == size_of(name):
+                sizes[name] = size_of(name)
+            else:
+                fetch(name)
+        files.write_bytes(str(kept), index)
+        config = ModelConfig.from_json(experiment.read_text(encoding="utf-8", errors="replace"), str(experiment))
+        asset = NORMALIZER_ASSETS[config.data_normalizer]
+        if asset:
+            fetch(asset)
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{url}: {reason_of(error)} is not there; is this a GANSynth checkpoint?") from None
+    return sizes
+
+
+@contextlib.contextmanager
+def _exclusive(path: Path) -> Iterator[None]:
+    with path.open("w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,102 @@
+"""The layout of a checkpoint: experiment.json, stage folders, and the save that a stage names."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError
+
+from gansynth.errors import CheckpointError
+
+NORMALIZER_ASSETS = {
+    "none": None,
+    "specgrams_prespecified_normalizer": None,
+    "specgrams_simple_normalizer": "assets/specgrams_simple_normalizer.npz",
+    "specgrams_freq_normalizer": "assets/specgrams_freq_normalizer.npz",
+}
+_MAX_IMAGE = 1 << 22
+
+
+class ModelConfig(BaseModel):
+    """The part of experiment.json that inference needs, with the reference's defaults.
+
+    Source: magenta/models/gansynth/lib/model.py, set_flags. Unknown keys (training, data) are ignored.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
+
+    data_type: Literal["mel", "linear", "phase", "wave"] = "mel"
+    audio_length: PositiveInt = 64000
+    sample_rate: PositiveInt = 16000
+    data_normalizer: Literal[
+        "specgrams_prespecified_normalizer", "specgrams_simple_normalizer", "specgrams_freq_normalizer", "none"
+    ] = "specgrams_prespecified_normalizer"
+    mag_normalizer_a: float = 0.0661371661726
+    mag_normalizer_b: float = 0.113718730221
+    p_normalizer_a: float = 0.8
+    p_normalizer_b: float = 0.0
+    stable_stage_num_images: PositiveInt = 32
+    transition_stage_num_images: PositiveInt = 32
+    train_progressive: bool = True
+    train_time_limit: PositiveFloat | None = None
+    train_time_stage_multiplier: PositiveFloat = 1.0
+    latent_vector_size: PositiveInt = 256
+    kernel_size: PositiveInt = 3
+    start_height: PositiveInt = 4
+    start_width: PositiveInt = 8
+    scale_mode: Literal["ALL", "H"] = "ALL"
+    scale_base: int = Field(2, ge=2)
+    num_resolutions: int = Field(7, ge=1, le=16)
+    simple_arch: bool = False
+    to_rgb_activation: Literal["tanh", "linear"] = "tanh"
+    fmap_base: PositiveInt = 512
+    fmap_decay: float = 1.0
+    fmap_max: PositiveInt = 128
+
+    @classmethod
+    def from_json(cls, text: str, source: str) -> ModelConfig:
+        """Reads the text of an experiment.json found at `source`.
+
+        Raises:
+            CheckpointError: not JSON, or a value of the wrong type or outside what the reference knows.
+        """
+        try:
+            config = cls.model_validate_json(text)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"])
+            raise CheckpointError(f"{source}: {where + ': ' if where else ''}{first['msg']}.") from None
+        if np.prod(config.output_resolution) > _MAX_IMAGE:
+            raise CheckpointError(f"{source}: an output larger than {_MAX_IMAGE} pixels is refused.")
+        return config
+
+    def resolution(self, block: int) -> tuple[int, int]:
+        """Height (time) and width (frequency) of the output of `block` (1-based)."""
+        factor = self.scale_base ** (block - 1)
+        return self.start_height * factor, self.start_width * (factor if self.scale_mode == "ALL" else 1)
+
+    @property
+    def output_resolution(self) -> tuple[int, int]:
+        """Height (time) and width (frequency) of the network's output."""
+        return self.resolution(self.num_resolutions)
+
+
+def stage_number(path: Path | str) -> int | None:
+    """Returns N of a folder called stage_N; None for any other name."""
+    match = re.fullmatch(r"stage_(\d+)", str(path).rstrip("/").rsplit("/", 1)[-1])
+    return int(match[1]) if match else None
+
+
+def named_save(text: str) -> str:
+    """Extracts the save that a TensorFlow `checkpoint` file names: a path or a file name, as written; else ""."""
+    match = re.search(r'^model_checkpoint_path:\s*"((?:[^"\\]|\\.)*)"', text, re.MULTILINE)
+    return match[1].replace("\\\\", "\\").replace('\\"', '"') if match else ""
+
+
+def reason_of(error: BaseException) -> str:
+    """The first line of an error's message, or its class name."""
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return (text.strip().splitlines() or [type(error).__name__])[0][:300]

@@ -1,0 +1,371 @@
+"""GANSynth's generator and its way from spectrogram to sound, as TensorFlow graphs of fixed shape.
+
+Source: magenta/models/gansynth/lib/{networks,layers,network_functions,data_helpers,specgrams_helper}.py.
+Only the rows (time steps) that are heard are computed: every layer gets the rows its output needs, which is
+one more per 3-row convolution, and half as many below each upscaling.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gansynth.errors import ConfigError
+from gansynth.model import mel
+from gansynth.model._tensorflow import tf
+from gansynth.model.checkpoint import PITCHES, Checkpoint
+from gansynth.model.shape import NoteShape
+
+ResourceExhaustedError = tf.errors.ResourceExhaustedError
+_THREADS = (8, 4, 2, 1)
+"""Numbers of threads that divide any batch. With others a CPU's kernels cut it up elsewhere: other last bits."""
+
+
+def configure(threads: int = 0, device: str = "auto") -> None:
+    """Sets up TensorFlow for this process; to be called before its first use, harmless afterwards.
+
+    Args:
+        threads: CPU threads of one operation, 0 for one on each core; the next lower of 1, 2, 4, 8 is taken.
+        device: "auto" takes a GPU if there is one, "cpu" never, "gpu" refuses to run without.
+
+    Raises:
+        ConfigError: a GPU was asked for and TensorFlow sees none.
+    """
+    gpus = tf.config.list_physical_devices("GPU")
+    if device == "gpu" and not gpus:
+        raise ConfigError(
+            "device: gpu was asked for, but TensorFlow finds no GPU; check the driver (nvidia-smi) and that "
+            "tensorflow[and-cuda] is installed, or set device to cpu."
+        )
+    try:
+        if device == "cpu":
+            tf.config.set_visible_devices([], "GPU")
+        for gpu in gpus if device != "cpu" else []:
+            tf.config.experimental.set_memory_growth(gpu, True)
+        tf.config.threading.set_intra_op_parallelism_threads(used_threads(threads))
+        if threads:
+            tf.config.threading.set_inter_op_parallelism_threads(1)
+    except RuntimeError:
+        pass  # TensorFlow is already running: its first caller in this process has chosen
+
+
+def used_threads(threads: int) -> int:
+    """The CPU threads that are used where so many are asked for, or one on each core (0)."""
+    return next(number for number in _THREADS if number <= (threads or len(os.sched_getaffinity(0))))
+
+
+def on_gpu() -> bool:
+    """Whether TensorFlow renders on a GPU here."""
+    return bool(tf.config.get_visible_devices("GPU"))
+
+
+class Network:
+    """A checkpoint's generator, ready to play.
+
+    Args:
+        checkpoint: what `checkpoint.load` gives.
+        precision: "float32"; "tf32" lets NVIDIA's tensor cores round the factors of its products (TensorFlow's own
+            default on GPUs, for the whole process; nothing changes on a CPU); "bfloat16" for the convolutions
+            alone, on processors that have it (AMX, AVX512-BF16, GPUs), at a price that the README states.
+        xla: compile each shape with XLA.
+
+    Attributes:
+        shape: rows and samples of a note, whole or in part.
+        audio_samples: samples of a whole note.
+        rows: time steps of a whole note.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, precision: str = "float32", xla: bool = False) -> None:
+        tf.config.experimental.enable_tensor_float_32_execution(precision == "tf32")
+        self._checkpoint, self._xla = checkpoint, xla
+        self._config = config = checkpoint.config
+        self.shape = shape = NoteShape(config, checkpoint.source)
+        self.rows, self.audio_samples = shape.rows, shape.audio_samples
+        self._hop, self._cropped = shape.hop, shape.cropped
+        self._is_wave = config.data_type == "wave"
+        if not self._is_wave:
+            self._frame_length = 2 * shape.bins
+            self._window = mel.inverse_window(self._frame_length, self._hop).astype(np.float32)
+        if config.data_type == "mel":
+            self._mel = _Banded(mel.mel_to_linear(shape.bins, config.sample_rate))
+        self._layers = _Layers(checkpoint, precision, xla)
+        self._checkpoint = replace(checkpoint, weights={})  # the layers have their own
+        self._functions: dict[tuple[int, int, str], Any] = {}
+
+    def rows_for(self, samples: int) -> int:
+        """See NoteShape."""
+        return self.shape.rows_for(samples)
+
+    def samples_of(self, rows: int) -> int:
+        """See NoteShape."""
+        return self.shape.samples_of(rows)
+
+    def waves(self, z: NDArray[np.float32], labels: NDArray[np.int32], rows: int) -> NDArray[np.float32]:
+        """The first samples of a batch of notes.
+
+        Args:
+            z: float32 [n, latent size].
+            labels: int32 [n], index of each pitch in PITCHES.
+            rows: how many rows to compute, 1 to `self.rows`.
+
+        Returns:
+            float32 [n, samples_of(rows)].
+        """
+        return self._function(len(z), rows, "waves")(tf.constant(z), tf.constant(labels)).numpy()
+
+    def specgrams(self, z: NDArray[np.float32], labels: NDArray[np.int32], rows: int) -> NDArray[np.float32]:
+        """The generator's denormalised output (log magnitude and phase), float32 [n, rows, bins, 2]."""
+        return self._function(len(z), rows, "specgrams")(tf.constant(z), tf.constant(labels)).numpy()
+
+    def _function(self, batch: int, rows: int, output: str) -> Any:
+        key = (batch, rows, output)
+        if key not in self._functions:
+            signature = [
+                tf.TensorSpec([batch, self._config.latent_vector_size], tf.float32),
+                tf.TensorSpec([batch], tf.int32),
+            ]
+            method = self._waves if output == "waves" else self._specgrams
+            traced = tf.function(
+                lambda z, labels: method(z, labels, rows),
+                input_signature=signature,
+                autograph=False,
+                jit_compile=self._xla,
+            )
+            self._functions[key] = traced.get_concrete_function()
+        return self._functions[key]
+
+    def _specgrams(self, z: tf.Tensor, labels: tf.Tensor, rows: int) -> tf.Tensor:
+        image = self._layers.image(z, labels, rows)
+        scale, offset = self._checkpoint.scale, self._checkpoint.offset
+        return (image - tf.constant(offset, tf.float32)) / tf.constant(scale, tf.float32)
+
+    def _waves(self, z: tf.Tensor, labels: tf.Tensor, rows: int) -> tf.Tensor:
+        specgrams = self._specgrams(z, labels, rows)
+        if self._is_wave:
+            return specgrams[:, self._cropped : self._cropped + self.samples_of(rows), 0, 0]
+        magnitude, phase = self._polar(specgrams[..., 0], specgrams[..., 1] * np.float32(np.pi))
+        spectrum = tf.complex(magnitude * tf.cos(phase), magnitude * tf.sin(phase))
+        spectrum = tf.pad(spectrum, [[0, 0], [0, 0], [1, 0]])
+        frames = tf.signal.irfft(spectrum, [self._frame_length]) * self._window
+        return self._overlap_add(frames, rows)
+
+    def _polar(self, log_magnitude: tf.Tensor, phase: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Magnitude and phase of the STFT, both float32 [n, rows, bins].
+
+        Deviation: the reference turns the phase back into a frequency by unwrapping and accumulates it again;
+        that only adds multiples of 2 pi, which sine and cosine do not see.
+        """
+        if self._config.data_type == "phase":
+            return tf.exp(log_magnitude), phase
+        phase = tf.cumsum(phase, axis=1)
+        if self._config.data_type == "linear":
+            return tf.exp(log_magnitude), phase
+        return tf.sqrt(self._mel(tf.exp(log_magnitude)) + 1e-6), self._mel(phase)
+
+    def _overlap_add(self, frames: tf.Tensor, rows: int) -> tf.Tensor:
+        """Adds frames that start a hop apart, and drops the padding in front of the note."""
+        batch, overlap = frames.shape[0], self._frame_length // self._hop
+        pieces = tf.reshape(frames, [batch, rows, overlap, self._hop])
+        total = tf.add_n([tf.pad(pieces[:, :, i], [[0, 0], [i, overlap - 1 - i], [0, 0]]) for i in range(overlap)])
+        wave = tf.reshape(total, [batch, (rows + overlap - 1) * self._hop])
+        return wave[:, self._cropped : self._cropped + self.samples_of(rows)]
+
+
+class _Banded:
+    """Multiplication by a matrix whose entries lie along its diagonal: a few small blocks instead of one large."""
+
+    def __init__(self, matrix: NDArray[np.float64], width: int = 64) -> None:
+        self._blocks = []
+        for first in range(0, matrix.shape[1], width):
+            block = matrix[:, first : first + width]
+            used = np.flatnonzero(block.any(axis=1))
+            start, stop = (int(used[0]), int(used[-1]) + 1) if len(used) else (0, 1)
+            self._blocks.append((start, stop, tf.constant(block[start:stop], tf.float32)))
+
+    def __call__(self, x: tf.Tensor) -> tf.Tensor:
+        """[n, rows, bands] to [n, rows, bins]."""
+        return tf.concat([tf.tensordot(x[..., a:b], block, 1) for a, b, block in self._blocks], axis=-1)
+
+
+class _Layers:
+    """The generator from latent and label to its image in -1 .. 1, with weights scaled once."""
+
+    def __init__(self, checkpoint: Checkpoint, precision: str, xla: bool) -> None:
+        self._checkpoint, self._config, self._xla = checkpoint, checkpoint.config, xla
+        self._stride = (
+            self._config.scale_base,
+            self._config.scale_base if self._config.scale_mode == "ALL" else 1,
+        )
+        self._epsilon: dict[str, float] = {}
+        # A raw wave has no later smoothing: where a pixel's features nearly vanish, its norm magnifies rounding.
+        self._dtype = tf.float64 if self._config.data_type == "wave" else tf.float32
+        self._conv_dtype = tf.bfloat16 if precision == "bfloat16" else self._dtype
+        self._weights = {name: self._constant(name, value) for name, value in self._prepare().items()}
+        self._checkpoint = replace(checkpoint, weights={})
+
+    def _constant(self, name: str, value: NDArray[np.floating]) -> tf.Tensor:
+        return tf.constant(value, self._conv_dtype if self._is_wide(name) else self._dtype)
+
+    @staticmethod
+    def _is_wide(name: str) -> bool:
+        """Whether this is the kernel of a convolution over many pixels, where nearly all the work is."""
+        return name.endswith(("conv2d/kernel", "conv2d_transpose/kernel")) and not (
+            "to_rgb" in name or name.startswith("progressive_gan_block_1/conv0")
+        )
+
+    def _prepare(self) -> dict[str, NDArray[np.floating]]:
+        """Weights as the layers use them: He scaling done away with, the first convolution as a matrix.
+
+        The reference computes pixel_norm(leaky_relu(gain * convolution + bias)). Both functions let a factor
+        through, so the same comes of convolution + bias / gain with the norm's epsilon / gain^2, which spares
+        a multiplication and leaves the trained kernels untouched.
+        """
+        config = self._config
+        prepared: dict[str, NDArray[np.floating]] = dict(self._checkpoint.weights)
+        if config.simple_arch:
+            return prepared
+        kernel: NDArray[np.floating]
+        for name, kernel in self._checkpoint.weights.items():
+            if not name.endswith("kernel"):
+                continue
+            fan_in = np.prod(kernel.shape[:-1])
+            if config.output_resolution[1] == 1:
+                kernel = kernel[:, (kernel.shape[1] - 1) // 2, None]  # beside a column of one pixel lie zeros
+            if "to_rgb" in name:
+                prepared[name] = kernel / np.sqrt(fan_in)
+                continue
+            layer, gain = name.removesuffix("/conv2d/kernel"), np.sqrt(2.0 / fan_in)
+            prepared[f"{layer}/bias"] = self._checkpoint.weights[f"{layer}/bias"] / gain
+            self._epsilon[layer] = 1e-8 / gain**2
+            if layer == "progressive_gan_block_1/conv0":
+                # A VALID convolution over one pixel in a field of zeros reads the kernel backwards.
+                kernel = kernel[::-1, ::-1].transpose(2, 0, 1, 3).reshape(kernel.shape[2], -1)
+            elif self._fuses(name):
+                kernel = _fuse_upscale(kernel.astype(np.float64), self._stride[1] == 2)
+            prepared[name] = kernel
+        return prepared
+
+    def _fuses(self, name: str) -> bool:
+        """Whether this convolution follows an upscaling that can be folded into it."""
+        first = name.endswith("conv0/conv2d/kernel") and "block_1/" not in name
+        return first and self._config.kernel_size == 3 and self._config.scale_base == 2
+
+    def image(self, z: tf.Tensor, labels: tf.Tensor, rows: int) -> tf.Tensor:
+        """The network's output before denormalising, float32 [n, rows, bins, 2]."""
+        checkpoint, config = self._checkpoint, self._config
+        needed = self._needed_rows(rows)
+        x = tf.cast(tf.concat([z, tf.one_hot(labels, len(PITCHES))], axis=1), self._dtype)
+        outputs = []
+        for block in sorted(needed):
+            x, norm = self._first_block(x, needed[1]) if block == 1 else self._block(x, block, needed[block])
+            weight = checkpoint.block_weight(block)
+            if weight > 0:
+                rgb = self._rgb(x, norm, block)
+                factor = config.scale_base ** (config.num_resolutions - block)
+                rgb = tf.repeat(rgb, factor, axis=1) if factor > 1 else rgb
+                if factor > 1 and config.scale_mode == "ALL":
+                    rgb = tf.repeat(rgb, factor, axis=2)
+                outputs.append(rgb[:, :rows] * weight)
+            x = x * norm
+        return tf.cast(tf.add_n(outputs), tf.float32)
+
+    def _needed_rows(self, rows: int) -> dict[int, int]:
+        """Rows that each block has to put out, so that the last that is heard has what `rows` output rows need."""
+        config, needed, above = self._config, {}, 0
+        for block in range(self._checkpoint.num_blocks, 0, -1):
+            if not above and self._checkpoint.block_weight(block) == 0:
+                continue
+            own = -(-rows // config.scale_base ** (config.num_resolutions - block))
+            height = config.resolution(block)[0]
+            wanted = max(above, own if self._checkpoint.block_weight(block) > 0 else 0)
+            needed[block] = min(height, wanted)
+            halo = config.kernel_size // 2 * (1 if config.simple_arch else 2)
+            above = (needed[block] + halo) // config.scale_base + 1
+        return needed
+
+    def _first_block(self, x: tf.Tensor, rows: int) -> tuple[tf.Tensor, tf.Tensor]:
+        """A block's features before pixel norm, and what the norm multiplies each pixel by."""
+        config, scope = self._config, "progressive_gan_block_1"
+        height, width = config.resolution(1)
+        if config.simple_arch:
+            x = tf.nn.relu(x @ self._weights[f"{scope}/dense/kernel"] + self._weights[f"{scope}/dense/bias"])
+            return tf.reshape(x, [x.shape[0], height, width, -1])[:, :rows], tf.ones([], self._dtype)
+        x = x * tf.math.rsqrt(tf.reduce_mean(tf.square(x), axis=1, keepdims=True) + 1e-8)
+        x = tf.reshape(x @ self._weights[f"{scope}/conv0/conv2d/kernel"], [x.shape[0], height, width, -1])
+        x, norm = self._activate(x[:, : rows + config.kernel_size // 2], f"{scope}/conv0")
+        x = x * norm
+        return self._convolve(x, f"{scope}/conv1", rows, height)
+
+    def _block(self, x: tf.Tensor, block: int, rows: int) -> tuple[tf.Tensor, tf.Tensor]:
+        config, scope = self._config, f"progressive_gan_block_{block}"
+        height, width = config.resolution(block)
+        if config.simple_arch:
+            kernel = self._weights[f"{scope}/conv2d_transpose/kernel"]
+            x = self._transposed(x, kernel, width, kernel.shape[2])[:, :rows]
+            return tf.nn.relu(x + self._weights[f"{scope}/conv2d_transpose/bias"]), tf.ones([], self._dtype)
+        between = min(height, rows + config.kernel_size // 2)
+        name = f"{scope}/conv0"
+        if self._fuses(f"{name}/conv2d/kernel"):
+            kernel = self._weights[f"{name}/conv2d/kernel"]
+            x, norm = self._activate(self._transposed(x, kernel, width, kernel.shape[2])[:, :between], name)
+        else:
+            x = tf.repeat(x, self._stride[0], axis=1)
+            x = tf.repeat(x, self._stride[1], axis=2) if self._stride[1] > 1 else x
+            x, norm = self._convolve(x, name, between, height)
+        return self._convolve(x * norm, f"{scope}/conv1", rows, height)
+
+    def _transposed(self, x: tf.Tensor, kernel: tf.Tensor, width: int, filters: int) -> tf.Tensor:
+        shape = [x.shape[0], x.shape[1] * self._stride[0], width, filters]
+        x = tf.nn.conv2d_transpose(tf.cast(x, kernel.dtype), kernel, shape, self._stride, "SAME")
+        return tf.cast(x, self._dtype)
+
+    def _convolve(self, x: tf.Tensor, name: str, rows: int, height: int) -> tuple[tf.Tensor, tf.Tensor]:
+        """A SAME convolution of an image `height` rows high, of which only the first rows are given or wanted."""
+        k = self._config.kernel_size
+        before, after = (k - 1) // 2, k // 2
+        sides = [0, 0] if x.shape[2] == 1 else [before, after]
+        x = x[:, : rows + after]
+        below = rows + after - x.shape[1]  # what lies below the given rows is below the image: zeros
+        padding = [[0, 0], [before, below], sides, [0, 0]]
+        kernel = self._weights[f"{name}/conv2d/kernel"]
+        return self._activate(tf.cast(tf.nn.conv2d(tf.cast(x, kernel.dtype), kernel, 1, padding), self._dtype), name)
+
+    def _activate(self, x: tf.Tensor, name: str) -> tuple[tf.Tensor, tf.Tensor]:
+        """Bias and leaky ReLU; and pixel norm, as what each pixel is to be multiplied by."""
+        # With `bias_add`, and not `+`, TensorFlow does both in the convolution; EuclideanNorm squares and adds at once.
+        x = tf.nn.leaky_relu(tf.nn.bias_add(x, self._weights[f"{name}/bias"]), 0.2)
+        if self._xla:  # knows no EuclideanNorm, and needs none: it makes one loop of all this
+            mean = tf.reduce_mean(tf.square(x), axis=3, keepdims=True)
+        else:
+            mean = tf.square(tf.raw_ops.EuclideanNorm(input=x, axis=3, keep_dims=True)) / x.shape[3]
+        return x, tf.math.rsqrt(mean + self._epsilon[name])
+
+    def _rgb(self, x: tf.Tensor, norm: tf.Tensor, block: int) -> tf.Tensor:
+        """The block's image; the norm is applied to its two channels and not to all the features'."""
+        scope = f"progressive_gan_block_{block}/to_rgb"
+        kernel = self._weights[f"{scope}/kernel" if self._config.simple_arch else f"{scope}/conv2d/kernel"]
+        x = tf.nn.conv2d(x, kernel, 1, "VALID") * norm + self._weights[f"{scope}/bias"]
+        return tf.tanh(x) if self._config.to_rgb_activation == "tanh" else x
+
+
+def _fuse_upscale(kernel: NDArray[np.float64], both: bool) -> NDArray[np.float64]:
+    """A 3x3 convolution after nearest-neighbour doubling, as one stride-2 transposed convolution.
+
+    Args:
+        kernel: [3, 3, in, out].
+        both: whether the width is doubled too, or the height alone.
+
+    Returns:
+        [4, 4 or 3, out, in], as tf.nn.conv2d_transpose wants it.
+    """
+
+    def widen(k: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.stack([k[2], k[1] + k[2], k[0] + k[1], k[0]])
+
+    fused = widen(kernel)
+    fused = widen(fused.swapaxes(0, 1)).swapaxes(0, 1) if both else fused[:, ::-1]
+    return np.ascontiguousarray(fused.transpose(0, 1, 3, 2))

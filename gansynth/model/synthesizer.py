@@ -1,0 +1,180 @@
+"""Plays notes: the Python API of a checkpoint, batches of fixed shape, and as few rows as are heard."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from gansynth.errors import ConfigError
+from gansynth.model import checkpoint
+from gansynth.model.sounds import Renderer, SoundCache
+
+BATCH_ROWS, BATCH_ROWS_GPU = 256, 8192
+"""Rows of one batch, by default: two whole notes or 16 of the shortest, which a CPU renders no slower than many in half
+the memory; 64 whole notes for a GPU."""
+CACHE_BYTES = 256 << 20
+"""Memory for sounds that may be heard again, by default."""
+_STEP = 8
+"""Batches are multiples of this: matrix and convolution kernels round what is left over from a block differently, and
+a note must be the same bytes wherever in whichever batch it stands, with any number of threads."""
+
+
+class Synthesizer(Renderer):
+    """A GANSynth checkpoint that plays notes.
+
+    Attributes:
+        latent_size: numbers in one latent vector.
+        pitches: the MIDI pitches it knows.
+        sample_rate: in Hz.
+        note_samples: samples of a whole note.
+        digest: sha256 of the weights and flags.
+        shape: rows and samples of a note, whole or in part.
+        cache: sounds rendered before, for `player.play`.
+        shape: what a note is computed in: rows, samples, buckets.
+    """
+
+    def __init__(
+        self,
+        loaded: checkpoint.Checkpoint,
+        batch_rows: int = 0,
+        cache_bytes: int = CACHE_BYTES,
+        precision: str = "float32",
+        xla: bool = False,
+    ) -> None:
+        from gansynth.model import network  # TensorFlow: only where notes are played
+
+        self._source = loaded.source
+        self._network = network.Network(loaded, precision, xla)
+        self._out_of_memory = (MemoryError, network.ResourceExhaustedError)
+        self._batch_rows = batch_rows or (BATCH_ROWS_GPU if network.on_gpu() else BATCH_ROWS)
+        self.latent_size = loaded.config.latent_vector_size
+        self.pitches = checkpoint.PITCHES
+        self.sample_rate = loaded.config.sample_rate
+        self.note_samples = self._network.audio_samples
+        self.digest = loaded.digest
+        self.cache = SoundCache(cache_bytes)
+        self.shape = self._network.shape
+
+    @classmethod
+    def from_checkpoint(
+        cls,
+        name_or_path: str | Path,
+        *,
+        batch_rows: int = 0,
+        cache_bytes: int = CACHE_BYTES,
+        threads: int = 0,
+        device: str = "auto",
+        precision: str = "float32",
+        xla: bool = False,
+    ) -> Synthesizer:
+        """Loads a checkpoint.
+
+        Args:
+            name_or_path: "mini" (bundled), "acoustic_only" or "all_instruments" (Magenta's, fetched once into the
+                cache), a folder, or an fsspec URL of one.
+            batch_rows: size of a batch, in rows of 1/128 note (at least eight notes); changes speed and memory.
+                0: BATCH_ROWS, or BATCH_ROWS_GPU where there is a GPU.
+            cache_bytes: memory for sounds that may be heard again.
+            threads: CPU threads, 0 for one on each core; the next lower of 1, 2, 4, 8 is taken.
+            device: "auto", "cpu" or "gpu" (an error where there is none).
+            precision: "float32"; "tf32" or "bfloat16" for faster, less exact convolutions, see Network.
+            xla: compile with XLA: seconds for each shape of a batch, to be won back on a GPU.
+
+        Raises:
+            CheckpointError: it cannot be found, fetched or read; the message says what is wrong with which file.
+            ConfigError: a GPU was asked for and there is none.
+        """
+        from gansynth.model import network
+
+        network.configure(threads, device)
+        return cls(checkpoint.load(str(name_or_path)), batch_rows, cache_bytes, precision, xla)
+
+    def synthesize(
+        self, z: ArrayLike, pitches: Sequence[int] | ArrayLike, samples: int | None = None
+    ) -> NDArray[np.float32]:
+        """Renders notes, as the reference's Model.generate_samples_from_z does.
+
+        Args:
+            z: float [n, latent_size], one latent for each note.
+            pitches: int [n], each one of `self.pitches`.
+            samples: how many samples of each note; all `note_samples` if None.
+
+        Returns:
+            float32 [n, samples], not normalised.
+
+        Raises:
+            ValueError: shapes do not fit, a pitch is unknown, or samples is out of 0..note_samples.
+        """
+        z32 = np.asarray(z, np.float32)
+        labels = np.asarray(pitches).reshape(-1)
+        if z32.ndim != 2 or z32.shape != (len(labels), self.latent_size):
+            raise ValueError(f"z has shape {z32.shape}; {len(labels)} pitches need ({len(labels)}, {self.latent_size})")
+        outside = [p for p in labels.tolist() if p not in self.pitches]
+        if outside:
+            raise ValueError(f"pitches {outside[:8]} are not in {self.pitches.start}..{self.pitches.stop - 1}")
+        samples = self.note_samples if samples is None else samples
+        if not 0 <= samples <= self.note_samples:
+            raise ValueError(f"samples is {samples}; 0..{self.note_samples} exist")
+        out = np.empty([len(labels), samples], np.float32)
+        for where, audio in self.batches(z32, labels.astype(np.int32), self.bucket(samples)):
+            out[where] = audio[:, :samples]
+        return out
+
+    def bucket(self, samples: int) -> int:
+        """Rows to render a note of `samples` samples with: the smallest of the ladder that covers it."""
+        return self.shape.bucket(samples)
+
+    def full_batch(self, bucket: int) -> int:
+        """Notes of a full batch of a bucket: as many as make `batch_rows` rows."""
+        return max(_STEP, self._batch_rows * self._network.rows // 128 // bucket // _STEP * _STEP)
+
+    def batch_sizes(self, bucket: int, notes: int) -> Iterator[int]:
+        """The batches that so many notes of a bucket are rendered in: full ones, then small ones for the rest."""
+        full = self.full_batch(bucket)
+        while notes > 0:
+            size = full if notes >= full else _STEP
+            yield size
+            notes -= size
+
+    def batches(
+        self, z: NDArray[np.float32], pitches: NDArray[np.int32], bucket: int
+    ) -> Iterator[tuple[slice, NDArray[np.float32]]]:
+        """Renders notes in batches of few shapes, the last one padded by repeating its last note.
+
+        Yields:
+            Which notes, and their audio: float32 [notes, samples of the bucket].
+        """
+        first = 0
+        for size in self.batch_sizes(bucket, len(z)):
+            where = slice(first, min(first + size, len(z)))
+            index = np.minimum(np.arange(first, first + size), len(z) - 1)
+            audio = self._waves(z[index], pitches[index] - np.int32(self.pitches.start), bucket)
+            yield where, audio[: where.stop - first]
+            first += size
+
+    def _waves(self, z: NDArray[np.float32], labels: NDArray[np.int32], bucket: int) -> NDArray[np.float32]:
+        """A batch; in halves where it does not fit in memory."""
+        try:
+            return self._network.waves(z, labels, bucket)
+        except self._out_of_memory:
+            half = len(z) // 2 // _STEP * _STEP
+            if not half:
+                raise
+        return np.concatenate([self._waves(z[part], labels[part], bucket) for part in (slice(half), slice(half, None))])
+
+    def check(self) -> None:
+        """Plays a note, to find out whether this machine can: a GPU may be seen and yet fail at its first kernel.
+
+        Raises:
+            ConfigError: it cannot, with the reason.
+        """
+        try:
+            sound = self.synthesize(np.zeros([1, self.latent_size]), [self.pitches[0]], 1)
+            problem = "" if np.isfinite(sound).all() else "the self-test produced non-finite samples"
+        except Exception as error:  # whatever TensorFlow, CUDA or the driver may raise
+            problem = f"{type(error).__name__}: {str(error)[:500]}"
+        if problem:
+            raise ConfigError(f"{self._source}: this machine cannot play it: {problem}.")

@@ -1,0 +1,104 @@
+"""Instruments to be heard side by side: one note of each, a phrase, and the way from one to another."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gansynth.audio.envelope import release_samples
+from gansynth.audio.mix import finish
+from gansynth.config import EnvelopeConfig, MixConfig
+from gansynth.model.synthesizer import Synthesizer
+from gansynth.rendering.player import play
+from gansynth.score.plan import NoteChunk
+from gansynth.score.planned_notes import PlannedNotes
+
+_NOTE_SECONDS = 3.0
+_VELOCITY = 110
+_PHRASE = ((0, 0.0, 0.4), (4, 0.4, 0.4), (7, 0.8, 0.4), (12, 1.2, 0.8), (9, 2.0, 0.4), (5, 2.4, 0.4), (2, 2.8, 0.4),
+           (7, 3.2, 0.4), (-12, 3.6, 1.6), (0, 3.6, 1.6), (4, 3.6, 1.6), (7, 3.6, 1.6))  # fmt: skip
+"""Semitones above the pitch, start and length in seconds: up the chord, down through the next ones, home."""
+_STEP_SECONDS = 0.55
+
+
+@dataclass(frozen=True)
+class Clip:
+    """Some notes to be rendered as one sound.
+
+    Attributes:
+        name: what it is called.
+        chunk: its notes.
+        samples: its length.
+    """
+
+    name: str
+    chunk: NoteChunk
+    samples: int
+
+
+def note(name: str, latent: NDArray[np.float64], pitch: int, synth: Synthesizer, config: EnvelopeConfig) -> Clip:
+    """One note, as long as it can be."""
+    return _clip(name, latent[None], [(pitch, 0.0, min(_NOTE_SECONDS, config.max_sustain), 0.0)], synth, config)
+
+
+def phrase(name: str, latent: NDArray[np.float64], pitch: int, synth: Synthesizer, config: EnvelopeConfig) -> Clip:
+    """A few notes around a pitch, with a chord at the end; by octaves into the checkpoint's range."""
+    return _clip(name, latent[None], [(pitch + up, start, length, 0.0) for up, start, length in _PHRASE], synth, config)
+
+
+def strip(
+    name: str, pair: NDArray[np.float64], pitch: int, steps: int, synth: Synthesizer, config: EnvelopeConfig
+) -> Clip:
+    """The way from one instrument to another, in notes of one pitch.
+
+    Args:
+        name: what the clip is called.
+        pair: float64 [2, latent size].
+        pitch: MIDI pitch.
+        steps: notes, at least two; the first is wholly the one instrument, the last wholly the other.
+        synth: the checkpoint.
+        config: the envelope.
+    """
+    rows = [(pitch, i * _STEP_SECONDS, _STEP_SECONDS * 0.8, i / (steps - 1)) for i in range(steps)]
+    return _clip(name, pair, rows, synth, config)
+
+
+def render(
+    clips: Sequence[Clip], synth: Synthesizer, config: EnvelopeConfig
+) -> Iterator[tuple[str, NDArray[np.float32]]]:
+    """Name and sound (float32 [samples], peak 0.9) of each clip; equal notes of all of them are rendered once."""
+    chunk_mixes = play([clip.chunk for clip in clips], synth, config)
+    for clip, chunk_mix in zip(clips, chunk_mixes, strict=True):
+        yield clip.name, finish(chunk_mix.mix, clip.samples, MixConfig())
+
+
+def _clip(
+    name: str,
+    latents: NDArray[np.float64],
+    rows: Sequence[tuple[int, float, float, float]],
+    synth: Synthesizer,
+    config: EnvelopeConfig,
+) -> Clip:
+    low, high = synth.pitches.start, synth.pitches.stop - 1
+    pitches = [pitch + 12 * max(0, -((pitch - low) // 12)) - 12 * max(0, -((high - pitch) // 12)) for pitch, *_ in rows]
+    start = np.array([round(start * synth.sample_rate) for _, start, _, _ in rows], np.int64)
+    sustain = np.array([round(length * synth.sample_rate) for _, _, length, _ in rows], np.int32)
+    release = release_samples(config, synth.sample_rate)
+    sustain = np.minimum(sustain, synth.note_samples - release)
+    zeros = np.zeros(len(rows), np.int16)
+    notes = PlannedNotes(
+        start=start,
+        sustain=sustain,
+        pitch=np.array(pitches, np.uint8),
+        velocity=np.full(len(rows), _VELOCITY, np.uint8),
+        program=np.zeros(len(rows), np.uint8),
+        track=np.zeros(len(rows), np.int32),
+        left=zeros,
+        right=zeros + len(latents) - 1,
+        fraction=np.array([fraction for *_, fraction in rows], np.float64),
+        release=release,
+    )
+    return Clip(name, NoteChunk(name, 0, 0, notes, latents), int((start + sustain).max()) + release)

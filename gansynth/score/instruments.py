@@ -1,0 +1,209 @@
+"""Latent vectors: random ones, the way between two of them, and banks of named instruments."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
+import yaml
+from numpy.typing import ArrayLike, NDArray
+
+from gansynth.errors import ConfigError
+from gansynth.io import files
+
+
+def random_latents(n: int, size: int, seed: int | Sequence[int]) -> NDArray[np.float64]:
+    """Draws `n` instruments from N(0, I).
+
+    Args:
+        n: how many.
+        size: latent size of the checkpoint.
+        seed: an integer 0 .. 2**32 - 1, or several.
+
+    Returns:
+        float64 [n, size]; the same on every machine and numpy version (RandomState's stream is frozen), and
+        what the reference's Model.generate_z draws after np.random.seed(seed).
+    """
+    return np.random.RandomState(seed).normal(size=[n, size])
+
+
+def slerp(p0: ArrayLike, p1: ArrayLike, t: ArrayLike) -> NDArray[np.float64]:
+    """Spherical linear interpolation (Shoemake 1985) from p0 (t = 0) to p1 (t = 1).
+
+    Args:
+        p0, p1: float [..., size].
+        t: float [...], usually 0 .. 1; outside it goes on along the same circle.
+
+    Returns:
+        float64 [..., size].
+
+    Source: magenta/models/gansynth/lib/generate_util.py, slerp. Deviations: where p0 and p1 are (nearly)
+    parallel or one is zero it is linear, and where they are opposite it goes half round through a fixed
+    perpendicular; the reference gives NaN or zero there.
+    """
+    p0, p1 = np.broadcast_arrays(np.asarray(p0, np.float64), np.asarray(p1, np.float64))
+    t = np.asarray(t, np.float64)[..., np.newaxis]
+    norm0, norm1 = (np.linalg.norm(p, axis=-1, keepdims=True) for p in (p0, p1))
+    unit0 = p0 / np.where(norm0 == 0, 1.0, norm0)
+    unit1 = p1 / np.where(norm1 == 0, 1.0, norm1)
+    cosine = np.clip((unit0 * unit1).sum(axis=-1, keepdims=True), -1.0, 1.0)
+    omega = np.arccos(cosine)
+    sine = np.sin(omega)
+    flat = (sine < 1e-6) | (norm0 == 0) | (norm1 == 0)
+    safe = np.where(flat, 1.0, sine)
+    curved = np.sin((1.0 - t) * omega) / safe * p0 + np.sin(t * omega) / safe * p1
+    straight = (1.0 - t) * p0 + t * p1
+    opposite = flat & (cosine < 0) & (p0.shape[-1] > 1)
+    if opposite.any():
+        # Turn towards the axis that p0 leans on least: it is never parallel to p0.
+        axis = np.eye(p0.shape[-1])[np.abs(unit0).argmin(axis=-1)]
+        across = axis - (axis * unit0).sum(axis=-1, keepdims=True) * unit0
+        across /= np.maximum(np.linalg.norm(across, axis=-1, keepdims=True), 1e-12)
+        arc = np.cos(t * np.pi) * unit0 + np.sin(t * np.pi) * across
+        straight = np.where(opposite, arc * ((1.0 - t) * norm0 + t * norm1), straight)
+    return np.where(flat, straight, curved)
+
+
+@dataclass(frozen=True)
+class Bank:
+    """Named instruments.
+
+    Attributes:
+        names: one for each row of `latents`.
+        latents: float64 [instruments, latent size].
+        programs: MIDI program to row, where the bank says which it stands for.
+        families: family of each named instrument, where known.
+    """
+
+    names: tuple[str, ...]
+    latents: NDArray[np.float64]
+    programs: Mapping[int, int] = field(default_factory=dict)
+    families: Mapping[str, str] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @property
+    def digest(self) -> str:
+        """sha256 of the instruments."""
+        content = [*self.names, *sorted(self.programs.items()), self.latents.tolist()]
+        return "sha256:" + hashlib.sha256(json.dumps(content).encode()).hexdigest()
+
+    def index(self, name: int | str, setting: str = "instruments") -> int:
+        """The row of an instrument given by name or number; `setting` is who asks, for the message.
+
+        Raises:
+            ConfigError: there is none.
+        """
+        if isinstance(name, str) and name in self.names:
+            return self.names.index(name)
+        if isinstance(name, int) and 0 <= name < len(self):
+            return name
+        near = difflib.get_close_matches(str(name), self.names, 1, 0.5)
+        hint = f"did you mean {near[0]}? It has" if near else "it has"
+        known = ", ".join(self.names[:40])
+        raise ConfigError(f"{setting}: no instrument {name!r} in the bank; {hint} 0..{len(self) - 1}: {known}.")
+
+    def for_program(self, program: int) -> int:
+        """The row that plays MIDI `program`; the same in every song."""
+        return self.programs.get(program, program % len(self))
+
+
+def random_bank(count: int, size: int, seed: int) -> Bank:
+    """A bank of `count` random instruments named by number."""
+    return Bank(tuple(f"random-{seed}-{i}" for i in range(count)), random_latents(count, size, seed))
+
+
+def load_bank(url: str, size: int) -> Bank:
+    """Reads a bank of instruments.
+
+    Args:
+        url: a local path or fsspec URL. .yaml: a list under `instruments` of name, latent and, optionally, family
+            and programs. .json: the same, or an object of name to latent. .npz: arrays `names` and `latents`.
+        size: latent size of the checkpoint it is for.
+
+    Raises:
+        ConfigError: names the file and what is wrong with it. Pickled arrays are refused.
+    """
+    try:
+        data = files.read_bytes(url)
+        entries = _entries_of_npz(data) if url.endswith(".npz") else _entries_of_text(data)
+        return _bank(entries, size, url)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, BadZipFile, yaml.YAMLError) as error:
+        raise ConfigError(f"instruments.bank {url}: cannot be read ({error}).") from None
+
+
+def save_bank(bank: Bank, url: str) -> None:
+    """Writes a bank that `load_bank` reads back exactly; an .npz holds names and latents alone.
+
+    Args:
+        bank: the instruments.
+        url: a local path or fsspec URL that ends in .yaml, .yml or .npz.
+
+    Raises:
+        ConfigError: it ends otherwise.
+        OSError: it cannot be written.
+    """
+    if url.endswith(".npz"):
+        buffer = io.BytesIO()
+        np.savez(buffer, names=np.array(bank.names), latents=bank.latents)
+        files.write_bytes(url, buffer.getvalue())
+        return
+    if not url.endswith((".yaml", ".yml")):
+        raise ConfigError(f"{url}: a bank is written as .yaml or .npz.")
+    programs: dict[int, list[int]] = {}
+    for program, row in sorted(bank.programs.items()):
+        programs.setdefault(row, []).append(program)
+    entries = []
+    for row, name in enumerate(bank.names):
+        entry: dict[str, Any] = {"name": name, "latent": bank.latents[row].tolist()}
+        if name in bank.families:
+            entry["family"] = bank.families[name]
+        if row in programs:
+            entry["programs"] = programs[row]
+        entries.append(entry)
+    text = yaml.safe_dump({"instruments": entries}, sort_keys=False, allow_unicode=True, width=120)
+    files.write_bytes(url, text.encode())
+
+
+def _bank(entries: list[dict[str, Any]], size: int, url: str) -> Bank:
+    names, latents, programs, families = [], [], {}, {}
+    for row, entry in enumerate(entries):
+        name = str(entry.get("name", row))
+        latent = np.asarray(entry.get("latent"), np.float64) if "latent" in entry else np.zeros(0)
+        if latent.shape != (size,) or not np.isfinite(latent).all():
+            raise ConfigError(
+                f"instruments.bank {url}: instrument {name!r} needs a latent of {size} finite numbers for this "
+                f"checkpoint; it has {latent.size}."
+            )
+        names.append(name)
+        latents.append(latent)
+        programs.update({int(program): row for program in entry.get("programs", ())})
+        if entry.get("family"):
+            families[name] = str(entry["family"])
+    if not names:
+        raise ConfigError(f"instruments.bank {url}: holds no instruments.")
+    return Bank(tuple(names), np.stack(latents), programs, families)
+
+
+def _entries_of_text(data: bytes) -> list[dict[str, Any]]:
+    text = data.decode("utf-8")
+    found = json.loads(text) if text.lstrip().startswith("{") else yaml.safe_load(text)
+    if isinstance(found, dict) and "instruments" not in found:
+        return [{"name": name, "latent": latent} for name, latent in found.items()]
+    return list(found["instruments"])
+
+
+def _entries_of_npz(data: bytes) -> list[dict[str, Any]]:
+    with np.load(io.BytesIO(data), allow_pickle=False) as archive:
+        return [
+            {"name": str(name), "latent": latent}
+            for name, latent in zip(archive["names"], archive["latents"], strict=True)
+        ]

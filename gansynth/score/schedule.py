@@ -1,0 +1,106 @@
+"""Which instrument, or which mixture of two, plays each note of a song."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gansynth.config import InstrumentsConfig
+from gansynth.midi.notes import Notes
+from gansynth.score.assign import InstrumentAssigner, Part
+from gansynth.score.instruments import Bank, random_latents
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """The instruments of a song, and where between two of them each note lies.
+
+    Attributes:
+        latents: float64 [instruments, latent size].
+        names: one for each of them, for the manifest.
+        left, right: int32 [notes], rows of `latents`.
+        fraction: float64 [notes], 0 at left, 1 at right.
+        parts: who plays what, and why; for mode per_program.
+    """
+
+    latents: NDArray[np.float64]
+    names: tuple[str, ...]
+    left: NDArray[np.int32]
+    right: NDArray[np.int32]
+    fraction: NDArray[np.float64]
+    parts: tuple[Part, ...] = ()
+
+    @property
+    def nearest(self) -> NDArray[np.int32]:
+        """The instrument of each note, int32 [notes], a row of `latents`; rows of one name count as the first."""
+        first = {name: row for row, name in reversed(list(enumerate(self.names)))}
+        same = np.array([first[name] for name in self.names], np.int32)
+        return same[np.where(self.fraction > 0.5, self.right, self.left)]
+
+
+def song_seed(seed: int, song_id: str) -> tuple[int, ...]:
+    """The numpy seed of one song: depends on the configured seed and the song's id alone."""
+    digest = hashlib.sha256(f"{seed}:{song_id}".encode("utf-8", "surrogateescape")).digest()
+    return tuple(int.from_bytes(digest[i : i + 4], "little") for i in range(0, 16, 4))
+
+
+def make_schedule(
+    notes: Notes, config: InstrumentsConfig, bank: Bank, song_id: str, track_names: Mapping[int, str] | None = None
+) -> Schedule:
+    """Assigns an instrument to every note.
+
+    Args:
+        notes: at least one note, after the policies.
+        config: mode and what it needs.
+        bank: where instruments come from, but for mode random, which draws its own.
+        song_id: makes random instruments the song's own.
+        track_names: by the numbers in `notes.track`.
+
+    Raises:
+        ConfigError: the config names an instrument that the bank has not.
+
+    Source: generate_util.get_random_instruments and get_z_notes; the notebook's list of instruments and times.
+    Deviations: the span is the latest note end, not the last listed note's; a song shorter than
+    secs_per_instrument still gets its first and last instrument.
+    """
+    if config.mode == "per_program":
+        rows, which, parts = InstrumentAssigner(config, bank).assign(notes, track_names or {})
+        return replace(_constant(bank, rows, which), parts=parts)
+    if config.mode == "fixed":
+        return _constant(bank, [bank.index(config.instruments[0])], np.zeros(len(notes), np.int32))
+    if config.mode == "random":
+        count = max(2, int(notes.span / config.secs_per_instrument))
+        latents = random_latents(count, bank.latents.shape[1], song_seed(config.seed, song_id))
+        times = np.linspace(-0.0001, notes.span, count)
+        names = tuple(f"random-{config.seed}-{i}" for i in range(count))
+    else:
+        rows = [bank.index(name) for name in config.instruments]
+        latents, names = bank.latents[rows], tuple(bank.names[row] for row in rows)
+        times = notes.span * np.array([-0.001, *config.times[1:-1], 1.0])
+    sliding = interpolate(notes.start, latents, times, names)
+    if config.latent_steps:
+        sliding = replace(sliding, fraction=np.rint(sliding.fraction * config.latent_steps) / config.latent_steps)
+    return sliding
+
+
+def interpolate(
+    start: NDArray[np.float64],
+    latents: NDArray[np.float64],
+    times: NDArray[np.float64],
+    names: tuple[str, ...],
+) -> Schedule:
+    """Slides from instrument to instrument: each note lies between the two whose times surround its start."""
+    left = np.clip(np.searchsorted(times, start, side="left") - 1, 0, len(times) - 2)
+    gap = times[left + 1] - times[left]
+    fraction = np.where(gap > 0, (start - times[left]) / np.where(gap > 0, gap, 1.0), 0.0)
+    return Schedule(latents, names, left.astype(np.int32), (left + 1).astype(np.int32), fraction)
+
+
+def _constant(bank: Bank, rows: list[int], which: NDArray[np.integer]) -> Schedule:
+    index = which.astype(np.int32).reshape(-1)
+    names = tuple(bank.names[row] for row in rows)
+    return Schedule(bank.latents[rows], names, index, index, np.zeros(len(index)))

@@ -1,0 +1,104 @@
+"""The synthesizer as planning sees it: the notes it can play and the instruments it plays them with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from gansynth.config import EnvelopeConfig, InstrumentsConfig
+from gansynth.errors import ConfigError
+from gansynth.general_midi import DRUMS
+from gansynth.model.checkpoint import PITCHES
+from gansynth.model.shape import NoteShape
+from gansynth.score.assign import InstrumentAssigner
+from gansynth.score.instruments import Bank, load_bank, random_bank
+
+
+@dataclass(frozen=True)
+class SynthSpec:
+    """Facts about a checkpoint that planning a song needs; small enough to travel with every song.
+
+    Attributes:
+        pitches: MIDI pitches the checkpoint was trained on.
+        sample_rate: in Hz.
+        note_samples: samples of a whole note.
+        bank: instruments to choose from.
+        checkpoint_digest: "sha256:..." of weights and flags; empty where nothing depends on it.
+    """
+
+    pitches: range
+    sample_rate: int
+    note_samples: int
+    bank: Bank
+    checkpoint_digest: str = ""
+
+
+class HasShape(Protocol):
+    """A loaded model: the shape of its notes and the digest of its weights."""
+
+    shape: NoteShape
+    digest: str
+
+
+def synth_spec(shape: NoteShape, instruments: InstrumentsConfig, digest: str = "") -> SynthSpec:
+    """Describes a checkpoint to planning, without its network.
+
+    Args:
+        shape: the checkpoint's notes; `shape.source` is its folder.
+        instruments: chooses the bank: a file, the checkpoint's own `instruments.yaml`, or random latents.
+        digest: of the checkpoint.
+
+    Raises:
+        ConfigError: the bank cannot be read, does not fit the checkpoint, or lacks an instrument that the config names.
+    """
+    own, size = Path(shape.source) / "instruments.yaml", shape.config.latent_vector_size
+    if instruments.bank not in (None, "random"):
+        bank: Bank = load_bank(str(instruments.bank), size)
+    elif instruments.bank is None and own.is_file():
+        bank = load_bank(str(own), size)
+    else:
+        bank = default_bank(instruments, size)
+    check_instruments(instruments, bank)
+    return SynthSpec(PITCHES, shape.config.sample_rate, shape.audio_samples, bank, digest)
+
+
+def checked_spec(model: HasShape, instruments: InstrumentsConfig, envelope: EnvelopeConfig) -> SynthSpec:
+    """Describes a loaded model to planning, once bank and envelope are known to fit it.
+
+    Raises:
+        ConfigError: see `synth_spec` and `check_envelope`.
+    """
+    spec = synth_spec(model.shape, instruments, model.digest)
+    check_envelope(envelope, spec)
+    return spec
+
+
+def default_bank(config: InstrumentsConfig, size: int) -> Bank:
+    """Draws the bank that stands in where neither the config nor the checkpoint names instruments."""
+    return random_bank(DRUMS + 1 if config.mode == "per_program" else config.count, size, config.seed)
+
+
+def check_instruments(config: InstrumentsConfig, bank: Bank) -> None:
+    """Refuses settings that name an instrument the bank lacks.
+
+    Raises:
+        ConfigError: names the setting, the instrument and the nearest name in the bank.
+    """
+    if config.mode == "per_program":
+        InstrumentAssigner(config, bank)
+    for name in {"interpolate": config.instruments, "fixed": config.instruments[:1]}.get(config.mode, ()):
+        bank.index(name, "instruments.instruments")
+
+
+def check_envelope(envelope: EnvelopeConfig, spec: SynthSpec) -> None:
+    """Refuses an envelope that is longer than the checkpoint's notes.
+
+    Raises:
+        ConfigError: names both lengths.
+    """
+    if (envelope.release + envelope.max_sustain) * spec.sample_rate > spec.note_samples:
+        raise ConfigError(
+            f"envelope: max_sustain {envelope.max_sustain} + release {envelope.release} s is longer than the "
+            f"checkpoint's notes ({spec.note_samples / spec.sample_rate} s)."
+        )

@@ -1,0 +1,163 @@
+"""The forecast's figures: every song read and expanded as rendering would, nothing synthesised."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import IO, Any
+
+import apache_beam as beam
+import numpy as np
+from apache_beam.options.pipeline_options import PipelineOptions
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from gansynth.audio.encode import SUFFIX
+from gansynth.io import files, paths, urls
+from gansynth.model import checkpoint
+from gansynth.model.shape import NoteShape, shape_of
+from gansynth.score.spec import check_envelope, synth_spec
+from pipeline import inputs, resume
+from pipeline.config import JobConfig
+from pipeline.forecast.calibrate import calibrate
+from pipeline.forecast.distinct import DistinctKeys
+from pipeline.forecast.forecast import Forecast
+from pipeline.forecast.text import as_text
+from pipeline.job import ResolvedJob, counters
+from pipeline.local.pool import WorkerPool
+from pipeline.local.slices import Slice, SliceResult, cut, workers
+from pipeline.run import check, without_row
+from transforms.elements import Source
+from transforms.plan_songs import PlanSongs
+
+_SLICE_SONGS, _SLICE_BYTES = 1024, 1_000_000
+"""Bounds of one process's slice: a song that is only read takes a tenth of the memory of one that is played."""
+_SAMPLE_SONGS, _SAMPLE_SECONDS = 8, 240.0
+_SHOWN = 5
+_LISTED = 1000
+
+
+def make_forecast(
+    config: JobConfig,
+    beam_args: Sequence[str] = (),
+    *,
+    quiet: bool = False,
+    overwrite: bool = False,
+    calibrated: bool = True,
+    save: str | None = None,
+) -> Forecast:
+    """Reads and expands every song that the config names, as rendering would, and adds up what that comes to.
+
+    Args:
+        config: the job.
+        beam_args: Beam options from the command line. Whatever runner they name, it is this machine that plans.
+        quiet: show no progress.
+        overwrite: plan to render all songs again, whatever the output folder holds.
+        calibrated: render a few songs in a process of its own, to tell how long all would take.
+        save: folder or URL for plan.json, plan.txt and plan.jsonl, a line for each input.
+
+    Raises:
+        GansynthError: as for `run`; nothing is written but what `save` names.
+    """
+    _, runner, sources = check(config, beam_args)
+    shape, blocks = shape_of(config.checkpoint)
+    resumes = resume.check(config, overwrite, sweep=False)
+    spec = synth_spec(shape, config.instruments, checkpoint.load(config.checkpoint).digest if resumes else "")
+    check_envelope(config.envelope, spec)
+    job = ResolvedJob(config, spec, resumes)
+    result = Forecast(input_bytes=sources.size, runner=runner, workers=workers(config))
+    with tempfile.TemporaryDirectory(prefix="gansynth-plan-") as folder:
+        work, lines, keys = Path(folder), Path(folder) / "plan.jsonl", DistinctKeys(Path(folder))
+        sample: list[Source] = []
+        with lines.open("w") as out:
+            for source, row in _rows(job, sources, shape, work, keys, quiet):
+                _add(result, config, source, row, out)
+                if _fits(row, sample, result.seconds):
+                    sample.append(source)
+        result.sounds = keys.counts(shape)
+        result.gflop = sum(count * shape.flop(rows, blocks) for rows, count in result.sounds.items()) / 1e9
+        result.instruments = Counter(dict(result.instruments.most_common(_LISTED)))
+        if calibrated and sample:
+            result.calibration = calibrate(config, tuple(sample), tuple(sorted(result.sounds)))
+        if save is not None:
+            files.write_bytes(urls.join(save, "plan.json"), result.to_json(config))
+            files.write_bytes(urls.join(save, "plan.txt"), as_text(result, config).encode())
+            files.upload(lines, urls.join(save, "plan.jsonl"))
+    return result
+
+
+def plan_slice(job: ResolvedJob, beam_args: Sequence[str], songs: Slice, shape: NoteShape, folder: str) -> SliceResult:
+    """Plans one slice as a pipeline of its own; rows and sounds are files in `folder` that are named after it."""
+    config = job.config
+    pipeline = beam.Pipeline(runner="FnApiRunner", options=PipelineOptions(list(beam_args)))
+    sources = pipeline | "Files" >> beam.Create(songs.sources)
+    sources | PlanSongs(config.sound, job.spec, shape, folder, songs.name, storage=config.storage, records=job.records)
+    result = pipeline.run()
+    result.wait_until_finish()
+    return SliceResult(len(songs.sources), counters(result))
+
+
+def _rows(
+    job: ResolvedJob, sources: inputs.Listing, shape: NoteShape, folder: Path, keys: DistinctKeys, quiet: bool
+) -> Iterator[tuple[Source, Mapping[str, Any]]]:
+    """Plans every input; yields each with its row, in the order of the listing, and adds all sounds to `keys`."""
+    config, count = job.config, workers(job.config)
+    larger = {"slice_songs": _SLICE_SONGS * count, "slice_bytes": _SLICE_BYTES * count}
+    sized = config.model_copy(update={"compute": config.compute.model_copy(update=larger)})
+    slices = list(cut(sources, sized))
+    work = partial(plan_slice, shape=shape, folder=str(folder))
+    lost: set[str] = set()
+    console = Console(stderr=True)
+    columns = (TextColumn("Reading"), BarColumn(), MofNCompleteColumn(), TextColumn("songs"), TimeRemainingColumn())
+    with (
+        Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal) as progress,
+        WorkerPool(config, (), min(count, len(slices)), work, model=False) as pool,
+    ):
+        task = progress.add_task("", total=len(sources))
+        for done in pool.render(slices, job):
+            progress.advance(task, done.songs)
+            lost |= {source.song_id for source in done.lost}
+            for file in sorted(folder.glob("*.sounds")):
+                keys.add(np.frombuffer(file.read_bytes(), np.uint64))
+                file.unlink()
+    for songs in slices:
+        found: dict[str, Mapping[str, Any]] = {}
+        for file in sorted(folder.glob(f"{songs.name}-*.jsonl")):
+            found |= {row["song_id"]: row for row in map(json.loads, file.read_text().splitlines())}
+            file.unlink()
+        for source in songs.sources:
+            row = found.get(source.song_id) or without_row(source, "expand", source.song_id in lost)
+            yield source, row
+
+
+def _add(result: Forecast, config: JobConfig, source: Source, row: Mapping[str, Any], out: IO[str]) -> None:
+    """Adds a song to the plan, and its line to the list."""
+    result.files += 1
+    name = f"{paths.output_name(source.song_id)}{SUFFIX[config.audio.format]}"
+    target = urls.join(config.output, "audio", name)
+    match row["status"]:
+        case "planned":
+            result.songs += 1
+            result.seconds += row["seconds"]
+            result.notes.update(row["notes"])
+            result.instruments.update(row["instruments"])
+        case "finished":
+            result.finished += 1
+        case _:
+            result.failed += 1
+            result.reasons[row["code"]] += 1
+            if len(result.failures) < _LISTED:
+                result.failures.append((source.song_id, row["code"], row["message"]))
+            target = ""
+    if target and len(result.paths) < _SHOWN:
+        result.paths.append((source.url, target))
+    out.write(json.dumps({**row, "audio": target or None}, sort_keys=True) + "\n")
+
+
+def _fits(row: Mapping[str, Any], sample: Sequence[Source], seconds: float) -> bool:
+    """Whether a song is among the first few, by which the others' time is told."""
+    return row["status"] == "planned" and (not sample or (len(sample) < _SAMPLE_SONGS and seconds < _SAMPLE_SECONDS))

@@ -1,0 +1,132 @@
+"""The forecast of a job, added up, and its cost on Dataflow."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import dataclass, field
+
+from pipeline.config import JobConfig
+from pipeline.forecast.calibrate import Calibration
+
+_PLACE_SECONDS = 24e-6
+"""Seconds to shape and place a note; with the next, the constants of docs/scaling.md."""
+_CHUNK_MIX_BYTES = 2900
+"""Bytes of a chunk mix that are shuffled for each note."""
+
+
+@dataclass
+class Forecast:
+    """What a job would do.
+
+    Attributes:
+        files, input_bytes: inputs.
+        songs, finished, failed: of these, what would be rendered, what an earlier run has finished, what would fail.
+        seconds: of audio to be rendered.
+        notes: of the songs to be rendered, by outcome of the policies.
+        sounds: distinct ones among them, by the rows that they are rendered with.
+        gflop: what the network needs for these.
+        instruments: songs in which each plays; those in most songs.
+        reasons: failures by code.
+        failures: song, code and message of the first ones.
+        paths: the first inputs, and what becomes of them.
+        runner: of the job that is planned.
+        workers: processes of this machine.
+        calibration: None where it was turned off or nothing is to be rendered.
+    """
+
+    files: int = 0
+    input_bytes: int = 0
+    songs: int = 0
+    finished: int = 0
+    failed: int = 0
+    seconds: float = 0.0
+    notes: Counter[str] = field(default_factory=Counter)
+    sounds: dict[int, int] = field(default_factory=dict)
+    gflop: float = 0.0
+    instruments: Counter[str] = field(default_factory=Counter)
+    reasons: Counter[str] = field(default_factory=Counter)
+    failures: list[tuple[str, str, str]] = field(default_factory=list)
+    paths: list[tuple[str, str]] = field(default_factory=list)
+    runner: str = "FnApiRunner"
+    workers: int = 1
+    calibration: Calibration | None = None
+
+    @property
+    def exit_code(self) -> int:
+        """What `render` would end with: 0 all rendered, 3 some failed, 1 none rendered."""
+        return 1 if not self.songs + self.finished else 3 if self.failed else 0
+
+    @property
+    def distinct(self) -> int:
+        """DistinctKeys sounds."""
+        return sum(self.sounds.values())
+
+    @property
+    def network_seconds(self) -> float | None:
+        """The network's time for every distinct sound once, on all cores of this machine."""
+        if self.calibration is None:
+            return None
+        return sum(count * self.calibration.sound[rows] for rows, count in self.sounds.items())
+
+    @property
+    def seconds_here(self) -> float | None:
+        """Expected time of the job on this machine: one process has the model, all share the other work."""
+        if self.calibration is None or self.network_seconds is None:
+            return None
+        rest = self.calibration.minute * self.seconds / 60
+        return self.calibration.startup + self.network_seconds + rest / self.workers
+
+    def dataflow(self, config: JobConfig) -> dict[str, float | None]:
+        """Worker-hours, GB and cost on Dataflow, by the model of docs/scaling.md; None for what is not known."""
+        prices, gpu = config.plan.prices, "accelerator" in config.compute.resource_hints
+        synthesis = worker = None
+        if self.calibration is not None and self.network_seconds is not None:
+            worker = self.calibration.minute * self.seconds / 60 / 3600
+            synthesis = self.network_seconds / 3600
+        if gpu:
+            speed = config.plan.gpu_gflops
+            synthesis = None if speed is None else self.gflop / speed / 3600
+        if synthesis is not None:
+            synthesis += self.notes["played"] * _PLACE_SECONDS / 3600
+        amounts: dict[str, float | None] = {
+            "worker_hours": worker,
+            "gpu_worker_hours" if gpu else "synthesis_worker_hours": synthesis,
+            "shuffled_gb": self.notes["played"] * _CHUNK_MIX_BYTES / 1e9,
+            "audio_gb": self.seconds * 32000 / 1e9,
+        }
+        stated = (
+            (worker, prices.worker_hour),
+            (synthesis, prices.gpu_worker_hour if gpu else prices.worker_hour),
+            (amounts["shuffled_gb"], prices.shuffle_gb),
+        )
+        known = [amount * price for amount, price in stated if amount is not None and price is not None]
+        amounts["cost"] = sum(known) if len(known) == len(stated) else None
+        month = prices.storage_gb_month
+        amounts["cost_of_storage_a_month"] = None if month is None else month * (amounts["audio_gb"] or 0.0)
+        return amounts
+
+    def to_json(self, config: JobConfig) -> bytes:
+        """The plan for programs."""
+        values = {
+            "files": self.files,
+            "input_bytes": self.input_bytes,
+            "songs": self.songs,
+            "finished": self.finished,
+            "failed": self.failed,
+            "seconds": self.seconds,
+            "notes": dict(sorted(self.notes.items())),
+            "distinct_sounds": self.distinct,
+            "sounds_by_rows": {str(rows): count for rows, count in sorted(self.sounds.items())},
+            "gflop": round(self.gflop, 3),
+            "instruments": dict(self.instruments.most_common()),
+            "failures_by_code": dict(sorted(self.reasons.items())),
+            "failures": [dict(zip(("song_id", "code", "message"), row, strict=True)) for row in self.failures],
+            "processes": self.workers,
+            "seconds_on_this_machine": self.seconds_here,
+            "calibration": None if self.calibration is None else vars(self.calibration),
+            "dataflow": self.dataflow(config),
+            "prices": config.plan.prices.model_dump(),
+            "config": config.model_dump(mode="json"),
+        }
+        return (json.dumps(values, indent=2) + "\n").encode()

@@ -1,0 +1,162 @@
+"""The processes that render slices: this one alone, or several that share one model server."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import forkserver
+from multiprocessing.context import ForkServerContext
+from typing import Any
+
+from gansynth.model.server import ModelServer
+from gansynth.score.spec import checked_spec
+from pipeline.config import JobConfig
+from pipeline.job import ResolvedJob, model_settings, resolve
+from pipeline.local.shared_counters import SharedCounters
+from pipeline.local.slices import Slice, SliceResult
+from pipeline.local.worker import render_slice, start_worker
+from transforms.counters import counted
+
+
+class WorkerPool:
+    """The processes of a local run.
+
+    A process that dies (out of memory, say) takes the slices in flight with it; their songs are then rendered one
+    by one, each alone in a process, until the one that kills is found and reported.
+
+    Args:
+        config: the job's settings.
+        beam_args: Beam's options.
+        count: number of processes; with 1, slices are rendered in this process.
+        work: renders one slice: `work(job, beam_args, slice)`.
+        model: whether `work` needs a model.
+    """
+
+    def __init__(
+        self,
+        config: JobConfig,
+        beam_args: Sequence[str],
+        count: int,
+        work: Callable[[ResolvedJob, Sequence[str], Slice], SliceResult] = render_slice,
+        model: bool = True,
+    ) -> None:
+        self._count, self._work = count, work
+        self._config = config if count == 1 else _share(config, count)
+        self._args = tuple(beam_args)
+        self._server: ModelServer | None = None
+        self._address: Any = None
+        self._pool: ProcessPoolExecutor | None = None
+        self._shared: SharedCounters | None = None
+        if count > 1:
+            _context()
+            if model:
+                self._server = _model_server(config)
+                self._address = self._server.address
+            self._pool, self._shared = _start_processes(count, self._address)
+        self._before = counted()
+
+    def __enter__(self) -> WorkerPool:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+        if self._server is not None:
+            self._server.stop()
+
+    def resolve(self, resume: bool) -> ResolvedJob:
+        """Resolves the job; where there are several processes, the model server loads the model, not this one.
+
+        Raises:
+            CheckpointError, ConfigError: the checkpoint, the bank or the envelope cannot be used.
+        """
+        if self._server is None:
+            return resolve(self._config, resume)
+        spec = self._server.ask(checked_spec, self._config.instruments, self._config.envelope)
+        return ResolvedJob(self._config, spec, resume)
+
+    def in_flight(self) -> Counter[str]:
+        """Returns what the slices that are being rendered have counted so far."""
+        return counted() - self._before if self._shared is None else self._shared.total()
+
+    def render(self, slices: Iterable[Slice], job: ResolvedJob) -> Iterator[SliceResult]:
+        """Renders slices, a few at a time.
+
+        Args:
+            slices: as `pipeline.local.slices.cut` gives them.
+            job: what `resolve` returned.
+        """
+        if self._pool is None:
+            for only in slices:
+                outcome = self._work(job, self._args, only)
+                self._before = counted()
+                yield outcome
+            return
+        waiting = iter(slices)
+        running: dict[Future[SliceResult], Slice] = {}
+        while True:
+            while len(running) <= self._count and (following := next(waiting, None)) is not None:
+                running[self._pool.submit(self._work, job, self._args, following)] = following
+            if not running:
+                return
+            ended, _ = wait(running, return_when=FIRST_COMPLETED)
+            suspects = []
+            for future in ended:
+                whole = running.pop(future)
+                try:
+                    yield future.result()
+                except BrokenProcessPool:
+                    suspects.append(whole)
+            if suspects:
+                suspects += running.values()
+                running.clear()
+                self._pool.shutdown()
+                for suspect in suspects:
+                    yield from self._one_by_one(suspect, job)
+                self._pool, self._shared = _start_processes(self._count, self._address)
+
+    def _one_by_one(self, whole: Slice, job: ResolvedJob) -> Iterator[SliceResult]:
+        for number, source in enumerate(whole.sources):
+            alone = Slice(f"{whole.name}-{number:06d}", (source,))
+            with _start_processes(1)[0] as pool:
+                try:
+                    yield pool.submit(self._work, job, self._args, alone).result()
+                except BrokenProcessPool:
+                    yield SliceResult(1, lost=(source,))
+
+
+def _share(config: JobConfig, count: int) -> JobConfig:
+    """Gives one of `count` processes its share of the cores and of the cache, half of which is the model server's."""
+    compute = config.compute
+    threads = compute.threads or max(1, len(os.sched_getaffinity(0)) // count)
+    share = {"threads": threads, "cache_bytes": compute.cache_bytes // count // 2}
+    return config.model_copy(update={"compute": compute.model_copy(update=share)})
+
+
+def _model_server(config: JobConfig) -> ModelServer:
+    """Starts the process that all others get their sounds from; half of the cache is its own."""
+    server = config.compute.model_copy(update={"cache_bytes": config.compute.cache_bytes // 2})
+    load = model_settings(config.model_copy(update={"compute": server})).load
+    # Not from the fork server that the pool comes from: TensorFlow is imported while that imports Beam.
+    return ModelServer(multiprocessing.get_context("spawn"), load)
+
+
+def _context() -> ForkServerContext:
+    """Returns a context whose processes start with everything imported but TensorFlow."""
+    os.environ.setdefault("MALLOC_ARENA_MAX", "2")  # read when a process starts: threads keep less of what they free
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["pipeline.local.worker", "gansynth.midi.note_seq", "pipeline.local.preload"])
+    forkserver.ensure_running()
+    return context
+
+
+def _start_processes(count: int, model_address: Any = None) -> tuple[ProcessPoolExecutor, SharedCounters]:
+    """Starts processes, each with a model of its own unless a server's address is given."""
+    context = _context()
+    shared = SharedCounters(context, count)
+    initargs = (shared, model_address)
+    return ProcessPoolExecutor(count, mp_context=context, initializer=start_worker, initargs=initargs), shared

@@ -1,0 +1,48 @@
+"""The work of one process: slices rendered one after the other, each as a pipeline of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import nullcontext
+from typing import Any
+
+import apache_beam as beam
+from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions
+
+from gansynth.io import urls
+from gansynth.model.server import end_with_parent
+from pipeline import graph
+from pipeline.job import ResolvedJob, counters
+from pipeline.local.shared_counters import SharedCounters, publish_counters
+from pipeline.local.slices import Slice, SliceResult, bounded
+from transforms.worker_context import CONTEXT
+
+
+def start_worker(shared: SharedCounters, model_address: Any) -> None:
+    """Makes this process end with its parent, publish its counters and ask a model server for sounds."""
+    end_with_parent()
+    CONTEXT.publish = shared.claim_row()
+    CONTEXT.model_address = model_address
+
+
+def render_slice(job: ResolvedJob, beam_args: Sequence[str], whole: Slice, runner: str = "FnApiRunner") -> SliceResult:
+    """Renders a slice as a pipeline of its own, or as several if its songs are very long.
+
+    Args:
+        job: the job.
+        beam_args: Beam options.
+        whole: the slice.
+        runner: Beam's in-process runner, unless another is named.
+    """
+    urls.configure(job.config.storage)
+    options = PipelineOptions(list(beam_args))
+    in_memory = options.view_as(DirectOptions).direct_running_mode == "in_memory"
+    outcome = SliceResult(len(whole.sources))
+    for songs in bounded(whole, job.config):
+        pipeline = beam.Pipeline(runner=runner, options=options)
+        graph.build(pipeline, job, beam.Create(songs.sources), name=songs.name)
+        with publish_counters(), CONTEXT.keep_mixes_in_process() if in_memory else nullcontext():
+            result = pipeline.run()
+            result.wait_until_finish()
+        outcome.counters += counters(result)
+    return outcome

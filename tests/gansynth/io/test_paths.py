@@ -1,0 +1,199 @@
+"""Names of songs and of their files: no two share one, and none leads out of the output folder."""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import re
+import unicodedata
+
+import pytest
+from hypothesis import assume, example, given
+from hypothesis import strategies as st
+
+from gansynth.io.paths import (
+    common_root,
+    has_midi_suffix,
+    is_pattern,
+    output_name,
+    path_of,
+    pattern_root,
+    song_id,
+    song_of,
+)
+
+# Mostly what is dangerous.
+DANGEROUS = st.sampled_from('ab.%~/\\ :*?\x00\n"<>|Aé\u0301\u212b\u200b')
+WORDS = st.sampled_from(["CON", "nul", "com1", "LPT²", "é", "e\u0301", "\u212b", "%2E", "..", "x" * 250, "é" * 120])
+PARTS = st.text(DANGEROUS | st.characters(codec="utf-8"), max_size=12) | WORDS
+SUFFIXES = st.sampled_from(["", ".mid", ".midi", ".MID", ".kar", ".mid.mid", ".mid%", ".", " "])
+WALKS = st.lists(st.sampled_from(["..", ".", "", "a", "x.mid", "%2E", "con", "y" * 190]), max_size=9).map("/".join)
+NAMES = st.builds(str.__add__, PARTS, SUFFIXES) | WALKS
+
+
+@given(NAMES, NAMES)
+@example("x.mid", "x.midi")
+@example("x.mid", "x.mid.mid")
+@example("x.mid", "x")
+@example("x", "x%")
+@example("x.mid.mid", "x.mid")
+@example("a/x.mid", "a%2Fx.mid")
+@example("..", "%2E%2E")
+@example("a//b.mid", "a/b.mid")
+@example("a/%/b.mid", "a//b.mid")
+@example("x.MID", "x.mid")
+@example(".mid", "%.mid")
+@example("a/.mid", "a/")
+@example("é.mid", "e\u0301.mid")
+def test_no_two_songs_share_files(one: str, other: str) -> None:
+    assume(one != other)
+    assert output_name(one) != output_name(other)
+
+
+@given(NAMES)
+@example("x.mid")
+@example("a/.mid")
+@example("a/")
+@example("..")
+@example("NUL.mid")
+@example("x.mid%")
+def test_the_song_is_known_by_its_files(name: str) -> None:
+    found = output_name(name)
+    assert song_of(found) == (None if "%~" in found else name)
+    if len(name.encode()) < 60:
+        assert song_of(found) == name
+
+
+RESERVED = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³])", re.IGNORECASE)
+
+
+@given(NAMES)
+@example("../../etc/passwd.mid")
+@example("/etc/passwd.mid")
+@example("a/../../b.mid")
+@example("..\\..\\b.mid")
+@example("\x00.mid")
+@example("")
+@example("/")
+@example(".mid")
+@example("CON.mid")
+@example("Nul .tar.mid")
+@example("com¹/x.mid")
+@example("a./b /c.mid")
+@example("e\u0301.mid")
+@example("/".join(["d" * 200] * 30) + "/x.mid")
+def test_files_stay_below_the_output_folder_and_every_file_system_takes_their_names(name: str) -> None:
+    found = output_name(name)
+    assert found
+    assert not found.startswith("/")
+    path = posixpath.normpath(posixpath.join("/out/audio", found + ".wav"))
+    assert path == "/out/audio/" + found + ".wav"  # neither "..", nor ".", nor an empty part
+    assert not set(found) & set('\x00\n\\:*?"<>|')
+    assert len(found.encode()) <= 800
+    assert unicodedata.is_normalized("NFC", found)
+    for part in (found + ".wav").split("/"):
+        assert part.strip(".")
+        assert part[-1] not in ". "
+        assert not RESERVED.fullmatch(part.split(".")[0].rstrip(" "))
+        assert len(part.encode()) <= 255
+
+
+def test_plain_names_stay_readable() -> None:
+    assert output_name("bach/prelude in C.mid") == "bach/prelude in C"
+    assert output_name("bach/prélude.mid") == "bach/prélude"
+    assert output_name("x.midi") == "x.midi"
+    assert output_name("x.MID") == "x.MID"
+    assert output_name("x.kar") == "x.kar"
+
+
+@given(st.integers(150, 400), st.sampled_from("aé𝄞%"), SUFFIXES)
+def test_long_names(length: int, character: str, suffix: str) -> None:
+    names = [character * length + end + suffix for end in ("", "1", "2")]
+    found = {output_name(name) for name in names}
+    assert len(found) == 3
+    assert all(len((name + ".wav").encode()) <= 255 for name in found)
+    assert found == {output_name(name) for name in names}
+
+
+def test_a_shortened_name_cannot_be_imitated() -> None:
+    short = output_name("a" * 300 + ".mid")
+    assert output_name(short) != short
+    assert output_name(short + ".mid") != short
+
+
+# Roots and ids
+
+
+@pytest.mark.parametrize(
+    ("roots", "common"),
+    [
+        (["/a/b", "/a/c"], "/a"),
+        (["/a/b", "/a/b"], "/a/b"),
+        (["/a/b", "/a/bc"], "/a"),
+        (["/a", "/b"], ""),
+        (["gs://x/a", "gs://x/b"], "gs://x"),
+        (["gs://x/a", "gs://y/a"], "gs:/"),
+        (["gs://x", "/x"], ""),
+        (["/a/b"], "/a/b"),
+        ([], ""),
+    ],
+)
+def test_common_root(roots: list[str], common: str) -> None:
+    assert common_root(roots) == common
+
+
+@given(st.lists(st.lists(st.sampled_from("abc"), min_size=1, max_size=4).map("/".join), min_size=1, max_size=4))
+def test_common_root_holds_all(roots: list[str]) -> None:
+    root = common_root(roots)
+    assert all(r == root or r.startswith(root + "/") or not root for r in roots)
+    assert common_root([root, root]) == root
+
+
+# Bytes that are no UTF-8, which Linux allows in names, and what they are written as.
+RAW = st.text(st.sampled_from("ax0e9\\/é\udcff\udc80\udcc3\udca9"), max_size=12)
+
+
+@given(RAW, RAW)
+@example("caf\udce9", "caf\\xe9")
+@example("/a", "a")
+def test_ids_are_utf8_and_two_paths_never_have_the_same(one: str, other: str) -> None:
+    for url, root in ((f"/in/{one}", "/in"), (f"/{one}", "")):
+        found = song_id(url, root)
+        found.encode()
+        assert os.fsencode(path_of(found)) == os.fsencode(one)
+        if os.fsencode(one) != os.fsencode(other):
+            assert song_id(url[: len(url) - len(one)] + other, root) != found
+
+
+@pytest.mark.parametrize(
+    ("url", "root", "expected"),
+    [
+        ("/in/a/x.mid", "/in", "a/x.mid"),
+        ("/in/x.mid", "/in/", "x.mid"),
+        ("gs://bucket/in/a/x.mid", "gs://bucket/in", "a/x.mid"),
+        ("gs://bucket/in/a/x.mid", "", "bucket/in/a/x.mid"),
+        ("/in/x.mid", "", "in/x.mid"),
+    ],
+)
+def test_song_id(url: str, root: str, expected: str) -> None:
+    assert song_id(url, root) == expected
+
+
+URLS = st.lists(st.sampled_from(["a", "b", "ab", "x.mid"]), min_size=1, max_size=4).map(lambda p: "/" + "/".join(p))
+
+
+@given(st.lists(URLS, min_size=2, max_size=4, unique=True))
+def test_ids_below_a_common_root_differ(urls: list[str]) -> None:
+    root = common_root(posixpath.dirname(url) for url in urls)
+    assert len({song_id(url, root) for url in urls}) == len(urls)
+
+
+def test_patterns() -> None:
+    assert pattern_root("/in/**/*.mid") == "/in"
+    assert pattern_root("/in/a*/x.mid") == "/in"
+    assert pattern_root("/in/a/x.mid") == "/in/a"
+    assert pattern_root("gs://b/in/x?.mid") == "gs://b/in"
+    assert pattern_root("*.mid") == ""
+    assert [is_pattern(url) for url in ("a*b", "a?", "a[0]", "a/b.mid")] == [True, True, True, False]
+    assert all(has_midi_suffix(name) for name in ("x.mid", "x.MIDI", "x.Kar"))
+    assert not any(has_midi_suffix(name) for name in ("x.mid.txt", "mid"))
