@@ -27,7 +27,6 @@ from gansynth.errors import ConfigError
 from gansynth.io import files
 from gansynth.io.urls import StorageConfig
 
-
 _LOG = logging.getLogger(__name__)
 RENAMED = {"stems.most": "stems.max_files"}
 """Settings by their earlier names, which configs and finished outputs may still have."""

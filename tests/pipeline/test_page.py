@@ -40,8 +40,15 @@ ROW: dict[str, Any] = {
     "stems": [],
 }
 FAILED = {
-    **{"status": "failed", "song_id": "b.mid", "source": "in/b.mid", "digest": "sha256:0", "stage": "read"},
-    **{"error": "MidiError", "code": "midi-empty", "message": "the file is empty", "trace": ""},
+    "status": "failed",
+    "song_id": "b.mid",
+    "source": "in/b.mid",
+    "digest": "sha256:0",
+    "stage": "read",
+    "error": "MidiError",
+    "code": "midi-empty",
+    "message": "the file is empty",
+    "trace": "",
 }
 
 
