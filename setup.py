@@ -60,7 +60,10 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10,<3.14",
     packages=find_packages(include=["gansynth*", "transforms*", "pipeline*"]),
-    package_data={"gansynth": ["py.typed", "mini/*", "mini/stage_*/*"], "pipeline": ["templates/*"]},
+    package_data={
+        "gansynth": ["py.typed", "mini/*", "mini/stage_*/*", "kits/*/*", "kits/*/*/*"],
+        "pipeline": ["templates/*"],
+    },
     install_requires=RENDER,
     extras_require={"gpu": ["tensorflow[and-cuda]==2.21.*"], "reference": REFERENCE, "dev": DEV},
     entry_points={"console_scripts": ["gansynth-beam = pipeline.__main__:main"]},

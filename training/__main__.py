@@ -1,4 +1,4 @@
-"""Command line: python -m training prepare | train | export | evaluate | card."""
+"""Command line: python -m training prepare | train | export | evaluate | card | kits."""
 
 from __future__ import annotations
 
@@ -56,6 +56,11 @@ def main(arguments: list[str] | None = None) -> None:
     card.add_argument("--run", type=Path, default=_HERE / "runs" / "main", help="what train wrote")
     card.add_argument("--template", type=Path, default=_HERE / "model_card.md")
     card.add_argument("--out", type=Path, required=True, help="for MODEL_CARD.md and card/")
+
+    kits = commands.add_parser("kits", help="Render a drum kit with FluidSynth.")
+    kits.add_argument("--soundfont", type=Path, help="for FluidSynth; default: FluidR3_GM")
+    kits.add_argument("--velocity", type=int, choices=range(1, 128), metavar="1..127", default=127)
+    kits.add_argument("--out", type=Path, required=True, help="folder of the kit, which is replaced")
     options = parser.parse_args(arguments)
 
     if options.command == "prepare":
@@ -87,6 +92,11 @@ def main(arguments: list[str] | None = None) -> None:
 
         result = run_evaluate(options.checkpoint, options.data, options.out, options.pitch_step, full=options.full)
         print(json.dumps({"summary": result["summary"], "missed": result["missed"]}, indent=1))
+    elif options.command == "kits":
+        from training import render
+        from training.kits import make_kits
+
+        make_kits(options.out, options.soundfont or render.SOUNDFONT, options.velocity)
     else:
         from gansynth.model import checkpoint
         from training.card import card as run_card

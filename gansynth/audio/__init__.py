@@ -1,3 +1,3 @@
-"""Samples to clips and files: envelope, fixed-point mix, mastering, loudness, resampling, encoding.
-Imports gansynth.config and gansynth.errors.
+"""Samples to clips and files: envelope, gain, bend, hold, kits, fixed-point mix, mastering, loudness, encoding.
+Imports gansynth.io, gansynth.config and gansynth.errors.
 """

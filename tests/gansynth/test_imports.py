@@ -64,7 +64,7 @@ def test_the_whole_package_knows_no_beam() -> None:
 
 LAYERS = {
     "io": set(),
-    "audio": set(),
+    "audio": {"io"},
     "midi": {"io"},
     "model": {"io"},
     "score": {"midi", "audio", "model", "io"},

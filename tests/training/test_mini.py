@@ -65,6 +65,8 @@ def test_it_is_small_in_the_wheel_and_complete(tmp_path: Path) -> None:
     # The pictures of the card stay in the repository.
     kept = {str(path.relative_to(MINI)) for path in MINI.rglob("*") if path.is_file() and path.parent.name != "card"}
     assert set(parts) == kept
+    kits = {i.filename for i in archive.infolist() if "/kits/" in i.filename}
+    assert kits == {str(path.relative_to(root)) for path in (root / "gansynth" / "kits").rglob("*") if path.is_file()}
 
 
 def test_the_card_has_a_picture_of_every_instrument(bank: Bank) -> None:

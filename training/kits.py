@@ -1,0 +1,212 @@
+"""`python -m training kits`: the bundled drum kit, one-shots rendered with FluidSynth."""
+
+from __future__ import annotations
+
+import io
+import shutil
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import mido
+import numpy as np
+import scipy.signal
+import soundfile
+from numpy.typing import NDArray
+
+from gansynth.audio.encode import encode_audio
+from gansynth.audio.kits import INDEX, KEYS, PROGRAMS
+from gansynth.model import download
+from training.render import SOUNDFONT
+
+_CARD = Path(__file__).parent / "kit_card.md"
+_LICENSE = download.BUNDLED["mini"] / "LICENSE"
+_TRAINED_ON = "The sounds that this voice was trained on"
+SAMPLE_RATE = 16000
+_RENDER_RATE = 48000
+_GAIN = 0.5
+"""FluidSynth's: leaves headroom; what is written is brought to _PEAK."""
+_PEAK = 0.98
+_SPACING = 10
+_HOLD = 9
+_LONGEST = 8.0
+ONSET = 0.02
+"""Share of a sound's peak at which it begins: -34 dB."""
+LEAD = 8
+"""Samples kept before the onset, in which the sound is faded in: 0.5 ms."""
+_END = 10.0**-5.5
+"""Share of the highest short-time power at which a sound ends: -55 dB, where the soundfont's own noise begins."""
+_TAIL = 800
+"""Samples of the fade at the end: 50 ms."""
+_WINDOW = 160
+_SAME = 1e-5
+"""Share of its power in which a sound may differ from another, but for the gain, and still be the same."""
+
+
+@dataclass(frozen=True)
+class Shared:
+    """A sound of a kit as it is stored.
+
+    Attributes:
+        path: file relative to the kit's folder.
+        gain: in dB, over what the file holds.
+    """
+
+    path: str
+    gain: float
+
+
+def make_kits(folder: Path, soundfont: Path = SOUNDFONT, velocity: int = 127) -> None:
+    """Renders all variants and writes the kit that `gansynth.kits.load_kit` reads; replaces the folder.
+
+    Args:
+        folder: where to write.
+        soundfont: for FluidSynth; the licence that is written beside the sounds is FluidR3's.
+        velocity: that the keys are struck with.
+
+    Raises:
+        SystemExit: FluidSynth cannot be used; the message says why.
+    """
+    rendered = {variant: render_keys(soundfont, program, velocity) for variant, program in PROGRAMS.items()}
+    scale = _PEAK / max(float(np.abs(sound).max()) for sounds in rendered.values() for sound in sounds.values())
+    stored, kits = share(rendered)
+    files = {
+        path: encode_audio((trim(sound) * scale).astype(np.float32), SAMPLE_RATE, "flac")
+        for path, sound in stored.items()
+    }
+    shutil.rmtree(folder, ignore_errors=True)
+    for path, data in files.items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_bytes(data)
+    (folder / INDEX).write_text(_index(kits))
+    (folder / "LICENSE").write_text("These sounds" + _LICENSE.read_text().removeprefix(_TRAINED_ON))
+    rows = [
+        f"| {variant} | {PROGRAMS[variant]} | {len(kits[variant])} | "
+        f"{sum(sound.path == _own(variant, key) for key, sound in kits[variant].items())} | "
+        f"{', '.join(str(key) for key in KEYS if key not in rendered[variant]) or '-'} |"
+        for variant in PROGRAMS
+    ]
+    card = _CARD.read_text().format(
+        files=len(files),
+        megabytes=sum(map(len, files.values())) / 1e6,
+        seconds=sum(len(soundfile.read(io.BytesIO(data))[0]) for data in files.values()) / SAMPLE_RATE,
+        velocity=velocity,
+        decibels=20 * np.log10(scale * _GAIN),
+        variants="\n".join(rows),
+    )
+    (folder / "KIT_CARD.md").write_text(card)
+
+
+def render_keys(soundfont: Path, program: int, velocity: int) -> dict[int, NDArray[np.float64]]:
+    """Renders the keys of a drum kit, each held for 9 s, without reverb and chorus.
+
+    Returns:
+        Key to float64 [samples] at SAMPLE_RATE from the note-on on; keys that the kit leaves silent are not there.
+        One channel, the one with more power, as loud as the mean power of both: their sum would be a comb filter
+        where the soundfont has them some milliseconds apart.
+    """
+    audio = _fluidsynth(_midi(program, velocity), soundfont)
+    sounds = {}
+    for i, key in enumerate(KEYS):
+        first = (1 + i * _SPACING) * _RENDER_RATE
+        # At 16 kHz FluidSynth would fold what lies above 8 kHz back into the sound.
+        both = scipy.signal.resample_poly(audio[first : first + _HOLD * _RENDER_RATE].astype(np.float64), 1, 3, axis=0)
+        power = (both**2).sum(axis=0)
+        if power.any():
+            sounds[key] = both[:, power.argmax()] * np.sqrt(power.mean() / power.max())
+    return sounds
+
+
+def _midi(program: int, velocity: int) -> bytes:
+    """A MIDI file that strikes each of KEYS on the drum channel, the first after a second, 1000 ticks to the second."""
+    track = mido.MidiTrack([mido.Message("program_change", channel=9, program=program)])
+    wait = 1000
+    for key in KEYS:
+        track.append(mido.Message("note_on", channel=9, note=key, velocity=velocity, time=wait))
+        track.append(mido.Message("note_off", channel=9, note=key, time=_HOLD * 1000))
+        wait = (_SPACING - _HOLD) * 1000
+    buffer = io.BytesIO()
+    mido.MidiFile(ticks_per_beat=500, tracks=[track]).save(file=buffer)
+    return buffer.getvalue()
+
+
+def _fluidsynth(midi: bytes, soundfont: Path) -> NDArray[np.float32]:
+    """Plays a MIDI file dry: float32 [samples, 2] at _RENDER_RATE."""
+    with tempfile.TemporaryDirectory() as folder:
+        source, wav = Path(folder) / "keys.mid", Path(folder) / "keys.wav"
+        source.write_bytes(midi)
+        command = ["fluidsynth", "-q", "-n", "-i", "-R", "0", "-C", "0", "-g", str(_GAIN), "-r", str(_RENDER_RATE)]
+        command += ["-O", "float", "-T", "wav", "-F", str(wav), str(soundfont), str(source)]
+        try:
+            subprocess.run(command, check=True, capture_output=True, text=True)
+        except FileNotFoundError:
+            raise SystemExit("fluidsynth is not installed: apt-get install fluidsynth fluid-soundfont-gm") from None
+        except subprocess.CalledProcessError as error:
+            raise SystemExit(f"fluidsynth failed: {error.stderr.strip()[-500:]}") from None
+        return soundfile.read(wav, dtype="float32", always_2d=True)[0]
+
+
+def trim(sound: NDArray[np.float64]) -> NDArray[np.float64]:
+    """A sound from LEAD samples before its onset to where it has decayed, with both ends faded."""
+    sound = np.pad(sound, (LEAD, 0))
+    size = np.abs(sound)
+    first = int(np.argmax(size >= ONSET * size.max())) - LEAD
+    power = np.convolve(sound**2, np.ones(_WINDOW), "same")
+    last = int(np.flatnonzero(power >= _END * power.max())[-1]) + 1
+    cut = sound[first : min(last + _TAIL, first + int(_LONGEST * SAMPLE_RATE))].copy()
+    cut[:LEAD] *= np.linspace(0.0, 1.0, LEAD, endpoint=False)
+    tail = min(_TAIL, len(cut) - LEAD)
+    cut[len(cut) - tail :] *= 0.5 + 0.5 * np.cos(np.pi * np.arange(1, tail + 1) / tail)
+    return cut
+
+
+def share(
+    kits: dict[str, dict[int, NDArray[np.float64]]],
+) -> tuple[dict[str, NDArray[np.float64]], dict[str, dict[int, Shared]]]:
+    """Finds sounds of a key that are the same in several variants but for their level, so that each is stored once.
+
+    Args:
+        kits: variant to key to sound, the standard variant first; all sounds of one length.
+
+    Returns:
+        File to the sound in it, and variant to key to what it plays; keys that sound as in the standard variant are
+        left out of the others.
+    """
+    stored: dict[str, NDArray[np.float64]] = {}
+    made: dict[str, dict[int, Shared]] = {}
+    for variant, sounds in kits.items():
+        made[variant] = {}
+        for key, sound in sounds.items():
+            others = [path for path in (_own(name, key) for name in made) if path in stored]
+            found = [Shared(path, gain) for path in others if (gain := _gain(sound, stored[path])) is not None]
+            if not found:
+                found = [Shared(_own(variant, key), 0.0)]
+                stored[found[0].path] = sound
+            if variant == "standard" or found[0] != made["standard"].get(key):
+                made[variant][key] = found[0]
+    return stored, made
+
+
+def _own(variant: str, key: int) -> str:
+    """The file of a sound that no key before it has."""
+    return f"{key}.flac" if variant == "standard" else f"{variant}/{key}.flac"
+
+
+def _gain(sound: NDArray[np.float64], other: NDArray[np.float64]) -> float | None:
+    """How many dB `sound` is above `other`, in hundredths; None if they differ in more than that."""
+    power = sound @ sound
+    factor = float(sound @ other / (other @ other))
+    if factor <= 0 or ((sound - factor * other) ** 2).sum() > _SAME * power:
+        return None
+    return round(20 * np.log10(factor), 2) + 0.0
+
+
+def _index(kits: dict[str, dict[int, Shared]]) -> str:
+    lines = ["# Sounds of a variant's keys that other keys have too: [file, gain in dB]."]
+    for variant, sounds in kits.items():
+        shared = {key: sound for key, sound in sounds.items() if sound.path != _own(variant, key)}
+        if shared:
+            lines.append(f"{variant}:")
+            lines += [f"  {key}: [{sound.path}, {sound.gain}]" for key, sound in shared.items()]
+    return "\n".join(lines) + "\n"
