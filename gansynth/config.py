@@ -9,6 +9,10 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_valida
 
 from gansynth.general_midi import FAMILIES
 
+SOUND_VERSION = 2
+"""Version of the rendering itself: outputs of another version are not resumed, since the same settings sound otherwise.
+1: notes by track, 3 s at most. 2: channel state, held notes, drum kits, notes out of range stretched."""
+
 
 class Section(BaseModel):
     """A group of settings: immutable, and an unknown key is an error."""
@@ -31,10 +35,11 @@ class NotesConfig(Section):
     """Lowest MIDI pitch that is played as written."""
     max_pitch: int = Field(84, ge=0, le=127)
     """Highest MIDI pitch that is played as written."""
-    out_of_range: Literal["drop", "fold", "error"] = "fold"
-    """Notes outside: left out, moved by octaves into the range, or the song fails."""
-    drums: Literal["skip", "play"] = "skip"
-    """Notes of the drum channel: left out, or played as pitched notes."""
+    out_of_range: Literal["stretch", "fold", "drop", "error"] = "stretch"
+    """Notes outside: played at their own pitch by resampling the nearest the checkpoint knows, up to an octave, and
+    moved by octaves beyond that; moved by octaves into the range; left out; or the song fails."""
+    drums: Literal["kit", "play", "skip"] = "kit"
+    """Notes of drum channels: played by the drum kit, played as pitched notes, or left out."""
     sustain_pedal: bool = True
     """Whether a note is held for as long as the pedal (controller 64) is down."""
     time_stretch: float = Field(1.0, gt=0, le=100, allow_inf_nan=False)
@@ -129,8 +134,11 @@ class EnvelopeConfig(Section):
     """Linear rise from silence."""
     release: float = Field(0.3, ge=0, le=3)
     """Linear fall to silence after the note's end."""
-    max_sustain: float = Field(3.0, gt=0, le=60)
-    """A longer note is released after this time."""
+    max_sustain: float | None = Field(None, gt=0, le=600)
+    """A longer note is released after this time. Unset: notes last as long as written, up to 600 s."""
+    long_notes: Literal["hold", "cut"] = "hold"
+    """Notes longer than the checkpoint makes them: a steady tone goes on and a decaying one goes on decaying, or they
+    are released when the checkpoint's note is over."""
     note_peak: Literal["positive", "absolute", "none"] = "absolute"
     """What a note is divided by: its highest sample, its highest absolute sample, or nothing."""
 
@@ -138,6 +146,8 @@ class EnvelopeConfig(Section):
 class MixConfig(Section):
     """How notes become a clip."""
 
+    velocity: Literal["linear", "general_midi"] = "general_midi"
+    """Level of a note by its velocity v: v / 127 in amplitude, or 40 log10(v / 127) dB as General MIDI recommends."""
     peak: float = Field(0.9, gt=0, le=1)
     """The clip's highest sample."""
     clip_peak: Literal["positive", "absolute", "none"] = "absolute"
@@ -161,6 +171,13 @@ class MixConfig(Section):
         return 1 if self.panning == "off" else 2
 
 
+class DrumsConfig(Section):
+    """The drum kit."""
+
+    kit: str = "standard"
+    """standard (bundled), or a folder or URL of KEY.wav or KEY.flac files, by MIDI key."""
+
+
 class StemsConfig(Section):
     """A song's parts as sound files of their own, which add up to the clip before it is brought to its level."""
 
@@ -179,4 +196,5 @@ class SoundConfig(Section):
     instruments: InstrumentsConfig = InstrumentsConfig()
     envelope: EnvelopeConfig = EnvelopeConfig()
     mix: MixConfig = MixConfig()
+    drums: DrumsConfig = DrumsConfig()
     stems: StemsConfig = StemsConfig()

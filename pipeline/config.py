@@ -14,6 +14,8 @@ from pydantic import BaseModel, Field, ValidationError, field_validator
 
 from gansynth.audio.encode import AudioFormat
 from gansynth.config import (
+    SOUND_VERSION,
+    DrumsConfig,
     EnvelopeConfig,
     InstrumentsConfig,
     MixConfig,
@@ -129,6 +131,8 @@ class PlanConfig(Section):
 class JobConfig(Section):
     """A rendering job."""
 
+    sound_version: int = SOUND_VERSION
+    """Version of the rendering; written into the output's config.yaml, and refused where it is another."""
     input: tuple[str, ...] = ()
     """Files, folders or patterns (`**` for any depth), local or as fsspec URLs."""
     output: str = "out"
@@ -143,6 +147,7 @@ class JobConfig(Section):
     instruments: InstrumentsConfig = InstrumentsConfig()
     envelope: EnvelopeConfig = EnvelopeConfig()
     mix: MixConfig = MixConfig()
+    drums: DrumsConfig = DrumsConfig()
     stems: StemsConfig = StemsConfig()
     audio: AudioConfig = AudioConfig()
     spectrogram: SpectrogramConfig = SpectrogramConfig()
@@ -157,6 +162,13 @@ class JobConfig(Section):
     plan: PlanConfig = PlanConfig()
     beam: dict[str, Any] = Field(default_factory=dict)
     """Beam pipeline options by name, e.g. runner: DataflowRunner."""
+
+    @field_validator("sound_version")
+    @classmethod
+    def _same_version(cls, value: int) -> int:
+        if value != SOUND_VERSION:
+            raise ValueError(f"settings of sound version {value}; this release renders version {SOUND_VERSION}")
+        return value
 
     @field_validator("max_failures")
     @classmethod
@@ -186,6 +198,7 @@ class JobConfig(Section):
             instruments=self.instruments,
             envelope=self.envelope,
             mix=self.mix,
+            drums=self.drums,
             stems=self.stems,
         )
 
@@ -193,11 +206,11 @@ class JobConfig(Section):
     def digest(self) -> str:
         """sha256 of all settings that a song's files depend on, the checkpoint's weights apart."""
         parts = (
-            *(self.notes, self.instruments, self.envelope, self.mix, self.stems),
+            *(self.notes, self.instruments, self.envelope, self.mix, self.drums, self.stems),
             *(self.audio, self.spectrogram, self.piano_roll),
         )
         values: list[Any] = [*(part.model_dump(mode="json", by_alias=True) for part in parts), self.compute.precision]
-        values.append(self.note_files)
+        values += [self.note_files, SOUND_VERSION]
         text = json.dumps(values, sort_keys=True)
         return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
 

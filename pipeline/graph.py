@@ -43,7 +43,7 @@ def build(
     )
     notes = read.songs | "ExpandNotes" >> ExpandNotes(config.sound, job.spec)
     played = notes.chunks | "Synthesize" >> Synthesize(
-        job.model, config.envelope, config.compute.batch_notes, config.compute.resource_hints
+        job.model, config.envelope, config.compute.batch_notes, config.drums.kit, config.compute.resource_hints
     )
     songs = (
         (

@@ -7,6 +7,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
+from gansynth.config import SOUND_VERSION
 from gansynth.errors import ConfigError
 from gansynth.io import files, urls
 from pipeline.config import JobConfig, rename_settings
@@ -62,6 +63,9 @@ def _earlier(output: str) -> dict[str, Any] | None:
 
 def _changes(earlier: dict[str, Any], config: JobConfig) -> list[str]:
     """What differs of the settings that songs depend on, for people to read."""
+    version = earlier.get("sound_version", 1)
+    if version != SOUND_VERSION:
+        return [f"sound version {version} -> {SOUND_VERSION}"]
     try:
         before = JobConfig.model_validate(earlier)
     except ValidationError:

@@ -40,6 +40,8 @@ class SongRow(TypedDict):
     source: Annotated[str, "path or URL that the file was read from"]
     source_digest: Annotated[str, "sha256 of the file's bytes"]
     repairs: Annotated[list[str], "names of the file's defects that were ignored or repaired, see errors.md"]
+    mended: Annotated[dict[str, int], "number of notes that each repair of notes changed"]
+    ignored: Annotated[dict[str, int], "number of MIDI events of each kind that were read and have no effect"]
     outputs: Annotated[dict[str, str], "path of each output below the output folder, by kind"]
     bytes: Annotated[dict[str, int], "size of each output, by kind"]
     audio_digest: Annotated[str, "sha256 of the audio file"]
@@ -51,7 +53,10 @@ class SongRow(TypedDict):
     peak: Annotated[float, "highest absolute sample of the clip, 0..1"]
     loudness: Annotated[float | None, "integrated loudness in LUFS, with `mix.normalize: loudness`"]
     true_peak: Annotated[float | None, "true peak in dBTP, with `mix.normalize: loudness`"]
-    notes: Annotated[dict[str, int], "notes by outcome: total, played, folded, drums_skipped, silent, ..."]
+    notes: Annotated[
+        dict[str, int],
+        "notes by outcome: total, played, stretched, folded, shortened, muted, bent, drums_played, silent, ...",
+    ]
     silent_notes: Annotated[list[NoteRow], "notes that the network left silent"]
     broken_notes: Annotated[list[NoteRow], "notes that came out with non-finite samples and were left out"]
     instruments: Annotated[list[str], "names of the instruments that play"]

@@ -13,7 +13,6 @@ import numpy as np
 from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.windowed_value import WindowedValue
 
-from gansynth.audio.envelope import release_samples
 from gansynth.config import SoundConfig
 from gansynth.io import files, urls
 from gansynth.io.records import Records
@@ -76,7 +75,6 @@ class PlanSongs(beam.PTransform):
             | "Group" >> beam.GroupByKey()
             | "Row" >> beam.MapTuple(_row).with_output_types(tuple[str, str])
         )
-        release = release_samples(self.sound.envelope, rate)
         shards, folder, name, config = self.shards, self.folder, self.name, self.storage
 
         def write(shard: int, groups: Iterable[bytes]) -> str:
@@ -88,7 +86,7 @@ class PlanSongs(beam.PTransform):
 
         sounds = (
             notes.chunks
-            | "Sounds" >> beam.ParDo(_Sounds(self.shape, release, shards)).with_output_types(tuple[int, bytes])
+            | "Sounds" >> beam.ParDo(_Sounds(self.shape, shards)).with_output_types(tuple[int, bytes])
             | "Gather sounds" >> beam.GroupByKey()
             | "Write sounds" >> beam.MapTuple(write).with_output_types(str)
         )
@@ -103,6 +101,7 @@ def _outline(plan: RenderPlan, sample_rate: int) -> dict[str, Any]:
         "song_id": plan.song_id,
         "source_digest": plan.digest,
         "repairs": plan.repairs,
+        "ignored": plan.ignored,
         "notes": plan.counts,
         "seconds": plan.samples / sample_rate,
         "instruments": sorted(set(plan.instruments)),
@@ -126,12 +125,12 @@ def _row(song_id: str, parts: Iterable[Source | FinishedSong | Failure | dict[st
 class _Sounds(beam.DoFn):
     """Chunks to the keys of their sounds, by shard; those of a bundle once, as far as memory allows."""
 
-    def __init__(self, shape: NoteShape, release: int, shards: int) -> None:
-        self._shape, self._release, self._shards = shape, release, shards
+    def __init__(self, shape: NoteShape, shards: int) -> None:
+        self._shape, self._shards = shape, shards
         self._keys: set[int] = set()
 
     def process(self, element: tuple[str, NoteChunk]) -> Iterator[tuple[int, bytes]]:
-        self._keys |= sound_keys(element[1], self._shape, self._release)
+        self._keys |= sound_keys(element[1], self._shape)
         if len(self._keys) >= _MOST_KEYS:
             yield from self._flush()
 
@@ -148,13 +147,13 @@ class _Sounds(beam.DoFn):
             yield number, keys[shard == number].tobytes()
 
 
-def sound_keys(chunk: NoteChunk, shape: NoteShape, release: int) -> set[int]:
+def sound_keys(chunk: NoteChunk, shape: NoteShape) -> set[int]:
     """The keys of a chunk's sounds: what the player renders once has one key (but for collisions of 60-bit hashes)."""
     place = {rows: number for number, rows in enumerate(shape.ladder)}
     return {
         place[bucket] << (64 - _BUCKET_BITS)
         | int.from_bytes(hashlib.blake2b(latent + bytes([pitch]), digest_size=8).digest(), "big") >> _BUCKET_BITS
-        for bucket, sounds in distinct_sounds([chunk], shape, release).items()
+        for bucket, sounds in distinct_sounds([chunk], shape).items()
         for latent, pitch in sounds
     }
 

@@ -75,19 +75,21 @@ class Synthesize(beam.PTransform):
         model: the checkpoint to load.
         envelope: shape of the notes.
         batch_notes: notes that are handed to the model together, fewer where they are long.
+        kit: the drum kit, see SoundConfig.drums.
         hints: Beam resource hints of the workers that play, e.g. {"accelerator": ..., "min_ram": "16GB"}.
     """
 
     model: ModelSettings
     envelope: EnvelopeConfig
     batch_notes: int
+    kit: str = "standard"
     hints: dict[str, Any] = field(default_factory=dict)
 
     def expand(self, chunks: beam.PCollection[tuple[str, NoteChunk]]) -> beam.pvalue.DoOutputsTuple:
         """Gathers chunks and plays them."""
         # Both steps behind the reshuffle have the hints: steps with different ones cannot be fused.
         gather = beam.BatchElements(self.batch_notes, self.batch_notes, element_size_fn=lambda chunk: chunk.weight)
-        play = beam.ParDo(_Play(self.model, self.envelope))
+        play = beam.ParDo(_Play(self.model, self.envelope, self.kit))
         play.with_resource_hints(**self.hints)
         return (
             chunks
@@ -101,8 +103,8 @@ class Synthesize(beam.PTransform):
 class _Play(DeadLetterDoFn):
     stage = "synthesize"
 
-    def __init__(self, model: ModelSettings, envelope: EnvelopeConfig) -> None:
-        self._model, self._envelope = model, envelope
+    def __init__(self, model: ModelSettings, envelope: EnvelopeConfig, kit: str) -> None:
+        self._model, self._envelope, self._kit = model, envelope, kit
         self._fill = Metrics.distribution(NAMESPACE, "batch_fill_percent")
 
     def setup(self) -> None:
@@ -123,7 +125,7 @@ class _Play(DeadLetterDoFn):
 
     def _play(self, chunks: Sequence[NoteChunk], tally: Tally) -> Iterator[object]:
         try:
-            chunk_mixes: list[ChunkMix] = play(chunks, self._synth, self._envelope, tally)
+            chunk_mixes: list[ChunkMix] = play(chunks, self._synth, self._envelope, tally, self._kit)
         except Exception as error:
             if len(chunks) == 1:
                 if (

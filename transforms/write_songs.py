@@ -174,6 +174,8 @@ class _Write(DeadLetterDoFn):
             source=song.source.url,
             source_digest=plan.digest,
             repairs=list(plan.repairs),
+            mended=plan.mended,
+            ignored=plan.ignored,
             outputs={kind: path for kind, (path, _) in outputs.items()},
             bytes={kind: size for kind, (_, size) in outputs.items()},
             audio_digest="sha256:" + hashlib.sha256(audio).hexdigest(),
@@ -203,13 +205,15 @@ class _Write(DeadLetterDoFn):
         heard = plan.notes.without(sorted({*song.silent, *song.broken}))
         outputs = {}
         if settings.piano_roll:
-            picture = piano_roll.write_png(heard, plan.instruments, plan.samples, settings.sample_rate, plan.song_id)
+            picture = piano_roll.write_png(
+                heard, plan.instruments, plan.samples, settings.sample_rate, plan.song_id, channels=plan.channels
+            )
             outputs["piano_roll"] = self._put(f"piano_rolls/{name}.png", picture)
         if "midi" in settings.played_notes:
-            midi = to_midi(heard, plan.instruments, settings.sample_rate)
+            midi = to_midi(heard, plan.instruments, settings.sample_rate, plan.channels)
             outputs["midi"] = self._put(f"notes/{name}.mid", midi)
         if "json" in settings.played_notes:
-            table = to_json(heard, plan.instruments, settings.sample_rate, plan.stems)
+            table = to_json(heard, plan.instruments, settings.sample_rate, plan.stems, plan.channels)
             outputs["notes"] = self._put(f"notes/{name}.json", table)
         return outputs
 

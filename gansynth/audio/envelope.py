@@ -9,33 +9,58 @@ from numpy.typing import NDArray
 
 from gansynth.config import EnvelopeConfig
 
+LONGEST_NOTE = 600.0
+"""Seconds that a note lasts at most; bounds the memory of one note."""
+CUT_SECONDS = 0.005
+"""Length of the fade of a note that is silenced at once."""
+
 
 def sustain_samples(seconds: NDArray[np.float64], config: EnvelopeConfig, sample_rate: int) -> NDArray[np.int64]:
-    """Samples from each note's start to its release: its length, or `max_sustain` if that is shorter."""
-    return (sample_rate * np.clip(seconds, 0.0, config.max_sustain)).astype(np.int64)
+    """Counts the samples from each note's start to its release.
+
+    Args:
+        seconds: float64 [n], lengths of the notes as written.
+        config: `max_sustain` bounds them; without it, LONGEST_NOTE.
+        sample_rate: in Hz.
+    """
+    longest = LONGEST_NOTE if config.max_sustain is None else config.max_sustain
+    return (sample_rate * np.clip(seconds, 0.0, longest)).astype(np.int64)
 
 
 def release_samples(config: EnvelopeConfig, sample_rate: int) -> int:
-    """Samples of the release, which sounds after the note's end."""
+    """Counts the samples of the release, which sounds after the note's end."""
     return int(sample_rate * config.release)
 
 
-def envelope(sustain: int, config: EnvelopeConfig, sample_rate: int) -> NDArray[np.float64]:
-    """Amplitude of a note.
+def cut_samples(sample_rate: int) -> int:
+    """Counts the samples of the fade of a note that is silenced at once."""
+    return int(sample_rate * CUT_SECONDS)
+
+
+def envelope(sustain: int, config: EnvelopeConfig, sample_rate: int, tail: int | None = None) -> NDArray[np.float64]:
+    """Computes the amplitude of a note.
 
     Args:
         sustain: samples up to the release, as `sustain_samples` gives them.
+        config: attack and release.
+        sample_rate: in Hz.
+        tail: samples after the sustain that are heard, the last 5 ms a fade; None or the release: all of the release.
 
     Returns:
-        float64 [sustain + release], 0..1.
+        float64 [sustain + tail], 0..1.
 
     Source: magenta/models/gansynth/lib/generate_util.py, get_envelope: the release overwrites an attack that is
-    not over; the attack is cut where the note is shorter still, where the reference raises.
+    not over. Deviations: the attack is cut where the note is shorter still, where the reference raises; `tail`.
     """
     rise, fall = _ramps(config, sample_rate)
     shape = np.ones(sustain + len(fall))
     shape[: len(rise)] = rise[: len(shape)]
     shape[sustain:] = fall
+    if tail is None or tail == len(fall):
+        return shape
+    shape = np.pad(shape, [0, max(0, tail - len(fall))])[: sustain + tail]
+    fade = min(cut_samples(sample_rate), len(shape))
+    shape[len(shape) - fade :] *= np.linspace(1.0, 0.0, fade)
     return shape
 
 
@@ -45,8 +70,8 @@ def _ramps(config: EnvelopeConfig, sample_rate: int) -> tuple[NDArray[np.float64
     return rise, np.linspace(1.0, 0.0, release_samples(config, sample_rate))
 
 
-def divisor(audio: NDArray[np.floating], measure: str) -> float:
-    """What `audio` is divided by to have the peak 1; 1 for silence.
+def peak_divisor(audio: NDArray[np.floating], measure: str) -> float:
+    """Computes the number that `audio` is divided by to have the peak 1; 1 for silence.
 
     Args:
         audio: float [samples].

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import io
 import json
@@ -45,6 +46,9 @@ ORCHESTRA_GROUPS = {27: 1, 28: 1, 29: 1, **_COMMON_GROUPS}
 """The same for the orchestra set: its hi-hats are on 27..29, where others have scratches; on 42..46 are timpani."""
 INDEX = "index.yaml"
 """File of a kit that lists sounds shared between variants."""
+KIT_GAIN = 2.36
+"""Level of a kit's sounds against the network's notes, which are brought to the peak 1: FluidR3's notes have a median
+peak of -7.4 dB in the units of the kit's sounds at the same velocity."""
 FADE = 0.005
 """Seconds in which a hit that is cut falls to silence."""
 _SUFFIXES = (".wav", ".flac")
@@ -153,6 +157,12 @@ def hit_samples(
             cut = members[is_cut]
             samples[cut] = np.minimum(samples[cut], starts[later[is_cut]] - start[cut] + fade)
     return samples
+
+
+@functools.lru_cache(maxsize=4)
+def shared_kit(name_or_folder: str, sample_rate: int) -> Kit:
+    """Reads a kit once for the whole process; see `load_kit`."""
+    return load_kit(name_or_folder, sample_rate)
 
 
 def load_kit(name_or_folder: str, sample_rate: int) -> Kit:

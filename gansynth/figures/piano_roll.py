@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gansynth.figures import axes
+from gansynth.midi.notes import Channel, Timeline
 from gansynth.score.planned_notes import PlannedNotes
+from gansynth.score.rendered_notes import curves
 
 HEIGHT = 290
 COLOURS = (
@@ -54,6 +56,7 @@ def write_png(
     sample_rate: int,
     title: str = "",
     height: int = HEIGHT,
+    channels: Mapping[int, Channel] | None = None,
 ) -> bytes:
     """Draws a piano roll on the time axis of the same song's spectrogram.
 
@@ -68,6 +71,7 @@ def write_png(
         sample_rate: in Hz.
         title: any text, see spectrogram.write_png.
         height: pixels, at least 160.
+        channels: the song's channels on which something moves; bent notes are drawn along their pitch.
 
     Returns:
         A PNG file of axes.WIDTH x `height` pixels: the same bytes for the same input.
@@ -76,9 +80,13 @@ def write_png(
 
     width, plot_height = axes.WIDTH - axes.LEFT - axes.RIGHT, height - axes.TOP - axes.BOTTOM
     seconds = axes.seconds_across(samples, sample_rate)
-    low, rows = _rows(notes)
+    bends = curves(notes, sample_rate, channels or {})[0]
+    low, rows = _rows(notes, bends)
     colours, table = _coarse(_colours(notes, instruments))
-    cells = _cells(notes, table, low, rows, width, seconds * sample_rate)
+    straight = np.setdiff1d(np.arange(len(notes)), list(bends))
+    cells = _cells(notes[straight], table[straight], low, rows, width, seconds * sample_rate)
+    for n, bend in bends.items():
+        _draw_bent(cells, notes, n, bend, table, low, seconds * sample_rate, sample_rate)
     row_of = rows - 1 - np.arange(plot_height) * rows // plot_height
     # One byte per pixel, as in a spectrogram: colours of notes, then inks from the ground's colour to the text's.
     canvas = Image.new("L", (axes.WIDTH, height), _GROUND)
@@ -97,9 +105,34 @@ def write_png(
     return file.getvalue()
 
 
-def _rows(notes: PlannedNotes) -> tuple[int, int]:
+def _draw_bent(
+    cells: NDArray[np.uint8],
+    notes: PlannedNotes,
+    n: int,
+    bend: Timeline,
+    table: NDArray[np.uint8],
+    low: int,
+    samples: float,
+    sample_rate: int,
+) -> None:
+    """Draws note `n` along its pitch, the semitone nearest at each pixel."""
+    per_pixel = samples / cells.shape[1]
+    begin, end, tail = (
+        int(where / per_pixel)
+        for where in np.cumsum([notes.start[n], notes.sustain[n], notes.tails[n]], dtype=np.float64)
+    )
+    x = np.arange(begin, min(max(tail, begin + 1), cells.shape[1]))
+    semitones = bend.at((x * per_pixel) / sample_rate + 0.5 * per_pixel / sample_rate)
+    y = np.clip(np.rint(notes.pitch[n] + semitones).astype(np.intp) - low, 0, len(cells) - 1)
+    cells[y, x] = table[n, np.where(x >= max(end, begin + 1), _RELEASED, (x == begin) & (end - begin > 2))]
+
+
+def _rows(notes: PlannedNotes, bends: Mapping[int, Timeline]) -> tuple[int, int]:
     """Lowest pitch and number of rows: whole octaves from C to C that hold all notes, at least two."""
     low, high = (int(notes.pitch.min()), int(notes.pitch.max())) if len(notes) else (60, 60)
+    for n, bend in bends.items():
+        low = max(0, min(low, int(np.floor(notes.pitch[n] + bend.values.min()))))
+        high = min(127, max(high, int(np.ceil(notes.pitch[n] + bend.values.max()))))
     first, last = low // 12 * 12, -(-high // 12) * 12
     return first, max(last - first, _LEAST_OCTAVES * 12) + 1
 
@@ -124,7 +157,7 @@ def _cells(
     per_pixel = samples / width
     begin = np.minimum(notes.start / per_pixel, width - 1).astype(np.int64)
     end = np.maximum(np.ceil((notes.start + notes.sustain) / per_pixel), begin + 1).astype(np.int64)
-    tail = np.maximum((notes.start + notes.sustain + notes.release) / per_pixel, end).astype(np.int64)
+    tail = np.maximum((notes.start + notes.sustain + notes.tails) / per_pixel, end).astype(np.int64)
     number = np.arange(len(notes))
 
     # For every pixel: the note that began last, and the one of all that have begun that is heard for longest.

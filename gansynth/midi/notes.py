@@ -29,16 +29,20 @@ class NoteTable:
 
 @dataclass(frozen=True)
 class Notes(NoteTable):
-    """Notes as parallel arrays, in note_seq's order.
+    """Notes as a reader finds them; those of the reader note_seq have no channel, no bank and no cut.
 
     Attributes:
         pitch: int16 [n], MIDI pitch.
         velocity: int16 [n], 1..127.
         start, end: float64 [n], seconds.
-        program: int16 [n], MIDI program 0..127.
-        track: int32 [n], note_seq's instrument number.
+        program: int16 [n], MIDI program 0..127 at the note's start (reader note_seq: at its end).
+        track: int32 [n], number of the part: channels and programs of one MIDI track are parts of their own.
         is_drum: bool [n].
-        pan: uint8 [n], the track's controller 10 at each note's start, 0..127; None where no track has any.
+        pan: uint8 [n], controller 10 at each note's start, 0..127; None without any in the file.
+        channel: uint16 [n], port * 16 + channel, both from 0; a key of `Song.channels`.
+        bank: int16 [n], bank select MSB * 128 + LSB at the note's start.
+        cut: float64 [n], seconds: when "all sound off" silences the note, release and all; inf where it does not.
+            Never before `end`.
     """
 
     pitch: NDArray[np.int16]
@@ -49,11 +53,72 @@ class Notes(NoteTable):
     track: NDArray[np.int32]
     is_drum: NDArray[np.bool_]
     pan: NDArray[np.uint8] | None = None
+    channel: NDArray[np.uint16] | None = None
+    bank: NDArray[np.int16] | None = None
+    cut: NDArray[np.float64] | None = None
 
     @property
     def span(self) -> float:
         """The latest note end, in seconds."""
         return float(self.end.max()) if len(self) else 0.0
+
+    def stretched(self, factor: float) -> Notes:
+        """Multiplies all times by a factor."""
+        cut = None if self.cut is None else self.cut * factor
+        return replace(self, start=self.start * factor, end=self.end * factor, cut=cut)
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """A quantity that changes in steps; 0 before the first.
+
+    Attributes:
+        times: float64 [m], seconds, strictly ascending.
+        values: float32 [m], from each time on.
+    """
+
+    times: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
+    values: NDArray[np.float32] = field(default_factory=lambda: np.empty(0, np.float32))
+
+    def __len__(self) -> int:
+        return len(self.times)
+
+    def stretched(self, factor: float) -> Timeline:
+        """Multiplies all times by a factor."""
+        return Timeline(self.times * factor, self.values)
+
+    def at(self, times: NDArray[np.float64]) -> NDArray[np.float32]:
+        """Reads the values at some times, in the same shape; a step counts from its own time on."""
+        padded = np.concatenate([np.zeros(1, np.float32), self.values])
+        return padded[np.searchsorted(self.times, times, side="right")]
+
+    def between(self, start: float, end: float) -> Timeline:
+        """Cuts out the value at `start` and the steps after it, up to but without `end`."""
+        first, last = np.searchsorted(self.times, [start, end], side="right")
+        times = np.concatenate([[start], self.times[first:last]])
+        values = np.concatenate([self.at(np.array([start])), self.values[first:last]])
+        return Timeline(times, values)
+
+
+@dataclass(frozen=True)
+class Channel:
+    """The state of one channel that shapes sounding notes.
+
+    Attributes:
+        gain: in dB relative to the defaults, 0 when nothing moves, -inf for silence.
+        bend: in semitones: pitch bend, channel tuning and master tuning together.
+    """
+
+    gain: Timeline = field(default_factory=Timeline)
+    bend: Timeline = field(default_factory=Timeline)
+
+    def stretched(self, factor: float) -> Channel:
+        """Multiplies all times by a factor."""
+        return Channel(self.gain.stretched(factor), self.bend.stretched(factor))
+
+    def between(self, start: float, end: float) -> Channel:
+        """Cuts out the state from one time to another."""
+        return Channel(self.gain.between(start, end), self.bend.between(start, end))
 
 
 @dataclass(frozen=True)
@@ -63,11 +128,17 @@ class Song:
     Attributes:
         notes: all its notes, before any policy.
         digest: sha256 of the file's bytes.
-        repairs: names of its defects that were overlooked or mended, sorted; docs/errors.md explains them.
-        track_names: by the numbers in `notes.track`; those without a name are not there.
+        repairs: names of its defects that were ignored or repaired, sorted; docs/errors.md explains them.
+        track_names: by the numbers in `notes.track`; tracks without a name are left out.
+        channels: by the numbers in `notes.channel`; channels on which nothing moves are left out.
+        ignored: number of events of each kind that were read and have no effect.
+        mended: number of notes that each repair of notes changed.
     """
 
     notes: Notes
     digest: str
     repairs: tuple[str, ...] = ()
     track_names: Mapping[int, str] = field(default_factory=dict)
+    channels: Mapping[int, Channel] = field(default_factory=dict)
+    ignored: Mapping[str, int] = field(default_factory=dict)
+    mended: Mapping[str, int] = field(default_factory=dict)

@@ -132,6 +132,7 @@ class ModelClient:
 
     Attributes:
         sample_rate: in Hz.
+        note_samples: samples of a whole note.
         cache: sounds that were asked for before.
     """
 
@@ -155,6 +156,7 @@ class ModelClient:
         except (*_GONE, FileNotFoundError) as error:  # no socket
             facts = _facts(self._load_here(error))
         self.sample_rate, self._shape, self._full_batch = facts
+        self.note_samples = self._shape.audio_samples
 
     def bucket(self, samples: int) -> int:
         """See SoundSource."""

@@ -65,6 +65,11 @@ class NoteShape:
             return WAVE_MARGIN
         return self.hop * (self.rows - 1) + 2 * self.bins - self.audio_samples
 
+    @property
+    def note_samples(self) -> int:
+        """Samples of a whole note."""
+        return self.audio_samples
+
     @cached_property
     def audio_samples(self) -> int:
         """Samples of a whole note."""

@@ -110,9 +110,11 @@ class SoundSource(Protocol):
 
     Attributes:
         sample_rate: in Hz.
+        note_samples: samples of a whole note.
     """
 
     sample_rate: int
+    note_samples: int
 
     def bucket(self, samples: int) -> int:
         """Rows to render a note of `samples` samples with."""

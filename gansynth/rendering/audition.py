@@ -41,7 +41,9 @@ class Clip:
 
 def note(name: str, latent: NDArray[np.float64], pitch: int, synth: Synthesizer, config: EnvelopeConfig) -> Clip:
     """One note, as long as it can be."""
-    return _clip(name, latent[None], [(pitch, 0.0, min(_NOTE_SECONDS, config.max_sustain), 0.0)], synth, config)
+    return _clip(
+        name, latent[None], [(pitch, 0.0, min(_NOTE_SECONDS, config.max_sustain or _NOTE_SECONDS), 0.0)], synth, config
+    )
 
 
 def phrase(name: str, latent: NDArray[np.float64], pitch: int, synth: Synthesizer, config: EnvelopeConfig) -> Clip:

@@ -56,7 +56,9 @@ class Performance:
     def piano_roll(self) -> bytes:
         """A picture of its notes, PNG, in colours by instrument, on the spectrogram's time axis."""
         plan = self.plan
-        return piano_roll.write_png(plan.notes, plan.instruments, plan.samples, self.sample_rate, self.title)
+        return piano_roll.write_png(
+            plan.notes, plan.instruments, plan.samples, self.sample_rate, self.title, channels=plan.channels
+        )
 
 
 def perform(
@@ -80,7 +82,9 @@ def perform(
     config = config or SoundConfig()
     song = midi if isinstance(midi, Song) else load_midi(midi, config.notes)
     plan, chunks = plan_song(song_id, song, config, synth_spec(synth.shape, config.instruments))
-    chunk_mixes = (chunk_mix for chunk in chunks for chunk_mix in play([chunk], synth, config.envelope))
+    chunk_mixes = (
+        chunk_mix for chunk in chunks for chunk_mix in play([chunk], synth, config.envelope, kit=config.drums.kit)
+    )
     audio = master(merged(chunk_mix.mix for chunk_mix in chunk_mixes), plan.samples, config.mix, synth.sample_rate).clip
     return Performance(audio, synth.sample_rate, plan, song_id)
 

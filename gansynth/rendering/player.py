@@ -2,30 +2,39 @@
 
 from __future__ import annotations
 
+import functools
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gansynth.audio.envelope import divisor, envelope, release_samples
+from gansynth.audio.bend import Curve, bent
+from gansynth.audio.envelope import envelope, peak_divisor
+from gansynth.audio.gain import gain_curve
+from gansynth.audio.hold import held, held_from
+from gansynth.audio.kits import shared_kit
 from gansynth.audio.mix import FixedPointNote, SparseMix, quantize
 from gansynth.config import EnvelopeConfig
+from gansynth.midi.notes import Timeline
 from gansynth.model.shape import NoteShape
 from gansynth.model.sounds import Sound, SoundSource, Tally
+from gansynth.score.expression import bend_curve
 from gansynth.score.instruments import slerp
 from gansynth.score.panning import panned
 from gansynth.score.plan import NoteChunk
+from gansynth.score.planned_notes import MOVING_BEND, MOVING_GAIN
 
 
 @dataclass(frozen=True)
 class ChunkMix:
-    """What a chunk of notes became.
+    """The sound of a chunk of notes.
 
     Attributes:
         song_id, index: which chunk of which song.
-        notes: how many notes it had.
+        notes: number of its notes.
         silent: notes that the network left silent.
         broken: notes that came out not finite and were left out, as numbers in the song.
         mix: the sum of the rest.
@@ -42,22 +51,27 @@ class ChunkMix:
 
 
 def play(
-    chunks: Sequence[NoteChunk], synth: SoundSource, config: EnvelopeConfig, tally: Tally | None = None
+    chunks: Sequence[NoteChunk],
+    synth: SoundSource,
+    config: EnvelopeConfig,
+    tally: Tally | None = None,
+    kit: str = "standard",
 ) -> list[ChunkMix]:
-    """Renders, shapes and places all notes of some chunks; equal notes are rendered once.
+    """Renders, shapes and places all notes of some chunks; equal notes are rendered and shaped once.
 
     Args:
         chunks: of any number of songs.
-        synth: the checkpoint, or whoever has its sounds.
+        synth: the checkpoint, or a client of the process that has it.
         config: the envelope.
         tally: counts are added to it.
+        kit: the drum kit, see `gansynth.audio.kits.load_kit`; read where a chunk has hits.
 
     Returns:
-        One bar for each chunk, in order.
+        One mix for each chunk, in order.
     """
     tally = tally if tally is not None else Tally()
-    chunk_mixes = [_Draft() for _ in chunks]
-    buckets = distinct_sounds(chunks, synth, release_samples(config, synth.sample_rate))
+    drafts = [_Draft() for _ in chunks]
+    buckets = distinct_sounds(chunks, synth)
     expected: Counter[Sound] = Counter()
     for sounds in buckets.values():
         expected.update({key: len(notes) for key, notes in sounds.items()})
@@ -65,63 +79,159 @@ def play(
     for bucket, sounds in sorted(buckets.items()):
         for key, audio in synth.sounds(list(sounds), bucket, tally):
             finite = bool(np.isfinite(audio).all())
-            for (sustain, velocity), alike in _alike(chunks, sounds[key]):
-                note = _shaped(audio, sustain, velocity, config, synth.sample_rate) if finite else None
+            for take, alike in _takes(chunks, sounds[key]).items():
+                note = _shaped(audio, take, chunks, alike[0], config, synth) if finite else None
                 for c, n in alike:
-                    chunk_mixes[c].place(chunks[c], n, note, finite)
+                    drafts[c].place(chunks[c], n, note, finite)
             tally.notes += len(sounds[key])
+    for c, n in _hits(chunks):
+        drafts[c].place(chunks[c], n, _hit(chunks[c], n, kit, synth.sample_rate), True)
+        tally.notes += 1
     return [
-        ChunkMix(c.song_id, c.index, len(c), tuple(sorted(b.silent)), tuple(sorted(b.broken)), b.mix.packed(), c.stem)
-        for c, b in zip(chunks, chunk_mixes, strict=True)
+        ChunkMix(c.song_id, c.index, len(c), tuple(sorted(d.silent)), tuple(sorted(d.broken)), d.mix.packed(), c.stem)
+        for c, d in zip(chunks, drafts, strict=True)
     ]
 
 
 @dataclass
 class _Draft:
-    """A bar that notes are still added to."""
+    """A chunk mix that notes are still added to."""
 
     mix: SparseMix = field(default_factory=SparseMix)
     silent: list[int] = field(default_factory=list)
     broken: list[int] = field(default_factory=list)
 
     def place(self, chunk: NoteChunk, n: int, note: FixedPointNote | None, finite: bool) -> None:
-        """Adds note `n` of the chunk; None is silence, or not even that."""
+        """Adds note `n` of the chunk; None stands for a silent note, or a broken one."""
         if note is not None:
-            self.mix.add_note(
-                int(chunk.notes.start[n]), note if chunk.notes.pan is None else panned(note, int(chunk.notes.pan[n]))
-            )
+            pan = chunk.notes.pan
+            self.mix.add_note(int(chunk.notes.start[n]), note if pan is None else panned(note, int(pan[n])))
         else:
             (self.silent if finite else self.broken).append(chunk.first_note + n)
 
 
-def _alike(
-    chunks: Sequence[NoteChunk], notes: Iterable[tuple[int, int]]
-) -> Iterator[tuple[tuple[int, int], list[tuple[int, int]]]]:
-    """The notes of one sound by sustain and velocity: what differs in neither is shaped once."""
-    groups: dict[tuple[int, int], list[tuple[int, int]]] = defaultdict(list)
+class _Take(NamedTuple):
+    """The way in which a sound is made a note; notes of one sound and one take have the same samples.
+
+    Attributes:
+        sustain, tail: samples up to the release, and heard after it.
+        gain: constant factor.
+        semitones: constant part of the pitch above the network's key.
+        source: samples of the network's sound that are needed.
+        held: whether the sound is extended first.
+        skip: samples left out at the sound's beginning.
+        moving: None, or chunk, note and flags of a note whose gain or pitch moves: it is like no other.
+    """
+
+    sustain: int
+    tail: int
+    gain: float
+    semitones: float = 0.0
+    source: int = 0
+    held: bool = False
+    skip: int = 0
+    moving: tuple[int, int, int] | None = None
+
+
+def _takes(chunks: Sequence[NoteChunk], notes: Iterable[tuple[int, int]]) -> dict[_Take, list[tuple[int, int]]]:
+    """Groups the notes of one sound by take."""
+    groups: dict[_Take, list[tuple[int, int]]] = defaultdict(list)
     for c, n in notes:
-        groups[int(chunks[c].notes.sustain[n]), int(chunks[c].notes.velocity[n])].append((c, n))
-    yield from groups.items()
+        table = chunks[c].notes
+        tail = table.release if table.tail is None else int(table.tail[n])
+        sustain = int(table.sustain[n])
+        moving = 0 if table.moving is None else int(table.moving[n])
+        take = _Take(
+            sustain,
+            tail,
+            float(table.velocity[n] / 127.0 if table.gain is None else table.gain[n]),
+            0.0 if table.semitones is None else float(table.semitones[n]),
+            sustain + tail if table.source is None else int(table.source[n]),
+            table.held is not None and bool(table.held[n]),
+            0 if table.skip is None else int(table.skip[n]),
+            (c, n, moving) if moving else None,
+        )
+        groups[take].append((c, n))
+    return groups
 
 
 def _shaped(
-    audio: NDArray[np.float32], sustain: int, velocity: int, config: EnvelopeConfig, sample_rate: int
+    audio: NDArray[np.float32],
+    take: _Take,
+    chunks: Sequence[NoteChunk],
+    note: tuple[int, int],
+    config: EnvelopeConfig,
+    synth: SoundSource,
 ) -> FixedPointNote | None:
-    """A note, from the sound that the network gave it; None if it is silent."""
-    shape = envelope(sustain, config, sample_rate)
-    note = audio[: len(shape)] * shape
-    return quantize(note * (velocity / 127.0 / divisor(note, config.note_peak))) if note.any() else None
+    """Makes a note of the sound that the network gave it; None if it is silent.
+
+    Source: magenta/models/gansynth/lib/generate_util.py, combine_notes, for notes that are neither held nor bent.
+    """
+    rate, samples = synth.sample_rate, take.sustain + take.tail
+    chunk, n = chunks[note[0]], note[1]
+    if take.held:
+        key = int(chunk.notes.keys[n])
+        audio = held(audio[: held_from(synth.note_samples)], take.source + take.skip, key, rate)
+    audio = audio[take.skip :]
+    flags = take.moving[2] if take.moving else 0
+    start, state = int(chunk.notes.start[n]) / rate, chunk.channel_of(n)
+    if flags & MOVING_BEND:
+        audio = bent(audio, bend_curve(state.bend, start, start + samples / rate, take.semitones), samples, rate)
+    elif take.semitones:
+        audio = bent(audio, Curve.constant(take.semitones), samples, rate)
+    shaped = audio[:samples] * envelope(take.sustain, config, rate, take.tail)[: len(audio)]
+    if not shaped.any():
+        return None
+    shaped = shaped * (take.gain / peak_divisor(shaped, config.note_peak))
+    if flags & MOVING_GAIN:
+        steps = state.gain.between(start, start + samples / rate)
+        shaped = shaped * _curve(steps, start, len(shaped), rate)
+    return quantize(shaped)
+
+
+def _hits(chunks: Sequence[NoteChunk]) -> Iterator[tuple[int, int]]:
+    """Lists the hits of the drum kit, by chunk and note."""
+    for c, chunk in enumerate(chunks):
+        yield from ((c, n) for n in np.flatnonzero(chunk.notes.is_hit).tolist())
+
+
+def _hit(chunk: NoteChunk, n: int, kit: str, rate: int) -> FixedPointNote:
+    """Makes a hit of the drum kit."""
+    notes = chunk.notes
+    assert notes.kit is not None
+    samples, gain = int(notes.sustain[n]), float(notes.gains[n])
+    flags = 0 if notes.moving is None else int(notes.moving[n])
+    if not flags & MOVING_GAIN:
+        return _plain_hit(kit, rate, int(notes.kit[n]), int(notes.pitch[n]), samples, gain)
+    sound = shared_kit(kit, rate).for_program(int(notes.kit[n])).hit(int(notes.pitch[n]), samples)
+    start = int(notes.start[n]) / rate
+    steps = chunk.channel_of(n).gain.between(start, start + samples / rate)
+    return quantize(sound * gain * _curve(steps, start, len(sound), rate))
+
+
+def _curve(steps: Timeline, start: float, samples: int, rate: int) -> float | NDArray[np.float32]:
+    """Computes the gain of a note that begins at `start` from its channel's steps."""
+    return gain_curve(steps.times - start, steps.values.astype(np.float64), samples, rate)
+
+
+@functools.lru_cache(maxsize=512)
+def _plain_hit(kit: str, rate: int, program: int, key: int, samples: int, gain: float) -> FixedPointNote:
+    return quantize(shared_kit(kit, rate).for_program(program).hit(key, samples) * gain)
 
 
 def distinct_sounds(
-    chunks: Sequence[NoteChunk], synth: SoundSource | NoteShape, release: int
+    chunks: Sequence[NoteChunk], synth: SoundSource | NoteShape
 ) -> dict[int, dict[Sound, list[tuple[int, int]]]]:
-    """Distinct (latent, pitch) by bucket, each with the notes (chunk, note) that it is heard in."""
+    """Groups the network's notes, as (chunk, note), by bucket and by distinct (latent, key)."""
     sounds: dict[int, dict[Sound, list[tuple[int, int]]]] = defaultdict(lambda: defaultdict(list))
+    whole = held_from(synth.note_samples)
     for c, chunk in enumerate(chunks):
         notes = chunk.notes
         z = slerp(chunk.latents[notes.left], chunk.latents[notes.right], notes.fraction).astype(np.float32)
-        for n in range(len(chunk)):
-            bucket = synth.bucket(int(notes.sustain[n]) + release)
-            sounds[bucket][z[n].tobytes(), int(notes.pitch[n])].append((c, n))
+        keys, sources, is_hit = notes.keys.tolist(), notes.sources.tolist(), notes.is_hit.tolist()
+        held_notes = [False] * len(notes) if notes.held is None else notes.held.tolist()
+        for n, (key, source) in enumerate(zip(keys, sources, strict=True)):
+            if not is_hit[n]:
+                bucket = synth.bucket(whole if held_notes[n] else min(source, synth.note_samples))
+                sounds[bucket][z[n].tobytes(), key].append((c, n))
     return sounds

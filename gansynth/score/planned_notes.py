@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,22 +11,38 @@ from numpy.typing import NDArray
 
 from gansynth.midi.notes import NoteTable
 
+MOVING_GAIN, MOVING_BEND = 1, 2
+"""Flags of `PlannedNotes.moving`."""
+
 
 @dataclass(frozen=True)
 class PlannedNotes(NoteTable):
-    """Notes of a song as they are rendered, sorted by start; 25 to 31 bytes a note.
+    """Notes of a song as they are rendered, sorted by start; about 40 bytes a note, 60 with expression.
+
+    Columns that are None hold the value in brackets for every note.
 
     Attributes:
         start: int64 [n], first sample in the clip.
-        sustain: int32 [n], samples before the release.
-        pitch, velocity: uint8 [n], as rendered: after folding.
+        sustain: int32 [n], samples before the release; of a drum hit, all samples that it sounds for.
+        pitch, velocity: uint8 [n], as heard: after folding.
         program: uint8 [n], MIDI program 0..127, 128 for drums.
-        track: int32 [n], number of the note's track.
+        track: int32 [n], number of the note's part.
         left, right: integers [n], rows of the instruments' latents and names.
         fraction: position between left (0) and right (1): float64 [n] in chunks, float32 [n] in plans.
         release: samples of every note's fade after its sustain.
-        pan: uint8 [n], 1 left, 64 middle, 127 right; None in mono.
-        stem: uint8 [n], number of each note's stem; None without stems.
+        gain: float64 [n], factor for the note's normalised sound: velocity, constant channel gain, variation
+            [velocity / 127].
+        key: uint8 [n], pitch that the network renders [`pitch`]; of a drum hit, its key in the kit.
+        semitones: float64 [n], constant part of the way from `key` to the heard pitch [0].
+        moving: uint8 [n], flags: the channel's gain or bend moves while the note sounds [0].
+        channel: uint16 [n], number of the channel whose timelines shape the note [0].
+        tail: int32 [n], samples after the sustain that are heard [`release`].
+        source: int32 [n], samples of the network's sound that the note is made from [sustain + tail].
+        held: bool [n], whether the network's sound is extended first [False].
+        skip: uint8 [n], samples left out at the beginning of the network's sound [0].
+        kit: uint8 [n], program of the drum channel, which selects a variant of the kit [no drum hits].
+        pan: uint8 [n], 1 left, 64 middle, 127 right [mono].
+        stem: uint8 [n], number of each note's stem [no stems].
     """
 
     start: NDArray[np.int64]
@@ -39,9 +55,49 @@ class PlannedNotes(NoteTable):
     right: NDArray[np.integer[Any]]
     fraction: NDArray[np.floating[Any]]
     release: int
+    gain: NDArray[np.float64] | None = None
+    key: NDArray[np.uint8] | None = None
+    semitones: NDArray[np.float64] | None = None
+    moving: NDArray[np.uint8] | None = None
+    channel: NDArray[np.uint16] | None = None
+    tail: NDArray[np.int32] | None = None
+    source: NDArray[np.int32] | None = None
+    held: NDArray[np.bool_] | None = None
+    skip: NDArray[np.uint8] | None = None
+    kit: NDArray[np.uint8] | None = None
     pan: NDArray[np.uint8] | None = None
     stem: NDArray[np.uint8] | None = None
 
     def without(self, rows: Sequence[int]) -> PlannedNotes:
         """Leaves out some notes, by row number: those that came out silent, say."""
         return self[np.delete(np.arange(len(self)), rows)] if rows else self
+
+    def slim(self) -> PlannedNotes:
+        """Leaves out the columns that only synthesis needs: 200,000 notes are then 5 MB."""
+        fraction = self.fraction.astype(np.float32)
+        return replace(self, fraction=fraction, gain=None, key=None, source=None, held=None, skip=None)
+
+    @property
+    def gains(self) -> NDArray[np.float64]:
+        """Factors for the notes' normalised sounds, float64 [n]."""
+        return self.velocity / 127.0 if self.gain is None else self.gain
+
+    @property
+    def tails(self) -> NDArray[np.int32]:
+        """Samples after each note's sustain that are heard, int32 [n]."""
+        return np.full(len(self), self.release, np.int32) if self.tail is None else self.tail
+
+    @property
+    def keys(self) -> NDArray[np.uint8]:
+        """Pitches that the network renders, uint8 [n]."""
+        return self.pitch if self.key is None else self.key
+
+    @property
+    def sources(self) -> NDArray[np.int32]:
+        """Samples of the network's sound that each note is made from, int32 [n]."""
+        return self.sustain + self.tails if self.source is None else self.source
+
+    @property
+    def is_hit(self) -> NDArray[np.bool_]:
+        """Tells the hits of the drum kit from the notes of the network, bool [n]."""
+        return np.zeros(len(self), np.bool_) if self.kit is None else self.program == 128

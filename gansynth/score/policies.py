@@ -13,11 +13,15 @@ from gansynth.midi.notes import Notes
 
 
 def apply_policies(notes: Notes, config: NotesConfig) -> tuple[Notes, dict[str, int]]:
-    """Applies the policies: drums, range, stretch.
+    """Applies the policies: drums, range, time stretch.
+
+    Args:
+        notes: of a song, as read.
+        config: the policies; min_pitch..max_pitch within the checkpoint's range.
 
     Returns:
-        The notes to play, and how many there were of each outcome: total, played, folded, drums_skipped,
-        out_of_range_dropped.
+        The notes to play, and their number by outcome: total, played, stretched, folded, drums_played, drums_skipped,
+        out_of_range_dropped. Pitches of stretched notes stay outside the range.
 
     Raises:
         MidiError: nothing is left to play, a limit is passed, or a note is out of range where that is an error.
@@ -33,27 +37,43 @@ def apply_policies(notes: Notes, config: NotesConfig) -> tuple[Notes, dict[str, 
         notes = notes[~notes.is_drum]
         if not len(notes):
             raise MidiError("all its notes are drums, and notes.drums is skip", code="midi-only-drums")
-    pitch = notes.pitch.astype(np.int32)
-    outside = (pitch < config.min_pitch) | (pitch > config.max_pitch)
-    if outside.any():
-        limits = f"{config.min_pitch}..{config.max_pitch}"
-        if config.out_of_range == "error":
-            message = f"{int(outside.sum())} notes are outside pitches {limits}, and out_of_range is error"
-            raise MidiError(message, code="midi-out-of-range")
-        if config.out_of_range == "fold":
-            up = np.maximum(0, -((pitch - config.min_pitch) // 12))
-            down = np.maximum(0, -((config.max_pitch - pitch) // 12))
-            pitch = pitch + 12 * up - 12 * down
-            still = (pitch < config.min_pitch) | (pitch > config.max_pitch)
-            counts["folded"] = int((outside & ~still).sum())
-            outside = still
-        counts["out_of_range_dropped"] = int(outside.sum())
-        notes = replace(notes, pitch=pitch.astype(np.int16))[~outside]
-        if not len(notes):
-            raise MidiError(f"all its notes are outside pitches {limits}", code="midi-out-of-range")
-    notes = replace(notes, start=notes.start * config.time_stretch, end=notes.end * config.time_stretch)
+    notes = _into_range(notes, config, counts)
+    notes = notes.stretched(config.time_stretch)
     if notes.span > config.max_song_seconds:
         message = f"it lasts {notes.span:.0f} s, longer than notes.max_song_seconds {config.max_song_seconds:.0f}"
         raise MidiError(message, code="midi-too-long")
     counts["played"] = len(notes)
+    if config.drums == "kit":
+        counts["drums_played"] = int(notes.is_drum.sum())
     return notes, dict(counts)
+
+
+def _into_range(notes: Notes, config: NotesConfig, counts: Counter[str]) -> Notes:
+    """Applies out_of_range to the notes that the network plays; hits of a drum kit have keys, not pitches."""
+    pitch = notes.pitch.astype(np.int32)
+    pitched = ~notes.is_drum if config.drums == "kit" else np.ones(len(notes), np.bool_)
+    outside = pitched & ((pitch < config.min_pitch) | (pitch > config.max_pitch))
+    if not outside.any():
+        return notes
+    limits = f"{config.min_pitch}..{config.max_pitch}"
+    if config.out_of_range == "error":
+        message = f"{int(outside.sum())} notes are outside pitches {limits}, and out_of_range is error"
+        raise MidiError(message, code="midi-out-of-range")
+    if config.out_of_range == "drop":
+        counts["out_of_range_dropped"] = int(outside.sum())
+        if outside.all():
+            raise MidiError(f"all its notes are outside pitches {limits}", code="midi-out-of-range")
+        return notes[~outside]
+    margin = 12 if config.out_of_range == "stretch" else 0
+    low, high = config.min_pitch - margin, config.max_pitch + margin
+    up, down = np.maximum(0, -((pitch - low) // 12)), np.maximum(0, -((high - pitch) // 12))
+    moved = np.where(outside, pitch + 12 * up - 12 * down, pitch)
+    lost = outside & ((moved < low) | (moved > high) | (moved < 0) | (moved > 127))
+    counts["folded"] = int((outside & ~lost & (moved != pitch)).sum())
+    if margin:
+        counts["stretched"] = int((outside & ~lost & ((moved < config.min_pitch) | (moved > config.max_pitch))).sum())
+    counts["out_of_range_dropped"] = int(lost.sum())
+    notes = replace(notes, pitch=moved.astype(np.int16))[~lost]
+    if not len(notes):
+        raise MidiError(f"all its notes are outside pitches {limits}", code="midi-out-of-range")
+    return notes

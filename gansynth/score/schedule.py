@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gansynth.config import InstrumentsConfig
+from gansynth.config import InstrumentsConfig, SoundConfig
+from gansynth.general_midi import DRUMS
 from gansynth.midi.notes import Notes
-from gansynth.score.assign import InstrumentAssigner, Part
+from gansynth.score.assign import MOST_PARTS, InstrumentAssigner, Part
 from gansynth.score.instruments import Bank, random_latents
+
+KIT = "drums"
+"""Name of the drum kit among a song's instruments."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +51,32 @@ def song_seed(seed: int, song_id: str) -> tuple[int, ...]:
     """The numpy seed of one song: depends on the configured seed and the song's id alone."""
     digest = hashlib.sha256(f"{seed}:{song_id}".encode("utf-8", "surrogateescape")).digest()
     return tuple(int.from_bytes(digest[i : i + 4], "little") for i in range(0, 16, 4))
+
+
+def schedule_song(
+    notes: Notes, config: SoundConfig, bank: Bank, song_id: str, track_names: Mapping[int, str] | None = None
+) -> Schedule:
+    """Assigns an instrument to every note, and the drum kit to the hits that it plays; see `make_schedule`.
+
+    The kit is the last instrument, KIT, with a latent of zeros that is never rendered.
+    """
+    hits = notes.is_drum & (config.notes.drums == "kit")
+    if not hits.any():
+        return make_schedule(notes, config.instruments, bank, song_id, track_names)
+    pitched, names = notes[~hits], track_names or {}
+    if len(pitched):
+        schedule = make_schedule(pitched, config.instruments, bank, song_id, names)
+    else:
+        schedule = _constant(bank, [], np.zeros(0, np.int32))
+    kit = len(schedule.names)
+    left, right = np.full(len(notes), kit, np.int32), np.full(len(notes), kit, np.int32)
+    left[~hits], right[~hits] = schedule.left, schedule.right
+    fraction = np.zeros(len(notes))
+    fraction[~hits] = schedule.fraction
+    tracks = Counter(names.get(track, "") for track in notes.track[hits].tolist())
+    parts = [Part(DRUMS, track, KIT, f"drums.kit: {config.drums.kit}", n) for track, n in sorted(tracks.items())]
+    latents = np.concatenate([schedule.latents, np.zeros([1, bank.latents.shape[1]])])
+    return Schedule(latents, (*schedule.names, KIT), left, right, fraction, (*schedule.parts, *parts[:MOST_PARTS]))
 
 
 def make_schedule(

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from gansynth.audio.hold import can_hold
 from gansynth.config import EnvelopeConfig, InstrumentsConfig
 from gansynth.errors import ConfigError
 from gansynth.general_midi import DRUMS
@@ -92,13 +93,15 @@ def check_instruments(config: InstrumentsConfig, bank: Bank) -> None:
 
 
 def check_envelope(envelope: EnvelopeConfig, spec: SynthSpec) -> None:
-    """Refuses an envelope that is longer than the checkpoint's notes.
+    """Refuses an envelope that is longer than the checkpoint's notes, where these are not held.
 
     Raises:
         ConfigError: names both lengths.
     """
-    if (envelope.release + envelope.max_sustain) * spec.sample_rate > spec.note_samples:
+    holds = envelope.long_notes == "hold" and can_hold(spec.note_samples)
+    sustain = envelope.max_sustain or 0.0
+    if not holds and (envelope.release + sustain) * spec.sample_rate > spec.note_samples:
         raise ConfigError(
-            f"envelope: max_sustain {envelope.max_sustain} + release {envelope.release} s is longer than the "
-            f"checkpoint's notes ({spec.note_samples / spec.sample_rate} s)."
+            f"envelope: max_sustain {sustain} + release {envelope.release} s is longer than the checkpoint's notes "
+            f"({spec.note_samples / spec.sample_rate} s)."
         )

@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
+from gansynth.audio.envelope import LONGEST_NOTE
 from gansynth.midi.load import read_midi
 from gansynth.midi.repair import prepare
 from pipeline import inputs
@@ -97,7 +98,7 @@ def bounded(whole: Slice, config: JobConfig) -> Iterator[Slice]:
 
 def _read(source: Source, config: JobConfig) -> tuple[Source, float]:
     """Reads and scans a song's file; estimates how many seconds of sound it holds, at most."""
-    note_seconds = config.envelope.max_sustain + config.envelope.release
+    note_seconds = (config.envelope.max_sustain or LONGEST_NOTE) + config.envelope.release
     try:
         file = read_midi(source.url, config.notes)
     except Exception:  # ReadMidi reports it
@@ -106,5 +107,6 @@ def _read(source: Source, config: JobConfig) -> tuple[Source, float]:
         prepared = prepare(file.data, config.notes)
     except Exception:  # ReadMidi reports it
         return replace(source, file=file), 0.0
-    seconds = min(prepared.seconds * config.notes.time_stretch + note_seconds, prepared.notes * note_seconds)
+    last_end = prepared.seconds * config.notes.time_stretch + config.envelope.release
+    seconds = min(last_end, prepared.notes * note_seconds)
     return replace(source, file=replace(file, prepared=prepared)), seconds

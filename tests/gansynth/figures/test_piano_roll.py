@@ -169,7 +169,7 @@ def test_colours_go_by_name_and_begin_again_after_sixteen() -> None:
     [((60,), 60, 25), ((60, 84), 60, 25), ((59, 61), 48, 25), ((24, 84), 24, 61), ((71,), 60, 25), ((0, 127), 0, 133)],
 )
 def test_rows_are_whole_octaves_that_hold_all_notes(pitches: tuple[int, ...], low: int, rows: int) -> None:
-    assert piano_roll._rows(notes_of(*((pitch, 0, 1) for pitch in pitches))) == (low, rows)
+    assert piano_roll._rows(notes_of(*((pitch, 0, 1) for pitch in pitches)), {}) == (low, rows)
 
 
 def test_more_colours_than_a_palette_holds_are_rounded() -> None:

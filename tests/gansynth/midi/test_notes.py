@@ -214,7 +214,7 @@ def test_every_note_is_accounted_for(notes: Notes, config: NotesConfig) -> None:
 @given(st.lists(st.integers(0, 127), min_size=1), st.integers(0, 116), st.integers(11, 60))
 def test_folding_keeps_the_note_name(pitches: list[int], low: int, width: int) -> None:
     notes = make_notes(*((pitch, 0.0, 1.0) for pitch in pitches))
-    config = NotesConfig(min_pitch=low, max_pitch=min(127, low + width))
+    config = NotesConfig(min_pitch=low, max_pitch=min(127, low + width), out_of_range="fold")
     folded, counts = apply_policies(notes, config)
     assert len(folded) == len(pitches)  # an octave holds every name
     assert ((folded.pitch >= low) & (folded.pitch <= config.max_pitch)).all()
@@ -230,9 +230,18 @@ def test_folding_keeps_the_note_name(pitches: list[int], low: int, width: int) -
 
 def test_folding_into_less_than_an_octave_drops_what_does_not_fit() -> None:
     notes = make_notes((60, 0, 1), (61, 0, 1), (73, 0, 1), (74, 0, 1), (49, 0, 1))
-    folded, counts = apply_policies(notes, NotesConfig(min_pitch=61, max_pitch=62))
+    folded, counts = apply_policies(notes, NotesConfig(min_pitch=61, max_pitch=62, out_of_range="fold"))
     assert folded.pitch.tolist() == [61, 61, 62, 61]
-    assert counts == {"total": 5, "played": 4, "folded": 3, "drums_skipped": 0, "out_of_range_dropped": 1}
+    assert counts == {"total": 5, "played": 4, "folded": 3, "drums_played": 0, "out_of_range_dropped": 1}
+
+
+def test_stretched_notes_keep_their_pitch_up_to_an_octave() -> None:
+    notes = make_notes((24, 0, 1), (12, 0, 1), (11, 0, 1), (84, 0, 1), (96, 0, 1), (97, 0, 1), (127, 0, 1))
+    played, counts = apply_policies(notes, NotesConfig())
+    assert played.pitch.tolist() == [24, 12, 23, 84, 96, 85, 91]
+    assert (counts["stretched"], counts["folded"]) == (5, 3)
+    drums = make_notes((100, 0, 1, 100, 0, 1), (60, 0, 1))
+    assert apply_policies(drums, NotesConfig())[0].pitch.tolist() == [100, 60]  # a hit has a key, not a pitch
 
 
 def test_out_of_range_is_an_error_if_asked_for() -> None:
@@ -260,7 +269,7 @@ def test_nothing_to_play() -> None:
     with pytest.raises(MidiError, match="no notes"):
         apply_policies(make_notes(), NotesConfig())
     with pytest.raises(MidiError, match="drums"):
-        apply_policies(make_notes((60, 0, 1, 100, 0, 1)), NotesConfig())
+        apply_policies(make_notes((60, 0, 1, 100, 0, 1)), NotesConfig(drums="skip"))
     with pytest.raises(MidiError, match="outside pitches"):
         apply_policies(make_notes((10, 0, 1)), NotesConfig(out_of_range="drop"))
 

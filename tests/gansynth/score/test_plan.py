@@ -66,7 +66,7 @@ def test_all_notes_once(notes: Notes, mode: str) -> None:
             strict=True,
         )
     )
-    sustain = (16000 * np.minimum(notes.end - notes.start, 3.0)).astype(int)
+    sustain = (16000 * (notes.end - notes.start)).astype(int)
     start = (notes.start * 16000).astype(int)
     columns = (start.tolist(), notes.pitch.tolist(), notes.velocity.tolist(), sustain.tolist())
     assert found == sorted(zip(*columns, strict=True))
@@ -109,7 +109,9 @@ def test_a_chunk_is_small() -> None:
 
 def test_sustain_never_outlasts_the_checkpoints_note() -> None:
     spec = SynthSpec(range(24, 85), 16000, 20000, BANK)
-    _, (chunk,) = score_of(make_notes((60, 0, 5), (60, 0, 0.5)), spec=spec)
+    notes = make_notes((60, 0, 5), (60, 0, 0.5))
+    plan, (chunk,) = score_of(notes, sound(envelope={"long_notes": "cut"}), spec=spec)
+    assert plan.counts["shortened"] == 1
     assert chunk.notes.sustain.tolist() == [20000 - 4800, 8000]
 
 
@@ -120,7 +122,9 @@ def test_tail_of_the_reference() -> None:
 
 def test_range_is_the_configs_and_the_checkpoints() -> None:
     spec = SynthSpec(range(40, 61), 16000, 64000, BANK)
-    plan, (chunk,) = score_of(make_notes((39, 0, 1), (61, 0, 1), (50, 0, 1)), spec=spec)
+    plan, (chunk,) = score_of(
+        make_notes((39, 0, 1), (61, 0, 1), (50, 0, 1)), sound(notes={"out_of_range": "fold"}), spec=spec
+    )
     assert sorted(chunk.notes.pitch.tolist()) == [49, 50, 51]
     assert plan.counts["folded"] == 2
     with pytest.raises(MidiError, match=r"70\.\.80.*40\.\.60"):
@@ -141,7 +145,7 @@ def test_what_the_score_says() -> None:
     assert set(plan.instruments) == {"a", "c"}
     assert plan.counts["played"] == 3
     # Which program plays what is of no interest where programs do not choose.
-    assert score_of(notes, sound(instruments={"mode": "random"}))[0].programs == {}
+    assert score_of(notes, sound(instruments={"mode": "random"}, notes={"drums": "play"}))[0].programs == {}
 
 
 # Schedules

@@ -77,11 +77,14 @@ def test_midi_reads_back_as_the_notes_that_were_played(rows: list[tuple[int, int
 
 def test_midi_says_what_is_heard_and_not_what_was_written() -> None:
     notes = make_notes((90, 0, 1, 100, 73), (60, 1, 9, 50, 0), (36, 1, 2, 50, 0, 1))
-    again = load_midi(midi_of(score_of(notes, notes={"time_stretch": 2.0}))).notes
-    assert again.pitch.tolist() == [78, 60]  # folded; the drum is skipped
-    assert again.start.tolist() == [0, 2]
-    assert again.end.tolist() == [2, 5]  # sustained for 3 s at most
-    assert again.program.tolist() == [73, 0]
+    again = load_midi(
+        midi_of(score_of(notes, notes={"time_stretch": 2.0, "out_of_range": "fold"}, envelope={"max_sustain": 3}))
+    ).notes
+    assert again.pitch.tolist() == [78, 60, 36]  # folded
+    assert again.start.tolist() == [0, 2, 2]
+    assert again.end.tolist()[:2] == [2, 5]  # sustained for 3 s at most
+    assert again.is_drum.tolist() == [False, False, True]
+    assert again.program.tolist()[:2] == [73, 0]
 
 
 def test_midi_tracks_carry_program_channel_and_instrument() -> None:
@@ -133,7 +136,7 @@ def test_json_names_the_instruments_between_which_a_note_lies() -> None:
     table = table_of(score_of(notes, instruments=instruments))
     assert table["instruments"] == ["flute", "bass"]
     assert table["notes"]["instrument"] == [0, 0, 0]
-    assert table["notes"]["towards"] == [1, 1, 1]
+    assert table["notes"]["next_instrument"] == [1, 1, 1]
     assert table["notes"]["fraction"] == pytest.approx([0.001, 0.477, 0.952], abs=2e-3)
     table = table_of(score_of(make_notes((60, 0, 1, 100, 33), (60, 0, 1, 100, 73))))
     assert [table["instruments"][i] for i in table["notes"]["instrument"]] == ["bass", "flute"]

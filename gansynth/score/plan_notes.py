@@ -1,0 +1,145 @@
+"""Notes as read to notes as rendered: lengths in samples, gain, pitch, and how much of the network's sound."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gansynth.audio.envelope import LONGEST_NOTE, cut_samples, release_samples, sustain_samples
+from gansynth.audio.gain import velocity_gain
+from gansynth.audio.hold import can_hold, held_from
+from gansynth.audio.kits import KIT_GAIN, hit_samples, shared_kit
+from gansynth.config import SoundConfig
+from gansynth.general_midi import DRUMS
+from gansynth.midi.notes import Channel, Notes
+from gansynth.score.expression import Expression, express, needed
+from gansynth.score.planned_notes import PlannedNotes
+from gansynth.score.schedule import Schedule
+from gansynth.score.spec import SynthSpec
+
+
+def plan_notes(
+    notes: Notes, schedule: Schedule, channels: Mapping[int, Channel], config: SoundConfig, spec: SynthSpec
+) -> tuple[PlannedNotes, dict[str, int]]:
+    """Plans every note of a song.
+
+    Args:
+        notes: after the policies, sorted by start.
+        schedule: their instruments.
+        channels: the song's channels on which something moves, in seconds of the clip.
+        config: envelope, mix and drums.
+        spec: the checkpoint.
+
+    Returns:
+        The notes, and counts by outcome: shortened (released before they end as written), bent, drums_unknown (hits
+        of keys that the kit lacks, which are silent).
+    """
+    rate, release = spec.sample_rate, release_samples(config.envelope, spec.sample_rate)
+    start = (notes.start * rate).astype(np.int64)
+    written = (np.maximum(notes.end - notes.start, 0.0) * rate).astype(np.int64)
+    sustain = sustain_samples(notes.end - notes.start, config.envelope, rate)
+    tail = _tails(notes, release, rate)
+    hits = notes.is_drum & (config.notes.drums == "kit")
+    found = express(notes, sustain + tail, channels, _playable(config, spec), rate)
+    source, held, sustain = _sources(notes, sustain, tail, found, channels, config, spec)
+    counts = {"shortened": int((~hits & (sustain < written)).sum()), "bent": int((found.moving > 1).sum())}
+    law = np.array([velocity_gain(velocity, config.mix.velocity) for velocity in range(128)])
+    gain = law[notes.velocity] * found.gain
+    kit = None
+    if hits.any():
+        kit = np.where(hits, notes.program, 0).astype(np.uint8)
+        lengths = _hit_lengths(notes, hits, start, config, rate)
+        sustain, tail = np.where(hits, lengths, sustain), np.where(hits, 0, tail)
+        source, held = np.where(hits, lengths, source), held & ~hits
+        gain = np.where(hits, gain * KIT_GAIN * (lengths > 0), gain)
+        counts["drums_unknown"] = int((hits & (lengths == 0)).sum())
+        found.moving[hits] &= 1  # a one-shot keeps its pitch
+    row_type = np.min_scalar_type(len(schedule.names))
+    planned = PlannedNotes(
+        start=start,
+        sustain=sustain.astype(np.int32),
+        pitch=notes.pitch.astype(np.uint8),
+        velocity=notes.velocity.astype(np.uint8),
+        program=np.where(notes.is_drum, DRUMS, notes.program).astype(np.uint8),
+        track=notes.track,
+        left=schedule.left.astype(row_type),
+        right=schedule.right.astype(row_type),
+        fraction=schedule.fraction,
+        release=release,
+        gain=gain,
+        key=_unless((found.key == notes.pitch) | hits, found.key, np.uint8),
+        semitones=_unless((found.semitones == 0) | hits, np.where(hits, 0.0, found.semitones), np.float64),
+        moving=_unless(found.moving == 0, found.moving, np.uint8),
+        channel=notes.channel if channels else None,
+        tail=_unless(tail == release, tail, np.int32),
+        source=_unless(source == sustain + tail, source, np.int32),
+        held=_unless(~held, held, np.bool_),
+        kit=kit,
+    )
+    return planned, {name: count for name, count in counts.items() if count}
+
+
+def _unless(trivial: NDArray[np.bool_], values: NDArray, dtype: type) -> NDArray | None:
+    """Returns a column, or None where all of it is trivial."""
+    return None if trivial.all() else values.astype(dtype)
+
+
+def _playable(config: SoundConfig, spec: SynthSpec) -> range:
+    """Returns the pitches that the network may render."""
+    low, high = max(config.notes.min_pitch, spec.pitches.start), min(config.notes.max_pitch, spec.pitches.stop - 1)
+    return range(low, high + 1)
+
+
+def _tails(notes: Notes, release: int, rate: int) -> NDArray[np.int64]:
+    """Counts the samples after each note's end that are heard: the release, or less where all sound is cut off."""
+    tail = np.full(len(notes), release, np.int64)
+    if notes.cut is None:
+        return tail
+    cut = np.isfinite(notes.cut)
+    left = np.zeros(len(notes))
+    left[cut] = (notes.cut[cut] - notes.end[cut]) * rate
+    return np.where(cut, np.minimum(tail, np.maximum(left, 0).astype(np.int64) + cut_samples(rate)), tail)
+
+
+def _sources(
+    notes: Notes,
+    sustain: NDArray[np.int64],
+    tail: NDArray[np.int64],
+    found: Expression,
+    channels: Mapping[int, Channel],
+    config: SoundConfig,
+    spec: SynthSpec,
+) -> tuple[NDArray[np.int64], NDArray[np.bool_], NDArray[np.int64]]:
+    """Decides which notes are held, and shortens those that neither the checkpoint nor holding is long enough for.
+
+    Returns:
+        Samples of the network's sound that each note needs, whether it is held, and its sustain.
+    """
+    whole, rate = spec.note_samples, spec.sample_rate
+    holds = config.envelope.long_notes == "hold" and can_hold(whole)
+    limit = int(LONGEST_NOTE * rate) if holds else whole
+    fastest = np.maximum(2.0 ** (found.highest / 12.0), 1.0)
+    plain = (found.highest == 0) & ((found.moving & 2) == 0)
+    longest = np.where(plain, limit - tail, (limit - 2) / fastest - tail).astype(np.int64)
+    sustain = np.minimum(sustain, np.maximum(longest, 0))
+    source = needed(sustain + tail, notes, found, channels, rate)
+    if not holds:
+        return source, np.zeros(len(notes), np.bool_), sustain
+    held = (needed(sustain, notes, found, channels, rate) > held_from(whole)) | (source > whole)
+    return source, held, sustain
+
+
+def _hit_lengths(
+    notes: Notes, hits: NDArray[np.bool_], start: NDArray[np.int64], config: SoundConfig, rate: int
+) -> NDArray[np.int64]:
+    """Counts the samples that each hit of the drum kit sounds for, int64 [n]; 0 for other notes and unknown keys."""
+    kit = shared_kit(config.drums.kit, rate)
+    channel = np.zeros(len(notes), np.int64) if notes.channel is None else notes.channel.astype(np.int64)
+    lengths = np.zeros(len(notes), np.int64)
+    lengths[hits] = hit_samples(kit, start[hits], notes.pitch[hits], notes.program[hits], channel[hits])
+    if notes.cut is not None:
+        stop = np.where(np.isfinite(notes.cut), notes.cut - notes.start, np.inf) * rate + cut_samples(rate)
+        lengths = np.minimum(lengths, np.where(np.isfinite(stop), stop, lengths).astype(np.int64))
+    return lengths
