@@ -43,9 +43,9 @@ def to_json(
         An object of schema, sample_rate, release_seconds, instruments, and notes: start and end (seconds in the clip,
         each a whole number of samples; the release begins at end), pitch, velocity, program (128: drums), track,
         instrument, next_instrument and fraction (0: wholly `instrument`, 1: wholly `next_instrument`); in stereo pan
-        (1: left, 64: middle, 127: right); with stems their names as `stems`, and the column stem. Of notes whose channel is bent or
-        has another level than the default, bends and gains: the note's number in the columns to steps of seconds
-        in the clip and semitones, or dB (null: silence).
+        (1: left, 64: middle, 127: right); with stems their names as `stems`, and the column stem. Of notes whose
+        channel is bent or has another level than the default, bends and gains: the note's number in the columns to
+        steps of seconds in the clip and semitones, or dB (null: silence).
     """
     columns: dict[str, list[Any]] = {
         "start": np.round(notes.start / sample_rate, 7).tolist(),

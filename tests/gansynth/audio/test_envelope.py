@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from gansynth.audio.envelope import peak_divisor, envelope, release_samples, sustain_samples
+from gansynth.audio.envelope import envelope, peak_divisor, release_samples, sustain_samples
 from gansynth.config import EnvelopeConfig
 
 RATE = 16000

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gansynth.audio.envelope import peak_divisor, envelope, sustain_samples
+from gansynth.audio.envelope import envelope, peak_divisor, sustain_samples
 from gansynth.audio.mix import BLOCK, UNIT, SparseMix, clip_samples, finish, merged
 from gansynth.config import EnvelopeConfig, MixConfig
 from tests.support.notes import snr
