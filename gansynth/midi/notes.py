@@ -1,4 +1,4 @@
-"""Songs as arrays of notes: what every reader of MIDI files makes."""
+"""Songs as arrays of notes, the result of every MIDI reader."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from typing_extensions import Self
 
 CENTRE = 64
-"""The value of the pan controller that stands for the middle."""
+"""Value of the pan controller that stands for the centre."""
 
 
 @dataclass(frozen=True)
 class NoteTable:
-    """Notes as parallel arrays: the columns are the fields that hold arrays, the first of them gives the length."""
+    """Notes as parallel arrays: fields that hold arrays are the columns, and the first field gives the length."""
 
     def __len__(self) -> int:
         return len(getattr(self, fields(self)[0].name))
@@ -38,7 +38,7 @@ class Notes(NoteTable):
         program: int16 [n], MIDI program 0..127.
         track: int32 [n], note_seq's instrument number.
         is_drum: bool [n].
-        pan: uint8 [n], the track's controller 10 at each note's start, 0..127; None where no track has any.
+        pan: uint8 [n], the track's controller 10 at each note's start, 0..127; None if no track has any.
     """
 
     pitch: NDArray[np.int16]
@@ -52,19 +52,19 @@ class Notes(NoteTable):
 
     @property
     def span(self) -> float:
-        """The latest note end, in seconds."""
+        """Returns the latest note end, in seconds; 0 without notes."""
         return float(self.end.max()) if len(self) else 0.0
 
 
 @dataclass(frozen=True)
 class Song:
-    """One MIDI file, parsed.
+    """A parsed MIDI file.
 
     Attributes:
-        notes: all its notes, before any policy.
-        digest: sha256 of the file's bytes.
-        repairs: names of its defects that were overlooked or mended, sorted; docs/errors.md explains them.
-        track_names: by the numbers in `notes.track`; those without a name are not there.
+        notes: all notes, before any policy.
+        digest: "sha256:..." of the file's bytes.
+        repairs: names of the defects that were ignored or repaired, sorted; docs/errors.md explains them.
+        track_names: track names by the numbers in `notes.track`; unnamed tracks are absent.
     """
 
     notes: Notes
