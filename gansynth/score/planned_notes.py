@@ -1,4 +1,4 @@
-"""The one table of a song's notes from the render plan on: what is synthesised, drawn and written."""
+"""Table of a song's notes that is synthesised, drawn and written, from the render plan on."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ class PlannedNotes(NoteTable):
 
     Attributes:
         start: int64 [n], first sample in the clip.
-        sustain: int32 [n], samples before the release.
-        pitch, velocity: uint8 [n], as rendered: after folding.
+        sustain: int32 [n], number of samples before the release.
+        pitch, velocity: uint8 [n], as rendered, after folding.
         program: uint8 [n], MIDI program 0..127, 128 for drums.
         track: int32 [n], number of the note's track.
-        left, right: integers [n], rows of the instruments' latents and names.
+        left, right: integer [n], rows of the instruments' latents and names.
         fraction: position between left (0) and right (1): float64 [n] in chunks, float32 [n] in plans.
-        release: samples of every note's fade after its sustain.
-        pan: uint8 [n], 1 left, 64 middle, 127 right; None in mono.
+        release: number of samples of each note's release, after its sustain.
+        pan: uint8 [n], 0 and 1 left, 64 centre, 127 right; None in mono.
         stem: uint8 [n], number of each note's stem; None without stems.
     """
 
@@ -43,5 +43,5 @@ class PlannedNotes(NoteTable):
     stem: NDArray[np.uint8] | None = None
 
     def without(self, rows: Sequence[int]) -> PlannedNotes:
-        """Leaves out some notes, by row number: those that came out silent, say."""
+        """Returns the notes without the rows `rows`, such as those that were rendered silent."""
         return self[np.delete(np.arange(len(self)), rows)] if rows else self

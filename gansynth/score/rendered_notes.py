@@ -1,4 +1,4 @@
-"""The notes of a song that are heard, where they are heard: small arrays, and files aligned to the audio."""
+"""Files that list the rendered notes of a song, aligned to its audio: JSON and MIDI."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from gansynth.general_midi import DRUMS
 from gansynth.score.planned_notes import PlannedNotes
 
 TICKS_PER_SECOND = 1000
-"""Of the MIDI files: one beat a second, a thousand ticks to the beat."""
+"""Resolution of the MIDI files: one beat a second, a thousand ticks a beat."""
 _DRUM_CHANNEL = 9
 
 
 def to_json(notes: PlannedNotes, instruments: Sequence[str], sample_rate: int, stems: Sequence[str] = ()) -> bytes:
-    """The notes as JSON, in columns: `pandas.DataFrame(json.load(f)["notes"])` is a table of them.
+    """Encodes notes as JSON, in columns: `pandas.DataFrame(json.load(f)["notes"])` is a table of them.
 
     Args:
-        notes: in the order in which they are written.
-        instruments: names that the columns `instrument` and `towards` number.
-        sample_rate: of the clip before it is resampled, in Hz.
+        notes: the notes, in the order in which they are written.
+        instruments: names that the columns `instrument` and `towards` refer to by number.
+        sample_rate: rate of the clip before resampling, in Hz.
         stems: names of the song's stems, if it has any.
 
     Returns:
-        An object of sample_rate, release_seconds, instruments, and notes: start and end (seconds in the clip,
-        each a whole number of samples; the release begins at end), pitch, velocity, program (128: drums), track,
-        instrument, towards and fraction (0: wholly `instrument`, 1: wholly `towards`); in stereo pan (1: left, 64:
-        middle, 127: right); with stems their names as `stems`, and the column stem.
+        A JSON object (UTF-8) with sample_rate, release_seconds, instruments and notes. The columns of notes are start
+        and end (seconds in the clip, each a whole number of samples; the release begins at end), pitch, velocity,
+        program (128: drums), track, instrument, towards and fraction (0: only `instrument`, 1: only `towards`); in
+        stereo pan (1: left, 64: centre, 127: right); with stems the column stem, and the names as `stems`.
     """
     columns: dict[str, list[Any]] = {
         "start": np.round(notes.start / sample_rate, 7).tolist(),
@@ -58,16 +58,19 @@ def to_json(notes: PlannedNotes, instruments: Sequence[str], sample_rate: int, s
 
 
 def to_midi(notes: PlannedNotes, instruments: Sequence[str], sample_rate: int) -> bytes:
-    """The notes as a MIDI file whose ticks are milliseconds of the clip.
+    """Encodes notes as a MIDI file whose ticks are milliseconds of the clip.
 
-    A track for each track and program of the song, in the order in which they begin, named after its instrument
-    where it has one of its own. Note-offs stand where releases begin. MIDI cannot say that two notes of one pitch
-    overlap in a channel: there, readers end one of them early.
+    The file has one track for each track and program of the song, in the order in which they begin, named after its
+    instrument if it has only one. Note-offs are at the start of releases. MIDI cannot represent overlapping notes of
+    one pitch in a channel; readers end one of them early.
 
     Args:
-        notes: sorted by start.
-        instruments: names that the notes' `left` numbers.
-        sample_rate: of the clip, in Hz.
+        notes: the notes, sorted by start.
+        instruments: names that the notes' `left` refers to by number.
+        sample_rate: rate of the clip, in Hz.
+
+    Returns:
+        The bytes of a Standard MIDI File, format 1.
     """
     import mido
 
