@@ -1,3 +1,3 @@
-"""Samples to clips and files: envelope, fixed-point mix, mastering, loudness, resampling, encoding.
+"""From samples to clips and files: envelope, fixed-point mix, mastering, loudness, resampling, encoding.
 Imports gansynth.config and gansynth.errors.
 """

@@ -1,4 +1,4 @@
-"""Plays chunks of notes: notes of many songs in full batches, each shaped and placed where it was made."""
+"""Rendering of chunks to mixes: notes of many songs share full batches, and are shaped and mixed in one process."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from gansynth.audio.envelope import divisor, envelope, release_samples
+from gansynth.audio.envelope import envelope, peak_divisor, release_samples
 from gansynth.audio.mix import FixedPointNote, SparseMix, quantize
 from gansynth.config import EnvelopeConfig
 from gansynth.model.shape import NoteShape
@@ -21,15 +21,16 @@ from gansynth.score.plan import NoteChunk
 
 @dataclass(frozen=True)
 class ChunkMix:
-    """What a chunk of notes became.
+    """The rendered mix of a chunk of notes.
 
     Attributes:
-        song_id, index: which chunk of which song.
-        notes: how many notes it had.
-        silent: notes that the network left silent.
-        broken: notes that came out not finite and were left out, as numbers in the song.
-        mix: the sum of the rest.
-        stem: which stem of the song it is a part of; 0 without stems.
+        song_id: the song.
+        index: number of the chunk in the song.
+        notes: number of notes in the chunk.
+        silent: numbers (in the song) of the notes that the network rendered silent.
+        broken: numbers of the notes that were rendered not finite and left out.
+        mix: sum of the other notes.
+        stem: number of the stem that the chunk belongs to; 0 without stems.
     """
 
     song_id: str
@@ -44,19 +45,19 @@ class ChunkMix:
 def play(
     chunks: Sequence[NoteChunk], synth: SoundSource, config: EnvelopeConfig, tally: Tally | None = None
 ) -> list[ChunkMix]:
-    """Renders, shapes and places all notes of some chunks; equal notes are rendered once.
+    """Renders, shapes and mixes all notes of some chunks; equal notes are rendered once.
 
     Args:
-        chunks: of any number of songs.
-        synth: the checkpoint, or whoever has its sounds.
+        chunks: chunks of any number of songs.
+        synth: the checkpoint, or a client of its server.
         config: the envelope.
-        tally: counts are added to it.
+        tally: counts of the work are added to it.
 
     Returns:
-        One bar for each chunk, in order.
+        One mix for each chunk, in order.
     """
     tally = tally if tally is not None else Tally()
-    chunk_mixes = [_Draft() for _ in chunks]
+    chunk_mixes = [_ChunkMixBuilder() for _ in chunks]
     buckets = distinct_sounds(chunks, synth, release_samples(config, synth.sample_rate))
     expected: Counter[Sound] = Counter()
     for sounds in buckets.values():
@@ -65,9 +66,9 @@ def play(
     for bucket, sounds in sorted(buckets.items()):
         for key, audio in synth.sounds(list(sounds), bucket, tally):
             finite = bool(np.isfinite(audio).all())
-            for (sustain, velocity), alike in _alike(chunks, sounds[key]):
+            for (sustain, velocity), equal_notes in _by_sustain_and_velocity(chunks, sounds[key]):
                 note = _shaped(audio, sustain, velocity, config, synth.sample_rate) if finite else None
-                for c, n in alike:
+                for c, n in equal_notes:
                     chunk_mixes[c].place(chunks[c], n, note, finite)
             tally.notes += len(sounds[key])
     return [
@@ -77,15 +78,15 @@ def play(
 
 
 @dataclass
-class _Draft:
-    """A bar that notes are still added to."""
+class _ChunkMixBuilder:
+    """A chunk mix under construction."""
 
     mix: SparseMix = field(default_factory=SparseMix)
     silent: list[int] = field(default_factory=list)
     broken: list[int] = field(default_factory=list)
 
     def place(self, chunk: NoteChunk, n: int, note: FixedPointNote | None, finite: bool) -> None:
-        """Adds note `n` of the chunk; None is silence, or not even that."""
+        """Adds note `n` of the chunk; None if the note is silent or not finite."""
         if note is not None:
             self.mix.add_note(
                 int(chunk.notes.start[n]), note if chunk.notes.pan is None else panned(note, int(chunk.notes.pan[n]))
@@ -94,10 +95,10 @@ class _Draft:
             (self.silent if finite else self.broken).append(chunk.first_note + n)
 
 
-def _alike(
+def _by_sustain_and_velocity(
     chunks: Sequence[NoteChunk], notes: Iterable[tuple[int, int]]
 ) -> Iterator[tuple[tuple[int, int], list[tuple[int, int]]]]:
-    """The notes of one sound by sustain and velocity: what differs in neither is shaped once."""
+    """Groups the notes of one sound by sustain and velocity, so that equal notes are shaped once."""
     groups: dict[tuple[int, int], list[tuple[int, int]]] = defaultdict(list)
     for c, n in notes:
         groups[int(chunks[c].notes.sustain[n]), int(chunks[c].notes.velocity[n])].append((c, n))
@@ -107,16 +108,25 @@ def _alike(
 def _shaped(
     audio: NDArray[np.float32], sustain: int, velocity: int, config: EnvelopeConfig, sample_rate: int
 ) -> FixedPointNote | None:
-    """A note, from the sound that the network gave it; None if it is silent."""
+    """Applies envelope, peak and velocity to a rendered sound; returns None if the note is silent."""
     shape = envelope(sustain, config, sample_rate)
     note = audio[: len(shape)] * shape
-    return quantize(note * (velocity / 127.0 / divisor(note, config.note_peak))) if note.any() else None
+    return quantize(note * (velocity / 127.0 / peak_divisor(note, config.note_peak))) if note.any() else None
 
 
 def distinct_sounds(
     chunks: Sequence[NoteChunk], synth: SoundSource | NoteShape, release: int
 ) -> dict[int, dict[Sound, list[tuple[int, int]]]]:
-    """Distinct (latent, pitch) by bucket, each with the notes (chunk, note) that it is heard in."""
+    """Groups notes by bucket and sound.
+
+    Args:
+        chunks: chunks of any number of songs.
+        synth: source of the buckets.
+        release: length of the release in samples.
+
+    Returns:
+        For each bucket its distinct sounds, each with the notes that use it as (number of the chunk, row in it).
+    """
     sounds: dict[int, dict[Sound, list[tuple[int, int]]]] = defaultdict(lambda: defaultdict(list))
     for c, chunk in enumerate(chunks):
         notes = chunk.notes

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from gansynth.audio.envelope import divisor, envelope, release_samples, sustain_samples
+from gansynth.audio.envelope import envelope, peak_divisor, release_samples, sustain_samples
 from gansynth.config import EnvelopeConfig
 
 RATE = 16000
@@ -94,18 +94,18 @@ AUDIO = arrays(np.float32, st.integers(0, 20), elements=st.floats(-100, 100, wid
 
 @given(AUDIO)
 def test_divisor(audio: np.ndarray) -> None:
-    assert divisor(audio, "none") == 1
+    assert peak_divisor(audio, "none") == 1
     for measure in ("positive", "absolute"):
-        value = divisor(audio, measure)
+        value = peak_divisor(audio, measure)
         assert value > 0
         if not audio.any():
             assert value == 1
     if audio.any():
-        assert np.abs(audio / np.float64(divisor(audio, "absolute"))).max() == pytest.approx(1)
+        assert np.abs(audio / np.float64(peak_divisor(audio, "absolute"))).max() == pytest.approx(1)
     if len(audio) and audio.max() > 0:
-        assert divisor(audio, "positive") == audio.max()  # the reference's
+        assert peak_divisor(audio, "positive") == audio.max()  # the reference's
 
 
 def test_a_note_that_is_never_positive_is_not_turned_over() -> None:
-    assert divisor(np.array([-4.0, -2.0, 0.0]), "positive") == 4
-    assert divisor(np.array([-4.0, -2.0]), "positive") == 4
+    assert peak_divisor(np.array([-4.0, -2.0, 0.0]), "positive") == 4
+    assert peak_divisor(np.array([-4.0, -2.0]), "positive") == 4

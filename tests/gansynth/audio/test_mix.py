@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gansynth.audio.envelope import divisor, envelope, sustain_samples
+from gansynth.audio.envelope import envelope, peak_divisor, sustain_samples
 from gansynth.audio.mix import BLOCK, UNIT, SparseMix, clip_samples, finish, merged
 from gansynth.config import EnvelopeConfig, MixConfig
 from tests.support.notes import snr
@@ -33,7 +33,7 @@ def test_equals_the_references_combine_notes(name: str) -> None:
     for i in range(n):
         shape = envelope(int(sustain[i]), config, 16000)
         note = audio[i, : len(shape)] * shape
-        mix.add(int(start[i] * 16000), note * (case["velocities"][i] / 127.0 / divisor(note, "positive")))
+        mix.add(int(start[i] * 16000), note * (case["velocities"][i] / 127.0 / peak_divisor(note, "positive")))
     clip = finish(mix, clip_samples(end.max(), 0, REFERENCE, 16000), REFERENCE)
     assert clip.shape == expected.shape
     assert np.abs(clip - expected).max() < 2**-17  # below half a step of 16 bits
