@@ -1,3 +1,3 @@
-"""Pictures of a song: spectrogram and piano roll on one time axis.
+"""Pictures of a song: spectrogram and piano roll, with the same time axis.
 Imports gansynth.score (the notes to draw) and gansynth.config.
 """
