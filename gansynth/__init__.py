@@ -1,4 +1,4 @@
-"""GANSynth as a library: checkpoints, notes, songs. Nothing here imports Beam.
+"""The GANSynth library: checkpoints, instruments, MIDI files and rendered songs, without Beam.
 
 import gansynth
 synth = gansynth.Synthesizer.from_checkpoint("mini")
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from gansynth.score.instruments import random_latents as random_latents
     from gansynth.score.instruments import slerp as slerp
 
-_HOME = {
+_MODULE_OF = {
     "Bank": "score.instruments",
     "InstrumentsConfig": "config",
     "SoundConfig": "config",
@@ -37,11 +37,11 @@ _HOME = {
     "render": "rendering.performance",
     "slerp": "score.instruments",
 }
-__all__ = sorted(_HOME)
+__all__ = sorted(_MODULE_OF)
 
 
 def __getattr__(name: str) -> Any:
-    """Imports a public name when it is first used, so that TensorFlow starts only where it is needed."""
-    if name not in _HOME:
+    """Imports a public name on first use, so that TensorFlow is loaded only when it is needed."""
+    if name not in _MODULE_OF:
         raise AttributeError(f"module 'gansynth' has no attribute {name!r}")
-    return getattr(importlib.import_module(f"gansynth.{_HOME[name]}"), name)
+    return getattr(importlib.import_module(f"gansynth.{_MODULE_OF[name]}"), name)

@@ -1,4 +1,4 @@
-"""What a song should sound like, as typed, frozen settings: notes, instruments, envelope, mix."""
+"""Settings that decide how a song sounds, typed and frozen: notes, instruments, envelope, mix, stems."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ SOUND_VERSION = 2
 
 
 class Section(BaseModel):
-    """A group of settings: immutable, and an unknown key is an error."""
+    """An immutable group of settings that rejects unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
 def _off(value: Any) -> Any:
-    return "off" if value is False else value  # what YAML makes of the word
+    return "off" if value is False else value  # YAML 1.1 reads an unquoted off as false
 
 
 Off = BeforeValidator(_off)
-"""For settings of which one value is off."""
+"""Validator for settings that can be "off"."""
 
 
 class NotesConfig(Section):
-    """Which notes of a MIDI file are played, and when."""
+    """Selection and timing of the notes that are played."""
 
     min_pitch: int = Field(24, ge=0, le=127)
-    """Lowest MIDI pitch that is played as written."""
+    """Lowest MIDI pitch that is played unchanged."""
     max_pitch: int = Field(84, ge=0, le=127)
     """Highest MIDI pitch that is played as written."""
     out_of_range: Literal["stretch", "fold", "drop", "error"] = "stretch"
@@ -41,20 +41,21 @@ class NotesConfig(Section):
     drums: Literal["kit", "play", "skip"] = "kit"
     """Notes of drum channels: played by the drum kit, played as pitched notes, or left out."""
     sustain_pedal: bool = True
-    """Whether a note is held for as long as the pedal (controller 64) is down."""
+    """Hold notes for as long as the sustain pedal (controller 64) is down."""
     time_stretch: float = Field(1.0, gt=0, le=100, allow_inf_nan=False)
-    """All times are multiplied by this: 1.3 plays slower."""
+    """Factor applied to all times: 1.3 plays slower."""
     max_song_seconds: float = Field(3600.0, gt=0, allow_inf_nan=False)
-    """A song that lasts longer fails."""
+    """Longest song in seconds; a longer one fails."""
     max_notes: int = Field(200_000, gt=0)
-    """A song with more notes fails."""
+    """Highest number of notes in a song; a song with more fails."""
     max_polyphony: int = Field(4096, gt=0)
-    """A song with more notes at once fails: it is noise."""
+    """Highest number of notes that sound at once; a denser song is noise and fails."""
     max_file_bytes: int = Field(1_500_000, gt=0)
-    """A larger file fails unread; each MB may take 5 s and 300 MB of memory to read."""
+    """Largest file in bytes; a larger one fails before it is parsed. Each MB may take 5 s and 300 MB of memory to
+    parse."""
     salvage: Annotated[Literal["off", "safe", "aggressive"], Off] = "safe"
-    """Damaged files: note_seq's verdict alone; what is formally wrong is mended where the music is whole; what is no
-    MIDI inside a track is left out too."""
+    """Repair of damaged files. off: note_seq alone decides whether a file can be read; safe: formal defects are
+    repaired if the music is intact; aggressive: bytes inside a track that are not MIDI are left out as well."""
 
     @model_validator(mode="after")
     def _ordered(self) -> NotesConfig:
@@ -64,36 +65,38 @@ class NotesConfig(Section):
 
 
 class InstrumentsConfig(Section):
-    """Which latent vector each note is played with."""
+    """Choice of the latent vector that each note is played with."""
 
     mode: Literal["per_program", "interpolate", "random", "fixed"] = "per_program"
-    """per_program: each MIDI program its own; interpolate: a list of instruments over the song's length;
-    random: new random ones every secs_per_instrument, sliding from one to the next; fixed: one for all."""
+    """per_program: one instrument for each MIDI program; interpolate: a list of instruments over the song's length;
+    random: a new random instrument every secs_per_instrument, interpolated from one to the next; fixed: one for all
+    notes."""
     bank: str | None = None
-    """Where named instruments come from: a .yaml, .json or .npz file, or "random". Unset: the checkpoint's own
-    instruments if it has any, random ones if not."""
+    """Source of named instruments: a .yaml, .json or .npz file, or "random". Unset: the checkpoint's own instruments if
+    it has any, random ones otherwise."""
     count: int = Field(10, ge=1, le=100_000)
-    """How many instruments a random bank has."""
+    """Number of instruments in a random bank; with mode per_program it always has 129, one for each program."""
     seed: int = Field(0, ge=0, le=2**32 - 1)
-    """Seed of all random instruments."""
+    """Seed of all random instruments, 0..2**32 - 1."""
     instruments: tuple[int | str, ...] = (0, 2, 4, 0)
-    """For interpolate: names or numbers in the bank, in order. For fixed: the first is played."""
+    """For interpolate: names or numbers in the bank, in playing order. For fixed: the first one is played."""
     times: tuple[float, ...] = (0.0, 0.3, 0.6, 1.0)
-    """For interpolate: when each is reached, 0..1 of the song; the first counts as -0.001, the last as 1."""
+    """For interpolate: the point at which each instrument is reached, 0..1 of the song; the first counts as -0.001, the
+    last as 1."""
     secs_per_instrument: float = Field(6.0, gt=0, allow_inf_nan=False)
     """For random: seconds from one instrument to the next."""
     latent_steps: int = Field(0, ge=0, le=10_000)
-    """Sliding instruments move in so many steps from one to the next, so that their notes repeat and are rendered
-    once; 0: continuously, as the reference."""
+    """For interpolate and random: number of steps from one instrument to the next, so that equal notes repeat and are
+    rendered once; 0 interpolates continuously, as the reference does."""
     programs: dict[int, int | str] = Field(default_factory=dict)
-    """For per_program: MIDI program (0..127, 128 for drums) to instrument, where it is not the bank's own choice."""
+    """For per_program: MIDI program (0..127, 128 for drums) to instrument, overriding `families` and the bank."""
     families: dict[str, int | str] = Field(default_factory=dict)
     """For per_program: General MIDI family (piano, chromatic_percussion, ..., drums) to instrument, for programs that
-    have no rule of their own."""
+    have no rule in `programs`."""
     tracks: dict[str, int | str] = Field(default_factory=dict)
-    """For per_program: name of a track to instrument, before all other rules. Upper and lower case and spaces count for
-    nothing; * stands for anything, ? for one letter, [ab] for one of these. Of several that match, a name without
-    wildcards is taken first, then the pattern with most letters."""
+    """For per_program: track name to instrument, applied before all other rules. Case and extra spaces are ignored;
+    * matches any text, ? one character, [ab] one of these. If several match, a name without wildcards wins, then the
+    pattern with the most characters."""
 
     @field_validator("families", mode="before")
     @classmethod
@@ -113,14 +116,15 @@ class InstrumentsConfig(Section):
     @model_validator(mode="after")
     def _schedule(self) -> InstrumentsConfig:
         if not self.instruments:
-            raise ValueError("instruments is empty")
+            raise ValueError("instruments is empty; list at least one instrument")
         if self.mode == "interpolate":
             if len(self.instruments) != len(self.times) or len(self.times) < 2:
                 raise ValueError(
-                    f"{len(self.instruments)} instruments need as many times, at least two; {len(self.times)} given"
+                    f"interpolate needs at least two instruments and one time for each; instruments has "
+                    f"{len(self.instruments)} entries, times {len(self.times)}"
                 )
             if any(b < a for a, b in zip(self.times, self.times[1:], strict=False)):
-                raise ValueError("times must not decrease")
+                raise ValueError("times must be in ascending order")
         unknown = [program for program in self.programs if not 0 <= program <= 128]
         if unknown:
             raise ValueError(f"programs {unknown} are outside 0..128")
@@ -128,10 +132,10 @@ class InstrumentsConfig(Section):
 
 
 class EnvelopeConfig(Section):
-    """The shape of each note, times in seconds."""
+    """Envelope of each note; times in seconds."""
 
     attack: float = Field(0.010, ge=0, le=1)
-    """Linear rise from silence."""
+    """Duration of the linear rise from silence."""
     release: float = Field(0.3, ge=0, le=3)
     """Linear fall to silence after the note's end."""
     max_sustain: float | None = Field(None, gt=0, le=600)
@@ -140,34 +144,35 @@ class EnvelopeConfig(Section):
     """Notes longer than the checkpoint makes them: a steady tone goes on and a decaying one goes on decaying, or they
     are released when the checkpoint's note is over."""
     note_peak: Literal["positive", "absolute", "none"] = "absolute"
-    """What a note is divided by: its highest sample, its highest absolute sample, or nothing."""
+    """Peak that each note is divided by: its highest sample, its highest absolute sample, or none."""
 
 
 class MixConfig(Section):
-    """How notes become a clip."""
+    """Level, length and channels of a clip."""
 
     velocity: Literal["linear", "general_midi"] = "general_midi"
     """Level of a note by its velocity v: v / 127 in amplitude, or 40 log10(v / 127) dB as General MIDI recommends."""
     peak: float = Field(0.9, gt=0, le=1)
-    """The clip's highest sample."""
+    """Peak of the clip after normalisation; 1.0 is full scale."""
     clip_peak: Literal["positive", "absolute", "none"] = "absolute"
-    """What the clip is measured by; "none" leaves the sum of notes as it is."""
+    """Peak that is normalised: the highest sample or the highest absolute sample; "none" leaves the sum of notes
+    unscaled."""
     tail: Literal["release", "reference"] = "release"
-    """Where the clip ends: with the last note's release, or at int(last end + 3) seconds."""
+    """End of the clip: "release" ends it with the last release, "reference" at int(last note end + 3) seconds."""
     normalize: Literal["peak", "loudness"] = "peak"
-    """What sets the clip's level: its highest sample, as clip_peak and peak say, or how loud it is heard."""
+    """Normalisation of the clip: "peak" by its peak (see clip_peak and peak), "loudness" by its integrated loudness."""
     loudness: float = Field(-16.0, ge=-60, le=0)
-    """For loudness: integrated loudness in LUFS (ITU-R BS.1770-4). A clip under 0.4 s is measured with silence after
-    it; one that is silent, or too faint to be measured, has its level set by its peak."""
+    """For loudness: target integrated loudness in LUFS (ITU-R BS.1770-4). A clip under 0.4 s is padded with silence to
+    be measured; a silent clip, or one too quiet to be measured, is normalised by its peak."""
     true_peak: float = Field(-1.0, ge=-40, le=0)
-    """For loudness: highest true peak in dBTP; a clip that would pass it stays below its loudness."""
+    """For loudness: highest true peak in dBTP; a clip that would exceed it stays below the target loudness."""
     panning: Annotated[Literal["off", "spread", "midi"], Off] = "off"
-    """off: mono; spread: stereo, the instruments side by side, low ones in the middle; midi: stereo, each note where
-    its track's controller 10 is when it begins."""
+    """off: mono; spread: stereo, instruments spread from left to right with low ones in the centre; midi: stereo, each
+    note at the value that controller 10 of its track has at the note's start."""
 
     @property
     def channels(self) -> int:
-        """Of the clip: 1, or 2 with panning."""
+        """Returns the number of channels of the clip: 1, or 2 with panning."""
         return 1 if self.panning == "off" else 2
 
 
@@ -179,18 +184,18 @@ class DrumsConfig(Section):
 
 
 class StemsConfig(Section):
-    """A song's parts as sound files of their own, which add up to the clip before it is brought to its level."""
+    """Parts of a song written as separate sound files, which add up to the clip before its level is set."""
 
     by: Annotated[Literal["off", "instrument", "track"], Off] = "off"
-    """What has a file of its own: nothing, each instrument (of two between which a note lies, the nearer), or each
-    track of the MIDI file (channels and programs apart)."""
+    """Grouping of notes into files: off writes none, instrument one for each instrument (a note between two instruments
+    counts for the nearer one), track one for each track of the MIDI file (channels and programs apart)."""
     max_files: int = Field(32, ge=2, le=255, serialization_alias="most")
-    """The most files of a song: the parts that sound least share the last one, "rest". Its alias is the name that it
-    had before, under which it still enters the settings' digest."""
+    """Highest number of stem files of a song; the parts that sound least share the last one, "rest". The alias is the
+    setting's former name, under which it still enters the settings' digest."""
 
 
 class SoundConfig(Section):
-    """Everything that decides how a song sounds, but for the checkpoint."""
+    """All settings that decide how a song sounds; the checkpoint is chosen apart from them."""
 
     notes: NotesConfig = NotesConfig()
     instruments: InstrumentsConfig = InstrumentsConfig()

@@ -1,40 +1,40 @@
-"""The errors a user may meet: each says what is wrong, where, and what to do, and carries a code that never changes."""
+"""Errors that users may see: each names what is wrong, where, and what to do, and has a code that never changes."""
 
 from __future__ import annotations
 
 CODES = {
-    "checkpoint": "The checkpoint is missing, truncated, foreign, or cannot be fetched.",
+    "checkpoint": "The checkpoint is missing, truncated, not a GANSynth checkpoint, or cannot be fetched.",
     "config": "An option is unknown, contradictory or out of range.",
-    "input-unreadable": "The file could not be read from where it lies: gone, no permission, storage failing.",
-    "internal": "Something unforeseen went wrong; the row's `trace` says where.",
-    "job-stopped": "The job was stopped before it came to this song, since more than `max_failures` had failed.",
-    "midi-bad-division": "The header gives no usable unit of time.",
-    "midi-bad-event": "The bytes of a track are no MIDI events: a status byte that does not exist or is missing, or a "
-    "gap longer than MIDI can write.",
-    "midi-bad-tempo": "A tempo of 0, cut short, or absurd: slower than 4 or faster than 60,000 quarter notes a minute.",
-    "midi-data-byte": "A data byte above 127: something else than MIDI stands among the notes.",
-    "midi-empty": "The file has no bytes.",
-    "midi-no-notes": "It holds no notes.",
-    "midi-not-midi": "There is no MIDI header: a web page, an archive, another kind of file.",
-    "midi-only-drums": "All its notes are drums, and `notes.drums` is `skip`.",
-    "midi-out-of-range": "Its notes are outside the pitches to be played.",
-    "midi-too-dense": "More notes sound at once than `notes.max_polyphony`.",
+    "input-unreadable": "The file could not be read: it is gone, access was denied, or the storage failed.",
+    "internal": "An unexpected error occurred; the row's `trace` shows where.",
+    "job-stopped": "The job stopped before it reached this song because more than `max_failures` songs had failed.",
+    "midi-bad-division": "The header has no valid time division.",
+    "midi-bad-event": "A track contains bytes that are not MIDI events: an undefined or missing status byte, or a "
+    "delta time or length above the highest that MIDI files can encode.",
+    "midi-bad-tempo": "A tempo is 0, truncated or implausible: below 4 or above 60,000 quarter notes a minute.",
+    "midi-data-byte": "A data byte is above 127: the track contains something other than MIDI.",
+    "midi-empty": "The file is empty.",
+    "midi-no-notes": "The file contains no notes.",
+    "midi-not-midi": "The file has no MIDI header: it is a web page, an archive or another kind of file.",
+    "midi-only-drums": "All notes are drums, and `notes.drums` is `skip`.",
+    "midi-out-of-range": "Notes are outside the range of pitches that can be played.",
+    "midi-too-dense": "More notes sound at once than `notes.max_polyphony` allows.",
     "midi-too-large": "The file is larger than `notes.max_file_bytes`.",
     "midi-too-long": "The song lasts longer than `notes.max_song_seconds`, or has more ticks than can be read.",
-    "midi-too-many-notes": "There are more notes than `notes.max_notes`.",
-    "midi-too-many-tracks": "There are more tracks than 32,766.",
+    "midi-too-many-notes": "The song has more notes than `notes.max_notes`.",
+    "midi-too-many-tracks": "The file has more than 32,766 tracks.",
     "midi-truncated": "The file ends before its first track.",
-    "midi-unreadable": "note_seq cannot read it, for a reason that has no code of its own.",
+    "midi-unreadable": "note_seq cannot read the file, for a reason without a code of its own.",
     "notes-lost": "The runner lost or repeated some of the song's notes.",
-    "output-unwritable": "Audio or spectrogram could not be written.",
+    "output-unwritable": "An output file could not be written.",
     "song-lost": "The runner lost the song.",
-    "worker-died": "The process that rendered the song died, out of memory perhaps.",
+    "worker-died": "The process that rendered the song died, possibly because memory ran out.",
 }
-"""Every code, and what it means; docs/errors.md says what to do about them."""
+"""Meaning of each code; docs/errors.md says what to do about it."""
 
 
 class GansynthError(Exception):
-    """Base class of every error this project raises on purpose.
+    """Base class of the errors that this project raises deliberately.
 
     Attributes:
         code: one of CODES.
@@ -49,18 +49,18 @@ class GansynthError(Exception):
 
 
 class CheckpointError(GansynthError):
-    """A checkpoint is missing, truncated, foreign, or cannot be fetched."""
+    """A checkpoint that is missing, truncated, not a GANSynth checkpoint, or cannot be fetched."""
 
     code = "checkpoint"
 
 
 class MidiError(GansynthError):
-    """A MIDI file cannot be read, or holds nothing that can be rendered."""
+    """A MIDI file that cannot be read, or contains nothing that can be rendered."""
 
     code = "midi-unreadable"
 
 
 class ConfigError(GansynthError):
-    """An option is unknown, contradictory or out of range."""
+    """An option that is unknown, contradictory or out of range."""
 
     code = "config"

@@ -1,4 +1,4 @@
-"""Clips as the bytes of sound files: the same clip always gives the same bytes."""
+"""Encoding of clips as sound files: the same clip always gives the same bytes."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ SUFFIX: dict[AudioFormat, str] = {"wav": ".wav", "wav-float": ".wav", "flac": ".
 
 
 def to_pcm16(clip: NDArray[np.float32]) -> NDArray[np.int16]:
-    """A clip in 16 bits: 1.0 becomes 32767, louder is cut."""
+    """Converts a clip (float32, any shape) to int16: 1.0 becomes 32767, and louder samples are clipped."""
     return np.rint(np.clip(clip, -1.0, 1.0) * np.float32(32767)).astype(np.int16)
 
 
 def cut(clip: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
-    """A clip in pieces: a long one is large enough without whole copies of it."""
+    """Yields a clip in pieces of at most 65,536 samples, so that a long clip need not be copied as a whole."""
     for first in range(0, len(clip), _PIECE):
         yield clip[first : first + _PIECE]
 
@@ -35,19 +35,20 @@ def encode_audio(
     audio_format: AudioFormat,
     channels: int = 1,
 ) -> bytes:
-    """A sound file.
+    """Encodes a clip as a sound file.
 
     Args:
         clip: float32 [samples] or [samples, channels], -1..1, whole or in pieces.
         sample_rate: in Hz.
         audio_format: "wav" and "flac" have 16 bits, "wav-float" 32-bit floats, "ogg" is Vorbis.
-        channels: of a clip in pieces.
+        channels: number of channels of a clip in pieces.
 
     Returns:
-        The file's bytes. An empty clip is a silent sample in FLAC, of which libsndfile neither writes nor reads none.
+        The file's bytes. An empty clip becomes one silent sample in FLAC, since libsndfile cannot write or read empty
+        FLAC files.
 
     Raises:
-        ValueError: it is too long for a WAV file, which may have 4 GiB.
+        ValueError: the clip is too long for a WAV file, which may have 4 GiB.
     """
     import soundfile
 
@@ -64,19 +65,19 @@ def encode_audio(
     if audio_format == "ogg":
         return _renumbered(buffer.getvalue())
     if audio_format == "wav" and buffer.tell() > _MAX_WAV:
-        raise ValueError(f"a clip of {buffer.tell() >> 20} MiB is too long for a WAV file: take audio.format flac")
+        raise ValueError(f"a clip of {buffer.tell() >> 20} MiB is too long for a WAV file; use audio.format flac")
     return buffer.getvalue() or encode_audio(np.zeros((1, channels), np.float32), sample_rate, audio_format)
 
 
 def _float_wav(pieces: Iterable[NDArray[np.float32]], sample_rate: int, channels: int) -> bytes:
-    """A WAV file of 32-bit floats, as scipy writes it; libsndfile would stamp the time of day into a PEAK chunk."""
+    """Encodes a WAV file of 32-bit floats as scipy does; libsndfile would write the time of day to a PEAK chunk."""
     buffer = io.BytesIO(bytes(_FLOAT_HEADER.size))
     buffer.seek(_FLOAT_HEADER.size)
     for piece in pieces:
         buffer.write(np.ascontiguousarray(piece, "<f4").data)
     size, frame = buffer.tell() - _FLOAT_HEADER.size, 4 * channels
     if size > _MAX_WAV:
-        raise ValueError(f"a clip of {size >> 20} MiB is too long for a WAV file")
+        raise ValueError(f"a clip of {size >> 20} MiB is too long for a WAV file; use audio.format flac")
     header = (
         *(b"RIFF", size + _FLOAT_HEADER.size - 8, b"WAVE"),
         *(b"fmt ", 18, 3, channels, sample_rate, sample_rate * frame, frame, 32, 0),
@@ -91,13 +92,13 @@ _REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 
 def _renumbered(ogg: bytes) -> bytes:
-    """An Ogg stream under the serial number 0, where libsndfile draws one at random."""
+    """Sets the serial number of an Ogg stream to 0; libsndfile draws it at random."""
     pages, start = bytearray(ogg), 0
     while start < len(pages):
         segments = pages[start + 26]
         end = start + 27 + segments + sum(pages[start + 27 : start + 27 + segments])
         pages[start + 14 : start + 18] = pages[start + 22 : start + 26] = bytes(4)
-        # Ogg's checksum is zlib's with the bits of every byte, and of the result, the other way round.
+        # Ogg's checksum is zlib's with the bits of every byte, and of the result, reversed.
         crc = zlib.crc32(bytes(pages[start:end]).translate(_REVERSED), 0xFFFFFFFF) ^ 0xFFFFFFFF
         pages[start + 22 : start + 26] = int(f"{crc:032b}"[::-1], 2).to_bytes(4, "little")
         start = end

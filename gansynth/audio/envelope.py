@@ -1,4 +1,4 @@
-"""The attack, sustain and release that shape each note."""
+"""Envelope of each note: attack, sustain and release; and its peak."""
 
 from __future__ import annotations
 
@@ -77,8 +77,8 @@ def peak_divisor(audio: NDArray[np.floating], measure: str) -> float:
         audio: float [samples].
         measure: "positive" (the reference's audio.max()), "absolute" or "none".
 
-    Deviation: audio without a positive sample is measured by its absolute peak, silence is left alone; the
-    reference divides by zero or turns it upside down.
+    Deviation: audio without a positive sample is measured by its absolute peak, and silence is left unchanged; the
+    reference divides by zero or inverts the audio.
     """
     if measure == "none" or not len(audio):
         return 1.0

@@ -1,4 +1,4 @@
-"""How loud a clip is heard, after ITU-R BS.1770-4: the level that broadcasting and streaming services measure."""
+"""Loudness and true peak of clips after ITU-R BS.1770-4, as broadcasting and streaming services measure them."""
 
 from __future__ import annotations
 
@@ -11,16 +11,15 @@ from gansynth.audio.encode import cut
 from gansynth.audio.resample import measure, resampled
 
 BLOCK_SECONDS = 0.4
-"""The standard's gating block: loudness is measured in pieces of this length."""
+"""Length of the standard's gating block."""
 _OVERSAMPLING = 4
 
 
 def integrated(clip: NDArray[np.float32], sample_rate: int) -> float:
-    """Integrated loudness in LUFS; minus infinity for silence, and for what lies below the standard's gate.
+    """Measures integrated loudness in LUFS; minus infinity for silence, and for clips below the standard's gate.
 
     Args:
-        clip: float32 [samples] or [samples, channels]; one shorter than a gating block is measured with silence
-            after it.
+        clip: float32 [samples] or [samples, channels]; a clip shorter than a gating block is padded with silence.
         sample_rate: in Hz.
 
     Source: ITU-R BS.1770-4 as pyloudnorm computes it.
@@ -34,7 +33,11 @@ def integrated(clip: NDArray[np.float32], sample_rate: int) -> float:
 
 
 def true_peak(clip: NDArray[np.float32], sample_rate: int) -> float:
-    """How far from zero the sound between the samples goes: the highest of four times as many; 1.0 is 0 dBTP.
+    """Measures the true peak: the highest absolute sample at four times the rate; 1.0 is 0 dBTP.
+
+    Args:
+        clip: float32 [samples] or [samples, channels].
+        sample_rate: in Hz.
 
     Source: ITU-R BS.1770-4, annex 2, with soxr's filter.
     """
@@ -44,22 +47,22 @@ def true_peak(clip: NDArray[np.float32], sample_rate: int) -> float:
 
 
 def gain(clip: NDArray[np.float32], sample_rate: int, target: float, ceiling: float) -> float | None:
-    """What brings a clip to a loudness, or as near to it as its true peak may go.
+    """Computes the gain that brings a clip to a loudness, or as near to it as the true peak allows.
 
     Args:
         clip: float32 [samples] or [samples, channels], at any level.
         sample_rate: in Hz.
-        target: in LUFS.
+        target: integrated loudness, in LUFS.
         ceiling: highest true peak, in dBTP.
 
     Returns:
-        A factor; None where loudness cannot be measured: the clip is silent, or below hearing.
+        A factor; None if loudness cannot be measured, because the clip is silent or below the gate.
     """
     peak = measure(cut(clip))[1]
     if not peak:
         return None
     factor = 1.0 / peak
-    for _ in range(2):  # the gate is at an absolute level, so what it lets through depends on the result a little
+    for _ in range(2):  # the gate is at an absolute level, so the measured loudness depends slightly on the gain
         loudness = integrated(clip * np.float32(factor), sample_rate)
         if not math.isfinite(loudness):
             return None

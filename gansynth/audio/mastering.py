@@ -1,4 +1,4 @@
-"""From the sum of a song's notes to what its sound file holds: its level and its sample rate."""
+"""Mastering: the level and the sample rate of a song's sound file, set from the sum of its notes."""
 
 from __future__ import annotations
 
@@ -22,12 +22,14 @@ class Master:
 
     Attributes:
         clip: float32 [samples], or [samples, 2] with panning, at the rate of the notes.
-        clip_rate: that rate, in Hz.
-        sample_rate: of the file, in Hz.
-        scale: what the clip is multiplied by once it is resampled, so that its peak stays.
-        samples, peak: length of the file in samples, and how far from zero it goes.
-        gain: what the sum of notes was multiplied by in all.
-        loudness, true_peak: in LUFS and dBTP, where the level was set by them.
+        clip_rate: sample rate of the clip, in Hz.
+        sample_rate: sample rate of the file, in Hz.
+        scale: factor applied after resampling, which keeps the peak.
+        samples: length of the file, in samples.
+        peak: highest absolute sample of the file.
+        gain: factor by which the sum of notes was multiplied in all.
+        loudness: integrated loudness in LUFS, if it set the level.
+        true_peak: in dBTP, if loudness set the level.
     """
 
     clip: NDArray[np.float32] = field(repr=False)
@@ -42,11 +44,11 @@ class Master:
 
     @property
     def mono(self) -> NDArray[np.float32]:
-        """The clip with its channels added up, float32 [samples], at the rate of the notes."""
+        """Returns the clip with its channels added up, float32 [samples], at the rate of the notes."""
         return self.clip if self.clip.ndim == 1 else self.clip.sum(axis=1)
 
     def pieces(self) -> Iterator[NDArray[np.float32]]:
-        """What the file holds, float32 [some samples] or [some samples, 2] each."""
+        """Yields the content of the file in pieces, float32 [samples] or [samples, 2] each, at the rate of the file."""
         if self.sample_rate == self.clip_rate:
             yield from cut(self.clip)
             return
@@ -56,14 +58,14 @@ class Master:
 
 
 def master(mix: SparseMix, samples: int, config: MixConfig, clip_rate: int, sample_rate: int | None = None) -> Master:
-    """Sets the level of a song as the config has it.
+    """Sets the level and the sample rate of a song.
 
     Args:
         mix: sum of all notes.
         samples: length of the clip; sound beyond it is cut.
-        config: what the level is set by.
-        clip_rate: of the notes, in Hz.
-        sample_rate: of the file; that of the notes if None.
+        config: normalisation and channels.
+        clip_rate: sample rate of the notes, in Hz.
+        sample_rate: sample rate of the file, in Hz; that of the notes if None.
     """
     sample_rate = sample_rate or clip_rate
     heard = None
@@ -86,7 +88,7 @@ def master(mix: SparseMix, samples: int, config: MixConfig, clip_rate: int, samp
 
 
 def _resampled(mastered: Master, keep_peak: bool) -> Master:
-    """The same at another rate, whose samples may reach higher than those between which they lie."""
+    """Measures a song at the file's rate; rescales it if asked, as interpolated samples may exceed the peak."""
     length, peak = measure(mastered.pieces())
     scale = mastered.peak / peak if keep_peak and peak else 1.0
     return replace(mastered, scale=scale, samples=length, peak=peak * scale, gain=mastered.gain * scale)

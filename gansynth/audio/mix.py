@@ -1,4 +1,4 @@
-"""Adds notes to clips. Sums are of whole numbers, so their order never matters: same bytes however work is split."""
+"""Mixing of notes to clips, in whole numbers: the order of addition, and so the split of work, changes no byte."""
 
 from __future__ import annotations
 
@@ -13,20 +13,25 @@ from gansynth.config import MixConfig
 UNIT = 1 << 20
 """Fixed-point 1.0: one step is -126 dB below it."""
 BLOCK = 1 << 14
-"""Samples of one block of a sparse mix."""
+"""Number of samples in a block of a sparse mix."""
 _MOST = np.iinfo(np.int32).max
 
 
 @dataclass(frozen=True)
 class FixedPointNote:
-    """A note in units of 1 / UNIT: int32 or int64 [samples] or [2, samples], none further from zero than `peak`."""
+    """A note in units of 1 / UNIT.
+
+    Attributes:
+        samples: int32 or int64 [samples], or [2, samples] in stereo.
+        peak: bound of the absolute samples.
+    """
 
     samples: NDArray[np.signedinteger]
     peak: int
 
 
 def quantize(audio: NDArray[np.floating]) -> FixedPointNote:
-    """Rounds `audio` (float [samples], finite) to whole numbers."""
+    """Rounds `audio` (float [samples], finite) to units of 1 / UNIT."""
     samples = np.rint(audio * UNIT)
     peak = int(np.abs(samples).max(initial=0))
     return FixedPointNote(samples.astype(np.int32 if peak <= _MOST else np.int64), peak)
@@ -38,7 +43,7 @@ class SparseMix:
 
     Attributes:
         blocks: block number to int32 or int64 [BLOCK], or [2, BLOCK] in stereo, in units of 1 / UNIT.
-        bound: no sample can be further from zero than this; while it fits, 32 bits do.
+        bound: bound of the absolute samples; decides between 32 and 64 bits.
     """
 
     blocks: dict[int, NDArray[np.signedinteger]] = field(default_factory=dict)
@@ -49,7 +54,7 @@ class SparseMix:
         self.add_note(start, quantize(audio))
 
     def add_note(self, start: int, note: FixedPointNote) -> None:
-        """Adds what `whole` gave from sample `start` on."""
+        """Adds a quantised note from sample `start` on."""
         self.bound += note.peak
         dtype = np.int32 if self.bound <= _MOST else np.int64
         position, length = 0, note.samples.shape[-1]
@@ -76,12 +81,12 @@ class SparseMix:
                 self.blocks[block] = _narrow(mine.astype(np.int64) + values)
 
     def packed(self) -> SparseMix:
-        """The same mix in 32 bits wherever they are enough, to travel."""
+        """Returns the same mix with 32-bit blocks wherever they suffice, to be sent to other processes."""
         return SparseMix({block: _narrow(values) for block, values in self.blocks.items()}, self.bound)
 
     @property
     def nbytes(self) -> int:
-        """Bytes of all blocks."""
+        """Returns the size of all blocks in bytes."""
         return sum(values.nbytes for values in self.blocks.values())
 
 
@@ -94,7 +99,7 @@ def _narrow(values: NDArray[np.signedinteger]) -> NDArray[np.signedinteger]:
 
 
 def merged(mixes: Iterable[SparseMix]) -> SparseMix:
-    """The sum of several mixes."""
+    """Adds several mixes."""
     total = SparseMix()
     for mix in mixes:
         total.merge(mix)
@@ -102,11 +107,13 @@ def merged(mixes: Iterable[SparseMix]) -> SparseMix:
 
 
 def clip_samples(last_end: float, last_sample: int, config: MixConfig, sample_rate: int) -> int:
-    """How long a clip is.
+    """Returns the length of a clip in samples.
 
     Args:
         last_end: latest note end in seconds.
-        last_sample: where the last release ends.
+        last_sample: sample at which the last release ends.
+        config: `tail` decides between the two.
+        sample_rate: in Hz.
 
     Source: generate_util.combine_notes for tail "reference": int(last end + 3) whole seconds.
     """
@@ -114,11 +121,12 @@ def clip_samples(last_end: float, last_sample: int, config: MixConfig, sample_ra
 
 
 def finish(mix: SparseMix, samples: int, config: MixConfig) -> NDArray[np.float32]:
-    """The clip of a song: the mix made dense and brought to its peak.
+    """Converts a mix to a clip and normalises its peak.
 
     Args:
         mix: sum of all notes.
         samples: length of the clip; sound beyond it is cut.
+        config: peak and channels.
 
     Returns:
         float32 [samples], or [samples, 2] with panning; silence stays silence.
@@ -134,7 +142,7 @@ def finish(mix: SparseMix, samples: int, config: MixConfig) -> NDArray[np.float3
 
 
 def peak_gain(mix: SparseMix, config: MixConfig) -> float:
-    """What the sum of notes is multiplied by in `finish`."""
+    """Returns the factor by which `finish` multiplies the sum of notes."""
     return _scale(mix, config) * UNIT
 
 
@@ -148,10 +156,10 @@ def _scale(mix: SparseMix, config: MixConfig) -> float:
 
 
 def pieces(mix: SparseMix, samples: int, config: MixConfig) -> Iterator[NDArray[np.float32]]:
-    """The sum of notes as it is, dense, a block at a time.
+    """Yields the unscaled sum of notes, a block at a time.
 
     Yields:
-        float32 [up to BLOCK samples], or [up to BLOCK samples, 2] with panning, `samples` in all; up to 16.0 exact.
+        float32 [up to BLOCK samples], or [up to BLOCK samples, 2] with panning, `samples` in all; exact up to 16.0.
     """
     for first in range(0, samples, BLOCK):
         length = min(BLOCK, samples - first)

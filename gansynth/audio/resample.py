@@ -1,4 +1,4 @@
-"""Clips at another sample rate, a piece at a time: the same bytes however they are cut into pieces."""
+"""Resampling of clips, a piece at a time: the result does not depend on the size of the pieces."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from numpy.typing import NDArray
 def resampled(
     pieces: Iterable[NDArray[np.float32]], channels: int, sample_rate: int, wanted: int
 ) -> Iterator[NDArray[np.float32]]:
-    """A clip at another rate, by soxr's best filter; aligned to the sample, nothing is delayed.
+    """Resamples a clip with soxr's best filter (VHQ), without delay.
 
     Args:
         pieces: float32 [samples] or [samples, channels] each.
-        channels: of all of them.
-        sample_rate: theirs, in Hz.
-        wanted: the other rate, in Hz.
+        channels: number of channels of the pieces.
+        sample_rate: rate of the pieces, in Hz.
+        wanted: rate of the result, in Hz.
 
     Yields:
-        float32 pieces of the same kind; together as many samples as the same time has at the other rate, rounded.
+        float32 pieces with the same channels; together the same duration, rounded to a sample.
     """
     if wanted == sample_rate:
         yield from pieces
@@ -34,7 +34,7 @@ def resampled(
 
 
 def measure(pieces: Iterable[NDArray[np.float32]]) -> tuple[int, float]:
-    """Number of samples of a clip in pieces, and how far from zero it goes."""
+    """Returns the number of samples of a clip in pieces, and its highest absolute sample."""
     samples, peak = 0, 0.0
     for piece in pieces:
         samples += len(piece)

@@ -1,7 +1,7 @@
-"""What the pictures of a song have in common: one time axis, one type, one ground; a playhead crosses them all.
+"""Common layout of the pictures of a song: time axis, font and background, so that one playhead fits all of them.
 
 A picture is `WIDTH` pixels across. Its plot begins `LEFT` pixels in, where time is 0, and ends `RIGHT` pixels
-before the edge, at `seconds_across`. Pillow and matplotlib (for its font) are imported where they are first needed.
+before the edge, at `seconds_across`. Pillow and matplotlib (for its font) are imported on first use.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 WIDTH = 1200
 LEFT, RIGHT, TOP, BOTTOM = 56, 72, 50, 40
 HOP = 2048
-"""Samples between two columns of a spectrogram; the time axis ends in the middle between two of them."""
+"""Samples between two columns of a spectrogram; the time axis ends half a column after the last one."""
 GROUND, INK = (16, 14, 24), (240, 238, 245)
 
 _Ink = int | tuple[int, int, int]
@@ -28,18 +28,18 @@ _TICK_STEPS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800)
 
 
 def seconds_across(samples: int, sample_rate: int, hop: int = HOP) -> float:
-    """The time at the right edge of the plot of a clip: half a column after the centre of the last one."""
+    """Returns the time in seconds at the right edge of a clip's plot, half a column after the last one's centre."""
     return (samples // hop + 0.5) * hop / sample_rate
 
 
 def draw_title(draw: ImageDraw.ImageDraw, title: str, width: int, ink: _Ink) -> None:
-    """Writes a title over a plot that is `width` pixels across; what is too long is shortened in the middle."""
+    """Draws a title over a plot that is `width` pixels wide; a long title is shortened in the middle."""
     title_font = font(20)
     draw.text((LEFT, TOP - 18), _fit(title, title_font, width), ink, title_font, "ls")
 
 
 def draw_pitch(draw: ImageDraw.ImageDraw, pitch: int, y: int, ink: _Ink, label: ImageFont.FreeTypeFont) -> None:
-    """Writes the name of a C beside row `y` of the picture."""
+    """Draws the name of the C with MIDI number `pitch` beside row `y` of the picture."""
     draw.line((LEFT - 6, y, LEFT - 1, y), ink)
     draw.text((LEFT - 11, y), f"C{pitch // 12 - 1}", ink, label, "rm")
 
@@ -47,7 +47,7 @@ def draw_pitch(draw: ImageDraw.ImageDraw, pitch: int, y: int, ink: _Ink, label: 
 def draw_time(
     draw: ImageDraw.ImageDraw, seconds: float, width: int, bottom: int, ink: _Ink, label: ImageFont.FreeTypeFont
 ) -> None:
-    """Writes the time axis below a plot: `seconds` over `width` pixels."""
+    """Draws the time axis below a plot: `seconds` over `width` pixels."""
     step = _tick_step(seconds, width)
     for tick in range(int(seconds / step) + 1):
         x = LEFT + round(tick * step / seconds * (width - 1))
@@ -56,7 +56,7 @@ def draw_time(
 
 
 def font(size: int) -> ImageFont.FreeTypeFont:
-    """DejaVu Sans as matplotlib ships it: the same on every machine. A new one per picture and thread."""
+    """Loads DejaVu Sans as shipped with matplotlib, the same on every machine; not to be shared between threads."""
     import matplotlib
     from PIL import ImageFont
 
@@ -64,7 +64,7 @@ def font(size: int) -> ImageFont.FreeTypeFont:
 
 
 def _fit(text: str, font: ImageFont.FreeTypeFont, width: int) -> str:
-    """One printable line of at most `width` pixels: the beginning and the end of what is too long."""
+    """Shortens text to one printable line of at most `width` pixels, keeping its beginning and end."""
     printable = (c for c in text if c.isspace() or not unicodedata.category(c).startswith("C"))
     line = " ".join("".join(printable).split())
     if len(line) <= width and font.getlength(line) <= width:
@@ -80,13 +80,13 @@ def _fit(text: str, font: ImageFont.FreeTypeFont, width: int) -> str:
 
 
 def _tick_step(seconds: float, width: int) -> float:
-    """Seconds between two labels of the time axis."""
+    """Returns the seconds between two labels of the time axis."""
     least = seconds * _MIN_TICK_SPACING / width
     return next((step for step in _TICK_STEPS if step >= least), 3600 * math.ceil(least / 3600))
 
 
 def clock(seconds: float, step: float = 1) -> str:
-    """Time as m:ss, with tenths where the ticks need them, and as h:mm:ss from an hour on."""
+    """Formats seconds as m:ss, or h:mm:ss from an hour on, with tenths if `step` is below a second."""
     whole, tenth = divmod(round(seconds * 10), 10)
     minutes, second = divmod(whole, 60)
     text = f"{minutes}:{second:02d}" if minutes < 60 else f"{minutes // 60}:{minutes % 60:02d}:{second:02d}"

@@ -1,4 +1,4 @@
-"""The piano roll of a song: its notes as they were played, in colours by instrument."""
+"""Piano roll of a song: its notes as they were played, coloured by instrument."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ COLOURS = (
     (0, 114, 178),
     (187, 187, 187),
 )
-"""Okabe and Ito's colours, told apart with any kind of colour vision; grey stands for their black."""
+"""Okabe and Ito's colours, distinguishable with any kind of colour vision; grey replaces their black."""
 _TINT = 0.55
-"""Instruments 9 to 16 have the same colours with this much white; from the 17th on they begin again."""
+"""Share of white in the colours of instruments 9 to 16, otherwise those of 1 to 8; from the 17th on they repeat."""
 _FAINTEST = 0.45
 _ONSET = 0.5
 _TAIL = 0.35
@@ -34,17 +34,17 @@ _RELEASED = 2
 _INKS = 64
 _GROUND = 256 - _INKS
 _OCTAVE_LINE, _LABEL, _TITLE = _GROUND + 4, _GROUND + 42, _GROUND + _INKS - 1
-_LEAST_OCTAVES = 2
+_MIN_OCTAVES = 2
 
 
 def colour_numbers(instruments: Sequence[str]) -> list[int]:
-    """For each instrument the number of its colour, 0..15: the same name, the same colour."""
+    """Returns the colour number of each instrument, 0..15; instruments of the same name share one."""
     seen: dict[str, int] = {}
     return [seen.setdefault(name, len(seen)) % (2 * len(COLOURS)) for name in instruments]
 
 
 def palette() -> NDArray[np.uint8]:
-    """The sixteen colours, uint8 [16, 3]."""
+    """Returns the sixteen colours, RGB, uint8 [16, 3]."""
     plain = np.array(COLOURS, np.float64)
     return np.rint(np.concatenate([plain, plain + (255 - plain) * _TINT])).astype(np.uint8)
 
@@ -60,14 +60,14 @@ def write_png(
 ) -> bytes:
     """Draws a piano roll on the time axis of the same song's spectrogram.
 
-    A note is as long as it is heard, its release fainter; its first pixel is bright, and soft notes are darker.
-    Sliding instruments mix their colours. Where notes of one pitch overlap, the latest is in front, but for its
-    release. Time and memory are bounded by the picture's size and do not grow with what overlaps.
+    A note is drawn as long as it sounds, with a fainter release; its first pixel is bright, and soft notes are darker.
+    Notes between two instruments mix their colours. Where notes of one pitch overlap, the latest is in front, except
+    its release. Time and memory depend on the picture's size and not on the number of overlapping notes.
 
     Args:
         notes: sorted by start; may be empty.
-        instruments: names that the notes' `left` and `right` number.
-        samples: length of the clip.
+        instruments: names that the notes' `left` and `right` refer to by number.
+        samples: length of the clip in samples.
         sample_rate: in Hz.
         title: any text, see spectrogram.write_png.
         height: pixels, at least 160.
@@ -88,7 +88,7 @@ def write_png(
     for n, bend in bends.items():
         _draw_bent(cells, notes, n, bend, table, low, seconds * sample_rate, sample_rate)
     row_of = rows - 1 - np.arange(plot_height) * rows // plot_height
-    # One byte per pixel, as in a spectrogram: colours of notes, then inks from the ground's colour to the text's.
+    # One byte per pixel, as in a spectrogram: note colours, then inks from the background's colour to the text's.
     canvas = Image.new("L", (axes.WIDTH, height), _GROUND)
     canvas.paste(Image.fromarray(cells[row_of]), (axes.LEFT, axes.TOP))
     draw = ImageDraw.Draw(canvas)
@@ -134,20 +134,20 @@ def _rows(notes: PlannedNotes, bends: Mapping[int, Timeline]) -> tuple[int, int]
         low = max(0, min(low, int(np.floor(notes.pitch[n] + bend.values.min()))))
         high = min(127, max(high, int(np.ceil(notes.pitch[n] + bend.values.max()))))
     first, last = low // 12 * 12, -(-high // 12) * 12
-    return first, max(last - first, _LEAST_OCTAVES * 12) + 1
+    return first, max(last - first, _MIN_OCTAVES * 12) + 1
 
 
 def _cells(
     notes: PlannedNotes, table: NDArray[np.uint8], low: int, rows: int, width: int, samples: float
 ) -> NDArray[np.uint8]:
-    """One palette index for each pitch and pixel of time, uint8 [rows, width]; row 0 is the lowest.
+    """Computes the palette index of each pitch and pixel of time, uint8 [rows, width]; row 0 is the lowest.
 
     Args:
         notes: sorted by start.
-        table: palette indices of each note held, at its onset and released, uint8 [notes, 3].
+        table: uint8 [notes, 3], palette indices of each note while held, at its onset and in its release.
         low: pitch of row 0.
-        rows, width: of the plot.
-        samples: how many the width stands for.
+        rows, width: size of the plot.
+        samples: number of samples that the width represents.
     """
     cells = np.full((rows, width), _GROUND, np.uint8)
     cells[-low % 12 :: 12] = _OCTAVE_LINE
@@ -160,7 +160,7 @@ def _cells(
     tail = np.maximum((notes.start + notes.sustain + notes.tails) / per_pixel, end).astype(np.int64)
     number = np.arange(len(notes))
 
-    # For every pixel: the note that began last, and the one of all that have begun that is heard for longest.
+    # For every pixel: the note that began last, and among all that have begun the one that ends last.
     latest = np.full((rows, width), -1)
     np.maximum.at(latest, (row, begin), number)
     np.maximum.accumulate(latest, axis=1, out=latest)
@@ -178,7 +178,7 @@ def _cells(
 
 
 def _colours(notes: PlannedNotes, instruments: Sequence[str]) -> NDArray[np.uint8]:
-    """The colours of each note while it is held, at its onset and in its release, uint8 [notes, 3, 3]."""
+    """Computes the RGB colours of each note while held, at its onset and in its release, uint8 [notes, 3, 3]."""
     table = palette()[colour_numbers(instruments)].astype(np.float32)
     slide = notes.fraction[:, None]
     full = table[notes.left] * (1 - slide) + table[notes.right] * slide
@@ -192,8 +192,8 @@ def _colours(notes: PlannedNotes, instruments: Sequence[str]) -> NDArray[np.uint
     return colours
 
 
-def _coarse(colours: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Colours rounded as little as is needed for a palette: the palette, and the index of each in it."""
+def _fit_palette(colours: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Rounds colours as little as a palette requires; returns the palette, and each colour's index in it."""
     for step in (1, 4, 8, 16, 32, 64):  # the last leaves 64 colours
         red, green, blue = ((colours[..., i] // step * step + step // 2).astype(np.int32) for i in range(3))
         packed = red << 16 | green << 8 | blue

@@ -1,10 +1,10 @@
-"""The picture each rendered song gets: a constant-Q spectrogram, three rows to a semitone.
+"""Constant-Q spectrogram of a rendered song, with three rows per semitone.
 
 Analysis and colours are those of the plot in Magenta's public GANSynth notebook: librosa's `cqt` with a hop
 of 2048 samples and 36 bins per octave, in magma. Levels are relative to the clip's maximum, where the
 notebook's are absolute, and no column is cut off at the ends. The transform is computed here, with Brown and
 Puckette's sparse kernel, because librosa takes seconds to import; the picture is drawn with Pillow, because a
-matplotlib figure takes ten times as long. Heavy modules are imported where they are first needed.
+matplotlib figure takes ten times as long. Heavy modules are imported on first use.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from gansynth.figures import axes
 if TYPE_CHECKING:
     from scipy import sparse
 
-# A batch of windows stays in the processor's cache and bounds the memory whatever the clip's length.
+# A batch of windows fits the processor's cache, and bounds memory for clips of any length.
 _BATCH_FRAMES = 16
-# Kernel values below this part of a filter's largest are side lobes that no cell of the picture shows.
+# Kernel values below this fraction of a filter's largest are side lobes that are not visible in the picture.
 _KERNEL_FLOOR = 3e-4
 
 # A picture is one byte per pixel: levels from black up, then inks from the background's colour to the text's.
@@ -35,7 +35,7 @@ _GRID_LIFT = 14
 
 @dataclass(frozen=True)
 class SpectrogramStyle:
-    """What a spectrogram shows and how large its picture is; by default the notebook's hop, rows and colours.
+    """Range, resolution and size of a spectrogram; by default with the notebook's hop, rows and colours.
 
     Attributes:
         hop: Samples between two columns.
@@ -73,7 +73,7 @@ class SpectrogramStyle:
 
     @property
     def bins(self) -> int:
-        """Number of rows."""
+        """Returns the number of rows."""
         return (self.max_pitch + 12 - self.min_pitch) * self.bins_per_octave // 12
 
 
@@ -140,15 +140,14 @@ def write_png(
     shows the loudest of its columns, so that short notes stay visible in a long clip.
 
     Args:
-        levels: What `cqt` returned, float32 [style.bins, frames] in [-top_db, 0] dB, at least one frame.
+        levels: Result of `cqt`, float32 [style.bins, frames] in [-top_db, 0] dB, at least one frame.
         sample_rate: Samples per second of the analysed clip.
-        title: Any text, such as the song's name. Control characters are left out, and what is too long is
-            shortened in the middle.
+        title: Any text, such as the song's name. Control characters are left out, and a long title is shortened
+            in the middle.
         style: The style that `cqt` was called with.
 
     Returns:
-        A PNG file of `style.width` x `style.height` pixels: the same bytes for the same input, nothing in it
-        but the pixels.
+        A PNG file of `style.width` x `style.height` pixels, without metadata: the same bytes for the same input.
 
     Raises:
         ValueError: If `levels` does not have `style.bins` rows or has no column.
@@ -167,7 +166,7 @@ def write_png(
     per_column = -(-levels.shape[1] // width)
     loudest = np.maximum.reduceat(levels, np.arange(0, levels.shape[1], per_column), axis=1)
     shades = np.rint(np.clip(1 + loudest[::-1] / style.top_db, 0, 1) * (_LEVELS - 1)).astype(np.uint8)
-    # The box begins half a frame in, where time is 0, and ends with the last frame.
+    # The box begins in the middle of the first frame, where time is 0, and ends with the last frame.
     box = (0.5 / per_column, 0, levels.shape[1] / per_column, style.bins)
     plot = np.array(Image.fromarray(shades).resize((width, height), Image.Resampling.BILINEAR, box))
     for pitch in range(-(-style.min_pitch // 12) * 12, style.max_pitch + 12, 12):
@@ -187,20 +186,22 @@ def write_png(
 
     canvas.putpalette(_palette(style.colormap))
     file = io.BytesIO()
-    canvas.save(file, "PNG", compress_level=2)  # two thirds of the time of 6, and hardly larger
+    canvas.save(file, "PNG", compress_level=2)  # takes two thirds of the time of level 6, and is hardly larger
     return file.getvalue()
 
 
 @lru_cache(maxsize=8)
 def _kernel(sample_rate: int, bins_per_octave: int, min_pitch: int, bins: int) -> sparse.csr_array:
-    """The filter bank as one sparse matrix, complex64 [bins, size // 2 + 1], for an even FFT size."""
+    """Builds the filter bank as one sparse matrix, complex64 [bins, size // 2 + 1], for an even FFT size."""
     from scipy import fft, sparse
 
     frequencies = 440.0 * 2 ** ((min_pitch - 69) / 12 + np.arange(bins) / bins_per_octave)
     ratio = 2 ** (2 / bins_per_octave)
     quality = (ratio + 1) / (ratio - 1)
     if frequencies[-1] * (1 + 1 / quality) > sample_rate / 2:
-        raise ValueError(f"the highest pitch, {frequencies[-1]:.0f} Hz, needs more than {sample_rate} Hz")
+        raise ValueError(
+            f"the highest pitch, {frequencies[-1]:.0f} Hz, needs a sample rate above {sample_rate} Hz; lower max_pitch"
+        )
     lengths = quality * sample_rate / frequencies
     size = 2 * fft.next_fast_len(int(lengths[0] / 2) + 1, real=True)
     rows = []
@@ -219,7 +220,7 @@ def _kernel(sample_rate: int, bins_per_octave: int, min_pitch: int, bins: int) -
 
 
 def _zero_padded(samples: npt.NDArray[np.float32], start: int, stop: int) -> npt.NDArray[np.float32]:
-    """samples[start:stop], with zeros where that lies outside the clip."""
+    """Returns samples[start:stop], with zeros outside the clip."""
     inside = samples[max(start, 0) : max(stop, 0)]
     before = min(max(-start, 0), stop - start)
     return np.pad(inside, (before, stop - start - before - len(inside)))
@@ -227,7 +228,7 @@ def _zero_padded(samples: npt.NDArray[np.float32], start: int, stop: int) -> npt
 
 @lru_cache(maxsize=8)
 def _palette(colormap: str) -> bytes:
-    """256 RGB triples: the levels in the colours of a matplotlib colour map, then the inks."""
+    """Builds a palette of 256 RGB triples: the levels in the colours of a matplotlib colour map, then the inks."""
     import matplotlib
 
     colours = matplotlib.colormaps[colormap](np.linspace(0, 1, _LEVELS), bytes=True)[:, :3]

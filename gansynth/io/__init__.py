@@ -1,3 +1,3 @@
-"""Bytes in and out: URLs, retries, files, listings, archives, names and completion records.
+"""Input and output of bytes: URLs, retries, files, listings, archives, names, completion records.
 Imports gansynth.config and gansynth.errors.
 """

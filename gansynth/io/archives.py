@@ -1,4 +1,4 @@
-"""MIDI files inside .zip and .tar archives, addressed by where they lie, so that each is read alone and in place."""
+"""MIDI files inside .zip and .tar archives, addressed by their position, so that each can be read on its own."""
 
 from __future__ import annotations
 
@@ -16,38 +16,38 @@ from urllib.parse import quote, unquote
 from gansynth.errors import GansynthError
 
 MAX_MEMBER = 64 << 20
-"""Bytes that a member may have unpacked."""
+"""Highest size of an unpacked member, in bytes."""
 _MAX_DIRECTORY = 64 << 20
-"""Bytes that are read at once for a zip's directory or one tar header: half a million files, or a bomb."""
+"""Most bytes read at once for a zip's directory or a tar header: enough for half a million files."""
 _SUFFIXES = {".zip": "zip", ".tar": "tar", ".tar.gz": "tar+gz", ".tgz": "tar+gz"}
 _ADDRESS = re.compile(r"(zip|tar|tar\+gz)://([^@:]*)@(\d+)\+(\d+)::(.*)", re.DOTALL)
 _LOCAL_HEADER = struct.Struct("<4s2x2H2x2x3L2H")
 
 
 class ArchiveError(GansynthError):
-    """An archive cannot be read, or a member of it is damaged, encrypted or a bomb."""
+    """An archive that cannot be read, or a member that is damaged, encrypted or too large."""
 
     code = "input-unreadable"
 
 
 def archive_kind(url: str) -> str | None:
-    """zip, tar or tar+gz by the end of a name; None where it is no archive."""
+    """Returns the kind of an archive by its suffix: zip, tar or tar+gz; None for other files."""
     return next((kind for suffix, kind in _SUFFIXES.items() if url.lower().endswith(suffix)), None)
 
 
 def is_compressed(url: str) -> bool:
-    """Whether an archive has to be unpacked as a whole before its members can be read."""
+    """Returns whether an archive has to be unpacked as a whole before its members can be read."""
     return archive_kind(url) == "tar+gz"
 
 
 @dataclass(frozen=True)
 class Member:
-    """A file in an archive. As text it is a URL: KIND://QUOTED_NAME@OFFSET+LENGTH::ARCHIVE.
+    """A file in an archive. Its string form is a URL: KIND://QUOTED_NAME@OFFSET+LENGTH::ARCHIVE.
 
     Attributes:
         kind: zip, tar or tar+gz.
-        name: its path in the archive, as it stands there; not to be trusted.
-        offset, length: where it lies: its content in a (decompressed) tar, its whole record in a zip.
+        name: path in the archive, unchanged and not to be trusted.
+        offset, length: byte range of its content in a (decompressed) tar, or of its whole record in a zip.
         archive: path or URL of the archive.
     """
 
@@ -63,7 +63,7 @@ class Member:
 
     @classmethod
     def parse(cls, url: str) -> Member | None:
-        """The member that a URL addresses, if it does."""
+        """Parses the URL of a member; returns None for other URLs."""
         found = _ADDRESS.fullmatch(url)
         if not found:
             return None
@@ -72,34 +72,35 @@ class Member:
 
     @property
     def is_compressed(self) -> bool:
-        """Whether its archive has to be unpacked as a whole first."""
+        """Returns whether the archive has to be unpacked as a whole first."""
         return self.kind == "tar+gz"
 
     def content(self, read: Callable[[int, int], bytes], limit: int | None = None) -> bytes:
-        """The member's bytes, or the first `limit` of them.
+        """Reads the member's content, or its first `limit` bytes.
 
         Args:
-            read: gives the bytes of the archive from a start to an end.
-            limit: how many bytes at most.
+            read: reads bytes of the archive, from a start to an end position.
+            limit: highest number of bytes to return; None for all.
 
         Raises:
-            ArchiveError: it is longer than MAX_MEMBER, and no limit was given; or it is damaged.
+            ArchiveError: the member is damaged, encrypted or compressed by an unknown method, or is longer than
+                MAX_MEMBER and `limit` is None.
         """
         if self.kind != "zip":
             if limit is None and self.length > MAX_MEMBER:
-                raise ArchiveError(f"{self.name}: larger than {MAX_MEMBER >> 20} MiB.")
+                raise ArchiveError(f"{self.name}: is larger than {MAX_MEMBER >> 20} MiB, the limit for a member.")
             data = read(self.offset, self.offset + min(self.length, MAX_MEMBER if limit is None else limit))
             if limit is None and len(data) < self.length:
-                raise ArchiveError(f"{self.name}: its archive is cut off.")
+                raise ArchiveError(f"{self.name}: the archive is truncated.")
             return data
-        # A deflated member is hardly ever longer than its content; headers have 128 KiB at most.
+        # Deflated data is at most slightly longer than its content; headers have at most 128 KiB.
         most = self.length if limit is None else min(self.length, limit + limit // 64 + (1 << 17))
         return self._inflate(read(self.offset, self.offset + min(most, MAX_MEMBER + (1 << 18))), limit)
 
     def _inflate(self, record: bytes, limit: int | None) -> bytes:
-        """The content of a zip's record: local header, data, and perhaps a descriptor behind them."""
+        """Decodes a zip record: local header, data, and possibly a data descriptor."""
         if len(record) < _LOCAL_HEADER.size or record[:4] != b"PK\x03\x04":
-            raise ArchiveError(f"{self.name}: no such member in {self.archive}; was it changed?")
+            raise ArchiveError(f"{self.name}: not found in {self.archive}; was it changed since it was listed?")
         _, flags, method, checksum, packed, _, name, extra = _LOCAL_HEADER.unpack_from(record)
         data = record[_LOCAL_HEADER.size + name + extra :]
         if flags & 1:
@@ -107,7 +108,7 @@ class Member:
         if method == 0 and not flags & 8:
             content, rest = data[:packed], b""
             if limit is None and len(content) < packed:
-                raise ArchiveError(f"{self.name}: is cut off.")
+                raise ArchiveError(f"{self.name}: is truncated.")
         elif method == 8:
             unpack = zlib.decompressobj(-zlib.MAX_WBITS)
             most = MAX_MEMBER if limit is None else limit
@@ -116,30 +117,33 @@ class Member:
             except zlib.error as error:
                 raise ArchiveError(f"{self.name}: is damaged ({error}).") from None
             if limit is None and len(content) <= most and not unpack.eof:
-                raise ArchiveError(f"{self.name}: is cut off.")
+                raise ArchiveError(f"{self.name}: is truncated.")
             rest = unpack.unused_data
             if flags & 8 and unpack.eof and len(rest) >= 8:
                 checksum = int.from_bytes(rest[4:8] if rest[:4] == b"PK\x07\x08" else rest[:4], "little")
         else:
-            raise ArchiveError(f"{self.name}: is packed in a way (method {method}) that is not read; use deflate.")
+            raise ArchiveError(f"{self.name}: is compressed by method {method}, which is not supported; use deflate.")
         if limit is not None and len(content) >= limit:
             return content[:limit]
         if len(content) > MAX_MEMBER:
             raise ArchiveError(f"{self.name}: unpacks to more than {MAX_MEMBER >> 20} MiB.")
         if zlib.crc32(content) != checksum:
-            raise ArchiveError(f"{self.name}: is damaged (its checksum is not {checksum:08x}).")
+            raise ArchiveError(f"{self.name}: is damaged (the checksum does not match).")
         return content
 
 
 def members(file: Any, url: str) -> Iterator[tuple[Member, int]]:
-    """Every regular file of an archive, each name once, with its size in bytes when unpacked.
+    """Lists the regular files of an archive, each name once.
 
     Args:
-        file: the archive, open for reading in binary and seekable; decompressed if it is a compressed tar.
-        url: what it is called.
+        file: the archive, a seekable binary file; a compressed tar must be decompressed.
+        url: path or URL of the archive; its suffix names the kind.
+
+    Yields:
+        The member, and its unpacked size in bytes.
 
     Raises:
-        ArchiveError: it is no archive, cut off, or its directory is too large to be honest.
+        ArchiveError: the file is not an archive of this kind, is truncated, or has an implausibly large directory.
     """
     kind = archive_kind(url)
     assert kind is not None
@@ -156,7 +160,7 @@ def members(file: Any, url: str) -> Iterator[tuple[Member, int]]:
 
 
 class _Bounded:
-    """A file of which no single read is larger than an archive's directory may be."""
+    """A file that refuses reads larger than an archive's directory may be."""
 
     def __init__(self, file: Any) -> None:
         self._file = file
@@ -168,7 +172,7 @@ class _Bounded:
             length = self._file.seek(0, os.SEEK_END) - here
             self._file.seek(here)
             if length > _MAX_DIRECTORY:
-                raise ValueError(f"it asks for {max(size, length)} bytes at once; refused as a bomb")
+                raise ValueError(f"it needs a read of {max(size, length)} bytes at once; refused as a bomb")
         return self._file.read(size)
 
 
@@ -184,6 +188,6 @@ def _zip_members(file: Any) -> Iterator[tuple[str, int, int, int]]:
 def _tar_members(file: Any) -> Iterator[tuple[str, int, int, int]]:
     with tarfile.TarFile(fileobj=file, errorlevel=2) as archive:
         while (info := archive.next()) is not None:
-            vars(archive)["members"] = []  # else it would hold all of them
+            vars(archive)["members"] = []  # otherwise tarfile keeps all of them in memory
             if info.isreg() and not info.issparse():
                 yield info.name, info.offset_data, info.size, info.size

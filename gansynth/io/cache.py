@@ -1,4 +1,4 @@
-"""The user's cache folder, and compressed archives unpacked into it, once each."""
+"""The user's cache folder, and the compressed archives that are unpacked into it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,15 @@ def unpacked_folder() -> Path:
 
 @functools.lru_cache(maxsize=16)
 def unpacked(url: str) -> str:
-    """A compressed tar, unpacked into a plain one on this machine: once, whichever process is first."""
+    """Unpacks a compressed tar into a plain one on this machine, once for all processes, and returns its path.
+
+    Args:
+        url: path or URL of the archive.
+
+    Raises:
+        archives.ArchiveError: the archive is damaged, or unpacks to more than 1 GiB and 100 times its size.
+        OSError: the archive cannot be read, or the cache cannot be written.
+    """
     import fcntl
 
     fs, path = urls.filesystem(url)
@@ -63,6 +71,6 @@ def _unpack(fs: Any, path: str, target: Path, limit: int, url: str) -> None:
 
 
 def forget_unpacked() -> None:
-    """Removes what compressed archives were unpacked into."""
+    """Removes all unpacked archives from the cache."""
     unpacked.cache_clear()
     shutil.rmtree(unpacked_folder(), ignore_errors=True)

@@ -1,4 +1,4 @@
-"""Files read and written as a whole, never half: local paths, fsspec URLs, members of archives."""
+"""Files read and written as a whole: local paths, fsspec URLs, members of archives."""
 
 from __future__ import annotations
 
@@ -17,15 +17,16 @@ _UNFINISHED = ".writing-"
 
 
 def read_bytes(url: str, limit: int | None = None, **options: Any) -> bytes:
-    """The whole content of `url`, or its first `limit` bytes.
+    """Reads the content of `url`, or its first `limit` bytes.
 
     Args:
-        url: a path, a URL, or what `find` calls a member of an archive.
-        limit: how many bytes at most; without one, a member of an archive may have archives.MAX_MEMBER.
+        url: a path, an fsspec URL, or the URL of a member of an archive, see archives.Member.
+        limit: highest number of bytes to read; None for all, which for a member is at most archives.MAX_MEMBER.
         **options: settings of the file system.
 
     Raises:
-        FileNotFoundError, OSError: as the file system reports them.
+        OSError: the file cannot be read, as the file system reports it; FileNotFoundError if it is missing.
+        archives.ArchiveError: the member of an archive cannot be read.
     """
     member = archives.Member.parse(url)
     if member is not None:
@@ -43,7 +44,7 @@ def read_bytes(url: str, limit: int | None = None, **options: Any) -> bytes:
 
 
 def read_lines(url: str) -> Iterator[str]:
-    """The lines of a text file (UTF-8), as they are read."""
+    """Yields the lines of a text file (UTF-8) as they are read, without line ends."""
     fs, path = urls.filesystem(url)
     with with_retries(fs.open, path, "rb") as f:
         for line in f:
@@ -56,10 +57,19 @@ def _read_range(url: str, start: int, end: int, **options: Any) -> bytes:
 
 
 def write_bytes(url: str, data: bytes, retry_seconds: float | None = None, **options: Any) -> None:
-    """Writes `data` as the whole content of `url`, or nothing at all.
+    """Writes `data` as the content of `url`, atomically.
 
-    Locally a temporary file in the same folder is renamed over the target; elsewhere the object store's
-    whole-object put is atomic by itself, and tried again while it fails for what may pass.
+    Locally a temporary file in the same folder is renamed over the target; in object stores the put of a whole object
+    is atomic by itself, and is retried after transient errors.
+
+    Args:
+        url: a path or an fsspec URL.
+        data: the content.
+        retry_seconds: time for retries; retry.WORKER_SECONDS if None.
+        **options: settings of the file system.
+
+    Raises:
+        OSError: the file cannot be written, as the file system reports it.
     """
     fs, path = urls.filesystem(url, **options)
     if not urls.is_local(url):
@@ -71,9 +81,9 @@ def write_bytes(url: str, data: bytes, retry_seconds: float | None = None, **opt
 
 @contextlib.contextmanager
 def writing(url: str) -> Iterator[IO[bytes]]:
-    """A file to be written, on this machine's disk, that becomes the whole content of `url` when the block ends.
+    """Opens a temporary file on this machine that becomes the content of `url` when the block ends.
 
-    Where the block raises, `url` stays as it was. As in `write_bytes`, but for more than memory should hold.
+    If the block raises, `url` stays unchanged. For content that is too large for `write_bytes`.
     """
     path = urls.filesystem(url)[1]
     folder = os.path.dirname(path) if urls.is_local(url) else None
@@ -93,14 +103,14 @@ def writing(url: str) -> Iterator[IO[bytes]]:
 
 
 def sweep(folder: str) -> None:
-    """Removes what processes that were killed have left half written below a local folder."""
+    """Removes the temporary files that killed processes have left below a local folder."""
     if urls.is_local(folder):
         for path in Path(urls.local_path(folder)).rglob(f"{_UNFINISHED}*"):
             path.unlink(missing_ok=True)
 
 
 def upload(path: str | Path, url: str) -> None:
-    """Copies a local file to `url`, whole or not at all."""
+    """Copies a local file to `url`, atomically."""
     if urls.is_local(url):
         write_bytes(url, Path(path).read_bytes())
         return
@@ -109,7 +119,7 @@ def upload(path: str | Path, url: str) -> None:
 
 
 def remove(url: str) -> None:
-    """Removes a file, or a folder with all that is in it; nothing happens where there is none."""
+    """Removes a file, or a folder with its content; does nothing if there is none."""
     fs, path = urls.filesystem(url)
     with contextlib.suppress(FileNotFoundError):
         with_retries(fs.rm, path, recursive=True)

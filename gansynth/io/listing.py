@@ -1,4 +1,4 @@
-"""Listings: what is at a URL, below a folder, behind a pattern or in an archive, as it is found."""
+"""Listings of files: at a URL, below a folder, by a pattern or in an archive, as they are found."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from gansynth.io.retry import with_retries
 
 
 def kind(url: str, **options: Any) -> Literal["file", "folder"] | None:
-    """What is at `url`; None where there is nothing.
+    """Returns "file", "folder", or None if there is nothing at `url`.
 
     Raises:
-        OSError: it cannot be told, for want of rights say.
+        OSError: access failed, for example for lack of permission.
     """
     fs, path = urls.filesystem(url, **options)
     try:
@@ -34,28 +34,28 @@ def kind(url: str, **options: Any) -> Literal["file", "folder"] | None:
 
 
 def size(url: str, **options: Any) -> int:
-    """Bytes of a file."""
+    """Returns the size of a file in bytes."""
     fs, path = urls.filesystem(url, **options)
     return int(with_retries(fs.size, path) or 0)
 
 
 def names(folder: str, **options: Any) -> list[str]:
-    """The names of what is in a folder."""
+    """Lists the names in a folder, sorted."""
     fs, path = urls.filesystem(folder, **options)
     fs.invalidate_cache()
     return sorted(str(name).rstrip("/").rsplit("/", 1)[-1] for name in with_retries(fs.ls, path, detail=False))
 
 
 def find(folder: str, start: str = "", depth: int | None = None) -> Iterator[tuple[str, int]]:
-    """Every file below a folder, in the order of their paths, as they are listed: a page or a folder at a time.
+    """Lists the files below a folder in the order of their paths, a page or a folder at a time.
 
     Args:
         folder: a path or URL.
-        start: what the paths below it start with, to list less.
-        depth: how many folders deep; 1 is the folder itself.
+        start: prefix of the paths below the folder, to list fewer.
+        depth: number of folder levels; 1 is the folder itself, None has no limit.
 
     Yields:
-        URL (a path where local) and size in bytes.
+        URL (a path if local) and size in bytes.
     """
     fs, path = urls.filesystem(folder)
     if urls.is_local(folder):
@@ -68,7 +68,7 @@ def find(folder: str, start: str = "", depth: int | None = None) -> Iterator[tup
 
 
 def _pages(fs: Any, path: str, start: str, depth: int | None) -> Iterator[tuple[str, int]]:
-    """Google's own listing: gcsfs would hold all of it, with two kilobytes for each object."""
+    """Lists objects with Google's API: gcsfs would keep the whole listing, two kilobytes for each object."""
     bucket, _, prefix = path.rstrip("/").partition("/")
     query: dict[str, Any] = {
         "prefix": f"{prefix}/{start}" if prefix else start,
@@ -117,7 +117,7 @@ def _entries(fs: Any, folder: str) -> Iterator[dict[str, Any]]:
 
 
 def _local_entries(folder: str) -> Iterator[dict[str, Any]]:
-    """The folders and files in a folder that may have a hundred thousand: names alone are held. Links lead to files."""
+    """Lists the folders and files in a folder; keeps only names, as there may be 100,000. Follows links to files."""
     with os.scandir(folder) as found:
         names = sorted(entry.name + "/" * entry.is_dir(follow_symlinks=False) for entry in found)
 
@@ -130,7 +130,7 @@ def _local_entries(folder: str) -> Iterator[dict[str, Any]]:
             try:
                 status = os.stat(path)
             except OSError as error:
-                if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):  # a link to nothing, or gone since
+                if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):  # a dangling link, or removed since
                     continue
                 raise
             if stat.S_ISREG(status.st_mode):
@@ -140,20 +140,23 @@ def _local_entries(folder: str) -> Iterator[dict[str, Any]]:
 
 
 def match(pattern: str) -> Iterator[tuple[str, int]]:
-    """Every file that a glob pattern names, as `find` gives them; `**` stands for any number of folders.
+    """Lists the files that match a glob pattern; `**` stands for any number of folders.
+
+    Yields:
+        URL (a path if local) and size in bytes.
 
     Raises:
-        ValueError: `**` is only a part of a name, or the name of a bucket is not given in full.
+        ValueError: `**` is only a part of a name, or the name of a bucket contains a wildcard.
     """
     from fsspec.utils import glob_translate
 
     fs, path = urls.filesystem(pattern)
-    path = re.sub(r"(^|/)\*\*(?=[^/*])", r"\1**/*", path)  # **.mid, as gcloud has it
+    path = re.sub(r"(^|/)\*\*(?=[^/*])", r"\1**/*", path)  # **.mid, as in gcloud
     fits = re.compile(glob_translate(path)).match
     literal = re.split(r"[*?\[]", path, maxsplit=1)[0]
     root, slash, start = literal.rpartition("/")
     if not slash and not urls.is_local(pattern):
-        raise ValueError("the name of a bucket must be given in full")
+        raise ValueError("the name of a bucket must be given in full, without wildcards")
     depth = None if "**" in path else path[len(root) :].count("/")
     for url, length in find((root or "/") if urls.is_local(pattern) else fs.unstrip_protocol(root), start, depth):
         if fits(url if urls.is_local(url) else fs._strip_protocol(url)):
@@ -161,14 +164,14 @@ def match(pattern: str) -> Iterator[tuple[str, int]]:
 
 
 def members(url: str) -> Iterator[tuple[str, str, int]]:
-    """Every MIDI file in an archive, as it is read.
+    """Lists the MIDI files in an archive as it is read.
 
     Yields:
-        Its name, the URL that `read_bytes` takes, and its size in bytes.
+        Name, URL for files.read_bytes, and unpacked size in bytes.
 
     Raises:
-        archives.ArchiveError: it cannot be read.
-        OSError: as the file system reports it.
+        archives.ArchiveError: the archive is damaged.
+        OSError: the archive cannot be read, as the file system reports it.
     """
     fs, path = urls.filesystem(cache.unpacked(url) if archives.is_compressed(url) else url)
     with fs.open(path, "rb") as f:

@@ -1,4 +1,4 @@
-"""Names: a song's id from its path below the input root, and its files' names from its id."""
+"""Names: the id of a song from its path below the input root, and the names of its files from its id."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ _MAX_LABEL = 40
 
 
 def has_midi_suffix(name: str) -> bool:
-    """Whether a file name ends like a MIDI file's, in upper or lower case."""
+    """Returns whether a file name has the suffix of a MIDI file, in upper or lower case."""
     return name.lower().endswith(MIDI_SUFFIXES)
 
 
 def is_pattern(url: str) -> bool:
-    """Whether `url` holds glob characters."""
+    """Returns whether `url` contains glob characters."""
     return bool(_GLOB.search(url))
 
 
 def pattern_root(url: str) -> str:
-    """The folder above the first glob character of a pattern, or the folder of a file."""
+    """Returns the folder above the first glob character of a pattern, or the folder of a file."""
     match = _GLOB.search(url)
     return posixpath.dirname(url[: match.start()] if match else url)
 
 
 def common_root(roots: Iterable[str]) -> str:
-    """The deepest folder that holds all `roots`; empty where they have none in common."""
+    """Returns the deepest folder that contains all `roots`; empty if they have none in common."""
     common: list[str] | None = None
     for root in roots:
         parts = root.split("/")
@@ -51,10 +51,10 @@ def common_root(roots: Iterable[str]) -> str:
 
 
 def song_id(url: str, root: str) -> str:
-    """The path of `url` below `root`: what a song is called everywhere. `path_of` is its inverse.
+    """Returns the id of a song: the path of `url` below `root`. `path_of` is the inverse.
 
-    Beam's keys are UTF-8, which names in some file systems are not: bytes that are none are written \\xNN, and a
-    backslash twice.
+    Beam's keys are UTF-8, but names in some file systems are not: other bytes are written \\xNN, and a
+    backslash is doubled.
     """
     relative = url[len(root) :] if root and url.startswith(root) else url.split("://", 1)[-1]
     raw = relative.removeprefix("/").encode("utf-8", "surrogateescape")
@@ -62,21 +62,21 @@ def song_id(url: str, root: str) -> str:
 
 
 def path_of(song: str) -> str:
-    """The path below the input root of the song with the id `song`, as os.fsdecode gives it."""
+    """Returns the path below the input root of the song with the id `song`, decoded as by os.fsdecode."""
     raw = _ESCAPED.sub(lambda found: bytes.fromhex(found[1].decode()) if found[1] else b"\\", song.encode())
     return raw.decode("utf-8", "surrogateescape")
 
 
 def output_name(song: str) -> str:
-    """The name of a song's files below an output folder, without their suffix; different ids never share one.
+    """Returns the name of a song's files below an output folder, without suffix; different ids have different names.
 
-    Folders are kept. Of the suffix only a plain `.mid` goes: `x.mid` becomes `x`, `x.midi` stays `x.midi`. Bytes are
-    written %XX where some file system would not take them (`:`), take them for something else (`NUL`, a trailing dot),
-    be led elsewhere (`..`), or take two names for one: letters that Unicode composes in another way (not NFC).
-    What is too long ends in %~ and a digest. `song_of` is the inverse.
+    Folders are kept. The suffix `.mid` is removed, other suffixes are kept: `x.mid` becomes `x`, `x.midi` stays
+    `x.midi`. Bytes are written %XX where a file system would refuse them (`:`), interpret them (`NUL`, a trailing
+    dot), resolve them to another folder (`..`), or confuse two names: characters that are not in Unicode's composed
+    form (NFC). Long names are shortened and end in %~ and a digest. `song_of` is the inverse.
 
     Raises:
-        UnicodeEncodeError: the id has surrogates, which `song_id` never gives.
+        UnicodeEncodeError: the id contains surrogates, which `song_id` never returns.
 
     Source: names that Windows reserves, https://learn.microsoft.com/windows/win32/fileio/naming-a-file
     """
@@ -90,9 +90,9 @@ def output_name(song: str) -> str:
 
 
 def song_of(name: str) -> str | None:
-    """The id of the song whose files have the name that `output_name` gave; None where it was too long.
+    """Returns the id of the song whose files have the name `name`, as from `output_name`; None if it was shortened.
 
-    The manifest tells of those: its rows have the id, and the files under `outputs`.
+    For shortened names the manifest has the id and, under `outputs`, the files.
     """
     if _SHORTENED in name:
         return None
@@ -101,7 +101,7 @@ def song_of(name: str) -> str | None:
 
 
 def stem_name(number: int, label: str) -> str:
-    """The name of a stem's file, without its suffix: its number from 1 on, and what is plain of any text."""
+    """Returns the name of a stem's file, without suffix: its number from 1 on, and the safe characters of its label."""
     kept = "".join(c if c.isalnum() or c == "-" else "_" for c in label[: 4 * _MAX_LABEL])
     return f"{number + 1:02d}-{re.sub('_+', '_', kept).strip('_')[:_MAX_LABEL] or 'stem'}"
 
@@ -121,7 +121,7 @@ def _safe_part(part: str) -> str:
 
 
 def _shortened(safe: str, length: int) -> str:
-    """The first bytes of a name, and a digest of all of it."""
+    """Shortens a name to its first bytes and a digest of the whole name."""
     data = safe.encode()
     suffix = safe[safe.rfind(".") :] if has_midi_suffix(safe) else ""
     kept = data[:length].decode("utf-8", "ignore").rstrip("/")

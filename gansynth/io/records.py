@@ -1,4 +1,4 @@
-"""Completion records: a small file for each finished song, by which a job that was stopped goes on where it was."""
+"""Completion records: a small file for each finished song, which lets a stopped job be resumed."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ class Records:
     """The records under one output folder.
 
     Attributes:
-        output: folder or URL.
-        digests: of the checkpoint and the settings, by the names that they have in a song's row; a record with
-            others is of no use.
+        output: path or URL of the output folder.
+        digests: digests of the checkpoint and the settings, by their names in a song's row; records with other
+            digests are ignored.
     """
 
     output: str
     digests: dict[str, str]
 
     def write(self, row: Mapping[str, Any]) -> None:
-        """Records a song whose files are all written; `row` is its row in the manifest."""
+        """Records a song whose files have all been written; `row` is its row in the manifest."""
         files.write_bytes(self._url(row["song_id"]), json.dumps(row, sort_keys=True).encode())
 
     def find(self, song_id: str, source_digest: str) -> dict[str, Any] | None:
-        """The row of a song that needs no rendering.
+        """Finds the manifest row of a song that need not be rendered again.
 
         Args:
-            song_id: which song.
-            source_digest: of the file's bytes as they are now.
+            song_id: id of the song.
+            source_digest: "sha256:..." of the current bytes of the MIDI file.
 
         Returns:
-            The row; None unless input, settings and checkpoint are those of the record, and every file it names is
-            there with the size that it had.
+            The row; None unless input, settings and checkpoint are those of the record, and every file that it names
+            exists with its recorded size.
         """
         try:
             row = json.loads(files.read_bytes(self._url(song_id)))
@@ -49,7 +49,7 @@ class Records:
                 if listing.size(urls.join(self.output, path)) != row["bytes"][name]:
                     return None
         except (FileNotFoundError, NotADirectoryError, ValueError, TypeError, KeyError, AttributeError):
-            return None  # no record, or half of one from elsewhere
+            return None  # no record, or not one of this program
         return row
 
     def _url(self, song_id: str) -> str:

@@ -1,4 +1,4 @@
-"""Retries of storage calls: which errors are transient, and for how long a call is tried again."""
+"""Retries of storage calls after transient errors."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 SECONDS = 30.0
-"""Seconds for which what may pass is tried again."""
+"""Seconds for which a call is retried by default."""
 WORKER_SECONDS = 300.0
-"""The same where hours of work hang on it."""
+"""Seconds for which a call is retried in workers, where hours of work depend on it."""
 FIRST_WAIT = 0.5
 """Seconds before the second try; each further wait is up to twice as long, 32 s at most."""
 _TRANSIENT_STATUS = {408, 429, 500, 502, 503, 504}
@@ -22,7 +22,7 @@ _TRANSIENT_ERRNO = {
 
 
 def is_transient(error: BaseException) -> bool:
-    """Whether an error may be gone at the next try: too many requests, a server's fault, a broken connection."""
+    """Returns whether an error may disappear on retry: too many requests, a server error, a broken connection."""
     if isinstance(error, (ConnectionError, TimeoutError, asyncio.TimeoutError)):
         return True
     status = getattr(error, "code", None) or getattr(error, "status", None)
@@ -38,7 +38,20 @@ def is_transient(error: BaseException) -> bool:
 
 
 def with_retries(call: Callable[..., T], *args: Any, seconds: float | None = None, **kwargs: Any) -> T:
-    """Calls `call` again while what it raises is passing, with waits that grow, for `seconds` seconds."""
+    """Calls `call(*args, **kwargs)`, and retries it after transient errors with growing waits.
+
+    Args:
+        call: function to call.
+        *args: its arguments.
+        seconds: time for retries; SECONDS if None.
+        **kwargs: its keyword arguments.
+
+    Returns:
+        The result of the call.
+
+    Raises:
+        Exception: the last error of the call, if it is not transient or the time is over.
+    """
     from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
 
     again = Retrying(

@@ -1,4 +1,4 @@
-"""Paths and fsspec URLs: which file system holds one, with which credentials, and what an error there means."""
+"""Paths and fsspec URLs: their file systems, credentials and error messages."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ logging.getLogger("gcsfs").setLevel(logging.CRITICAL)
 
 
 class StorageConfig(Section):
-    """As whom object stores are read and written."""
+    """Credentials for object stores."""
 
     credentials: str = "default"
-    """default (those of the environment), anonymous, or the path of a service account's JSON key."""
+    """default (credentials of the environment), anonymous, or the path of a service account's JSON key."""
     project: str | None = None
-    """Google Cloud project that is billed for requests to buckets of which the requester pays."""
+    """Google Cloud project that is billed for requests to requester-pays buckets."""
 
 
 _config = StorageConfig()
@@ -36,26 +36,26 @@ def configure(config: StorageConfig) -> None:
 
 
 def is_local(url: str) -> bool:
-    """Whether `url` is a path on this machine (a plain path or file://)."""
+    """Returns whether `url` is a path on this machine (a plain path or file://)."""
     return "://" not in url or url.startswith("file://")
 
 
 def local_path(url: str) -> str:
-    """The absolute path of a local `url`; `~` and `file://` are resolved."""
+    """Returns the absolute path of a local `url`; `~` and `file://` are resolved."""
     return os.path.abspath(os.path.expanduser(url.removeprefix("file://")))
 
 
 def join(base: str, *parts: str) -> str:
-    """`base` and `parts` joined by single slashes."""
+    """Joins `base` and `parts` by single slashes."""
     return "/".join([base.rstrip("/") or "/", *parts]).replace("//", "/", 1 if base == "/" else 0)
 
 
 def filesystem(url: str, **options: Any) -> tuple[fsspec.AbstractFileSystem, str]:
-    """The file system that holds `url`, and the path of `url` inside it.
+    """Returns the file system of `url`, and the path of `url` in it.
 
     Args:
         url: a local path or an fsspec URL.
-        **options: settings of the file system over the configured ones, e.g. token="anon".
+        **options: settings of the file system that override the configured ones, e.g. token="anon".
     """
     if is_local(url):
         return _filesystem("file", ()), local_path(url)
@@ -70,10 +70,10 @@ def _filesystem(protocol: str, options: tuple[tuple[str, Any], ...]) -> fsspec.A
 
 
 def _credentials(protocol: str) -> dict[str, Any]:
-    """The configured credentials, as the file system of a protocol wants them."""
+    """Returns the configured credentials as options of the file system of a protocol."""
     anonymous = _config.credentials == "anonymous"
     if protocol in ("gs", "gcs"):
-        # Not gcsfs' own default: where it finds no credentials it goes on as nobody, and each object is refused later.
+        # Not gcsfs' own default, which without credentials continues anonymously and fails later at each object.
         names = {"anonymous": "anon", "default": "google_default"}
         token = names.get(_config.credentials) or local_path(_config.credentials)
         options = {"token": token, "use_listings_cache": False}
@@ -82,11 +82,11 @@ def _credentials(protocol: str) -> dict[str, Any]:
 
 
 def reason(error: Exception, url: str) -> str:
-    """What went wrong at `url` in one line, and what to look at where it may be a matter of rights."""
+    """Describes an error at `url` in one line, with advice if it may be a matter of permissions."""
     text = f"{type(error).__name__}: {' '.join(str(error).split())[:500]}".removesuffix(": ")
     other = is_transient(error) or isinstance(error, (FileNotFoundError, ValueError))
     if type(error).__name__ == "DefaultCredentialsError":
-        text += "; buckets that are public need none: --set storage.credentials=anonymous"
+        text += "; public buckets need no credentials: --set storage.credentials=anonymous"
     elif url.lstrip("@").startswith(("gs://", "gcs://")) and not other:
         text += (
             f"; storage.credentials is {_config.credentials}: the account needs storage.objects.list and .get to read "

@@ -1,3 +1,3 @@
-"""MIDI files to notes: structure, repair, parsing, the sustain pedal.
+"""From MIDI files to notes: structure, repair, parsing, sustain pedal.
 Imports gansynth.io, gansynth.config and gansynth.errors.
 """

@@ -1,4 +1,4 @@
-"""Loading of MIDI files: from a path, a URL or bytes to a song."""
+"""Loading of MIDI files, from a path, URL or bytes to a song."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from gansynth.midi.repair import Prepared, prepare
 
 @dataclass(frozen=True)
 class MidiFile:
-    """A MIDI file's bytes, read and, where that was possible, scanned: once, whoever needs them.
+    """Bytes of a MIDI file, with the scanned file if there is one, so that each file is read and scanned once.
 
     Attributes:
-        data: the bytes.
-        digest: "sha256:..." of them.
-        prepared: the checked and repaired file; None: `parse_midi` prepares it.
+        data: the file's bytes.
+        digest: "sha256:..." of the bytes.
+        prepared: the checked and repaired file; `parse_midi` prepares it if None.
     """
 
     data: bytes = field(repr=False)
@@ -29,11 +29,15 @@ class MidiFile:
 
 
 def read_midi(url: str, config: NotesConfig) -> MidiFile:
-    """Reads the bytes of a MIDI file, and no more of them than `notes.max_file_bytes`.
+    """Reads the bytes of a MIDI file.
+
+    Args:
+        url: path or fsspec URL.
+        config: `max_file_bytes` bounds the bytes that are read.
 
     Raises:
-        MidiError: it is larger than that.
-        OSError: it cannot be read.
+        MidiError: the file is larger than `notes.max_file_bytes`.
+        OSError: the file cannot be read.
     """
     return midi_file(files.read_bytes(url, config.max_file_bytes + 1), config)
 
@@ -42,10 +46,10 @@ def midi_file(data: bytes, config: NotesConfig) -> MidiFile:
     """Wraps the bytes of a MIDI file.
 
     Raises:
-        MidiError: there are more than `notes.max_file_bytes`.
+        MidiError: there are more bytes than `notes.max_file_bytes`.
     """
     if len(data) > config.max_file_bytes:
-        message = f"it is larger than notes.max_file_bytes {config.max_file_bytes}"
+        message = f"the file is larger than notes.max_file_bytes {config.max_file_bytes}; raise the limit to read it"
         raise MidiError(message, code="midi-too-large")
     return MidiFile(data, "sha256:" + hashlib.sha256(data).hexdigest())
 
@@ -54,7 +58,8 @@ def parse_midi(file: MidiFile, config: NotesConfig) -> Song:
     """Parses a MIDI file.
 
     Raises:
-        MidiError: the bytes cannot be read as MIDI, even with the repairs that `notes.salvage` allows, or pass a limit.
+        MidiError: the file cannot be read as MIDI, even with the repairs that `notes.salvage` allows, or exceeds a
+            limit.
     """
     from gansynth.midi.note_seq import read_note_seq  # imports note_seq, which takes seconds
 
@@ -66,7 +71,7 @@ def load_midi(source: str | os.PathLike[str] | bytes, config: NotesConfig | None
 
     Args:
         source: a path or fsspec URL, or the file's bytes.
-        config: limits, salvage, and whether the sustain pedal holds notes; the defaults if None.
+        config: limits, salvage and sustain pedal; the defaults if None.
 
     Raises:
         MidiError: see `parse_midi`.

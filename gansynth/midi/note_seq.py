@@ -1,4 +1,4 @@
-"""The reader that Magenta uses: note_seq, imported without its dependencies' warnings."""
+"""Reader based on note_seq, which Magenta uses, imported without the warnings of its dependencies."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ with warnings.catch_warnings():
     import pretty_midi
 
 LONGEST_NAME = 128
-"""Letters of a track's name that are kept; the rest of a longer one is cut off."""
+"""Characters of a track's name that are kept."""
 SUSTAIN = 64
-"""The sustain pedal's controller number; values from 64 on mean down."""
+"""Controller number of the sustain pedal; values from 64 on mean down."""
 PAN = 10
-"""The pan controller's number."""
+"""Controller number of pan."""
 
 
 def read_note_seq(prepared: Prepared, digest: str, config: NotesConfig) -> Song:
-    """Reads a song as Magenta does: with note_seq, which reads with pretty_midi.
+    """Reads a song with note_seq, as Magenta does; note_seq uses pretty_midi.
 
     Args:
-        prepared: the file's bytes, checked and mended.
-        digest: sha256 of the bytes as they came.
-        config: whether the sustain pedal holds notes.
+        prepared: the checked and repaired file.
+        digest: "sha256:..." of the original bytes.
+        config: `sustain_pedal` decides if the pedal holds notes.
 
     Raises:
-        MidiError: note_seq cannot read it.
+        MidiError: note_seq cannot read the file.
     """
     with _without_collections(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # pretty_midi warns of odd but playable files, pydub of its own source
@@ -64,14 +64,14 @@ def read_note_seq(prepared: Prepared, digest: str, config: NotesConfig) -> Song:
 
 
 def _track_name(name: str) -> str:
-    """A name as it was written: MIDI files do not tell their encoding, which mido takes for Latin-1."""
+    """Decodes a track's name: MIDI files do not state an encoding, and mido assumes Latin-1."""
     with contextlib.suppress(UnicodeError):
         name = name.encode("latin-1").decode("utf-8")
     return "".join(letter if letter.isprintable() else " " for letter in name).strip()[:LONGEST_NAME]
 
 
 def _pan(notes: Notes, changes: list[Any]) -> NDArray[np.uint8] | None:
-    """The last value before or at each note's start in its track; the middle where there is none yet."""
+    """Finds the last pan value before or at each note's start in its track; the centre if there is none."""
     if not changes or not len(notes):
         return None
     # Times as whole numbers, so that track and time make one exact key.
@@ -104,7 +104,7 @@ def _hold(notes: Notes, pedal: list[Any]) -> Notes:
 
 @contextlib.contextmanager
 def _without_collections() -> Iterator[None]:
-    """No search for cycles of objects meanwhile: the parser makes very many objects, none in cycles; a third faster."""
+    """Disables garbage collection: the parser makes very many objects, none in cycles, and is a third faster."""
     enabled = gc.isenabled()
     gc.disable()
     try:
@@ -127,7 +127,7 @@ def _parse(prepared: Prepared) -> Any:
 
 
 def _explain(error: Exception) -> str:
-    """What the parser found."""
+    """Describes an error of the parser."""
     kind, message = type(error).__name__, str(error)
     if kind == "EOFError":
         return "it is cut off, or not a MIDI file: the data end too early"

@@ -1,4 +1,4 @@
-"""Songs as arrays of notes: what every reader of MIDI files makes."""
+"""Songs as arrays of notes, the result of every MIDI reader."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from typing_extensions import Self
 
 CENTRE = 64
-"""The value of the pan controller that stands for the middle."""
+"""Value of the pan controller that stands for the centre."""
 
 
 @dataclass(frozen=True)
 class NoteTable:
-    """Notes as parallel arrays: the columns are the fields that hold arrays, the first of them gives the length."""
+    """Notes as parallel arrays: fields that hold arrays are the columns, and the first field gives the length."""
 
     def __len__(self) -> int:
         return len(getattr(self, fields(self)[0].name))
@@ -59,7 +59,7 @@ class Notes(NoteTable):
 
     @property
     def span(self) -> float:
-        """The latest note end, in seconds."""
+        """Returns the latest note end, in seconds; 0 without notes."""
         return float(self.end.max()) if len(self) else 0.0
 
     def stretched(self, factor: float) -> Notes:
@@ -123,7 +123,7 @@ class Channel:
 
 @dataclass(frozen=True)
 class Song:
-    """One MIDI file, parsed.
+    """A parsed MIDI file.
 
     Attributes:
         notes: all its notes, before any policy.

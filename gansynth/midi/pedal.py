@@ -1,4 +1,4 @@
-"""The sustain pedal: notes sound on until it is lifted, or until their pitch is struck again."""
+"""Sustain pedal: notes sound until it is lifted, or until their pitch is struck again."""
 
 from __future__ import annotations
 
@@ -19,18 +19,21 @@ def hold(
     pedal_track: NDArray[np.integer],
     pedal_down: NDArray[np.bool_],
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Applies the pedal to the notes of all tracks; each pedal event to those of its own track.
+    """Applies the sustain pedal to the notes of all tracks; a pedal event affects only its own track.
 
     Args:
-        start, end, pitch, track: [n], notes, times in seconds.
-        pedal_time, pedal_track, pedal_down: [m], when the pedal moves, on which track, and whether down.
+        start, end: float64 [n], in seconds.
+        pitch, track: int [n].
+        pedal_time: float64 [m], times in seconds at which the pedal moves.
+        pedal_track: int [m].
+        pedal_down: bool [m], True if the pedal goes down.
 
     Returns:
-        float64 [n], when each note ends now, and bool [n], whether it is kept: one whose pitch is struck again at the
-        very same time is not.
+        float64 [n], the new end of each note in seconds, and bool [n], False for notes to drop: those whose pitch is
+        struck again at the very same time.
 
-    Source: note_seq.apply_sustain_control_changes, whose searches take time in the square of the number of notes:
-    30,000 can keep it for half a minute. The result is the same.
+    Source: note_seq.apply_sustain_control_changes, which takes quadratic time: half a minute for 30,000 notes. The
+    result is the same.
     """
     count = len(start)
     times = np.concatenate([start, end, pedal_time])

@@ -1,4 +1,4 @@
-"""What comes before the parser: limits, wrappings of MIDI files, and the mending of what is formally wrong."""
+"""Steps before parsing: limits, wrappers around MIDI files, and the repair of formal defects."""
 
 from __future__ import annotations
 
@@ -12,34 +12,37 @@ from gansynth.midi import smf
 MAX_TICKS = 10_000_000
 """pretty_midi builds a table of all ticks, 32 bytes each; the longest song known has 1.8 million."""
 LEADING_BYTES = 4096
-"""How far into a file its header is looked for: behind mail and HTTP headers, or a tar archive's."""
+"""Bytes searched for the MIDI header, which may follow mail or HTTP headers, or that of a tar archive."""
 
 REPAIRS = {
-    "bad_event_ignored": "Bytes that are no MIDI event were left out (`aggressive` only).",
-    "bytes_skipped": "Bytes between tracks that are no chunk were skipped.",
-    "data_byte_ignored": "Events with a data byte above 127 were left out, or it was read as 127 (`aggressive` only).",
+    "bad_event_ignored": "Bytes that are not MIDI events were left out (`aggressive` only).",
+    "bytes_skipped": "Bytes between tracks that are not a chunk were skipped.",
+    "data_byte_ignored": "Events with a data byte above 127 were left out, or the byte was read as 127 "
+    "(`aggressive` only).",
     "end_of_track_missing": "A track has no end-of-track event.",
-    "foreign_chunk_skipped": "A chunk that is not a track stood between the tracks.",
+    "foreign_chunk_skipped": "A chunk between the tracks that is not a track was skipped.",
     "format_unknown": "The header gives a format other than 0, 1 and 2; it was read as 1.",
-    "header_length_wrong": "The header is not as long as it says.",
-    "key_signature_ignored": "A key signature that does not exist.",
-    "leading_bytes_skipped": "There were other bytes before the header: a mail's, say, or a tar archive's.",
-    "macbinary_unwrapped": "The file was in MacBinary form.",
-    "meta_event_ignored": "A meta event too short for its kind, or longer than a million bytes.",
-    "riff_unwrapped": "The file was a RIFF file (.rmi).",
-    "running_status_restored": "Events rely on the status byte of one before a system message, which ends it.",
-    "smpte_division": "Time is counted in SMPTE frames, which is legal, but note_seq cannot read it.",
-    "smpte_offset_ignored": "An SMPTE offset too short, or that is no time of day.",
-    "sysex_ignored": "A system exclusive message that holds bytes above 127, or more than a million.",
-    "tempo_moved": "Tempo changes outside the first track, where note_seq does not look.",
-    "time_signature_ignored": "A time signature too short, of no beats, or of beats too short.",
-    "track_count_wrong": "There are more or fewer tracks than the header says; all were played.",
-    "track_length_wrong": "A track is not as long as it says; it was read to its end-of-track event.",
-    "track_truncated": "A track breaks off; it was played as far as it goes, and what sounds there ended.",
-    "trailing_bytes_ignored": "There were other bytes behind a track.",
-    "unknown_meta_event_ignored": "A meta event of a kind that mido does not know, and would forget the gap before it.",
+    "header_length_wrong": "The header's length is not the one it states.",
+    "key_signature_ignored": "An invalid key signature was left out.",
+    "leading_bytes_skipped": "Other bytes before the header were skipped, such as those of a mail or a tar archive.",
+    "macbinary_unwrapped": "The file was wrapped in MacBinary.",
+    "meta_event_ignored": "A meta event that is too short for its type or longer than a million bytes was left out.",
+    "riff_unwrapped": "The file was wrapped in RIFF (.rmi).",
+    "running_status_restored": "Events use running status across a system message, which cancels it.",
+    "smpte_division": "SMPTE frames, which are valid but which note_seq cannot read, were converted to ticks.",
+    "smpte_offset_ignored": "An SMPTE offset that is too short or not a valid time was left out.",
+    "sysex_ignored": "A system exclusive message with bytes above 127 or longer than a million bytes was left out.",
+    "tempo_moved": "Tempo changes outside the first track, which note_seq ignores, were moved to a tempo track.",
+    "time_signature_ignored": "A time signature that is too short, or has no beats or beats that are too short, was "
+    "left out.",
+    "track_count_wrong": "There are more or fewer tracks than the header states; all were played.",
+    "track_length_wrong": "A track's length is not the one it states; it was read to its end-of-track event.",
+    "track_truncated": "A track breaks off; it was played up to there, and notes still sounding were ended.",
+    "trailing_bytes_ignored": "Other bytes after a track were ignored.",
+    "unknown_meta_event_ignored": "A meta event of a type unknown to mido, which would lose the delta time before it, "
+    "was left out.",
 }
-"""Everything that may be wrong with a file that is played all the same."""
+"""Meaning of each defect that does not keep a file from being played; docs/errors.md lists them too."""
 
 _HEADER = b"MThd\x00\x00\x00\x06"
 _MACBINARY = 128
@@ -49,14 +52,14 @@ _LOOKS = {b"<": "a web page", b"PK\x03\x04": "a zip archive", b"\x1f\x8b": "a gz
 
 @dataclass(frozen=True)
 class Prepared:
-    """Bytes that note_seq may be given.
+    """A MIDI file checked and repaired for note_seq.
 
     Attributes:
-        data: the file's own where nothing keeps note_seq from reading them right.
-        repairs: names of the defects that were overlooked or mended, sorted; docs/errors.md explains them.
-        code: of the error, should note_seq refuse them.
-        seconds: when the last note ends, as far as the scan could tell.
-        notes: their number, as far as the scan could tell.
+        data: bytes for note_seq; the original ones if it reads them correctly.
+        repairs: names of the defects that were ignored or repaired, sorted; docs/errors.md explains them.
+        code: code of the error to raise if note_seq refuses the bytes.
+        seconds: time at which the last note ends; 0 if the scan failed.
+        notes: number of notes; 0 if the scan failed.
     """
 
     data: bytes
@@ -67,11 +70,15 @@ class Prepared:
 
 
 def prepare(data: bytes, config: NotesConfig) -> Prepared:
-    """Checks a file against the limits and mends it as far as `notes.salvage` allows.
+    """Checks a file against the limits and repairs it as far as `notes.salvage` allows.
+
+    Args:
+        data: the file's bytes.
+        config: limits and salvage.
 
     Raises:
-        MidiError: a limit is passed, or it is no MIDI file that can be mended; never that where salvage is off: then
-            note_seq alone is to decide.
+        MidiError: a limit is exceeded, or the file is not MIDI or cannot be repaired. With salvage off, damage is left
+            to note_seq, except an empty file and numbers of a thousand bytes.
     """
     if not data:
         raise MidiError("the file is empty", code="midi-empty")
@@ -100,10 +107,10 @@ def _as_it_is(data: bytes, config: NotesConfig) -> Prepared:
 
 
 def check_limits(scan: smf.Scan, config: NotesConfig) -> None:
-    """Refuses what would take too long to read or to play.
+    """Refuses files that would take too long to read or to play.
 
     Raises:
-        MidiError: its code begins with midi-too-.
+        MidiError: a limit is exceeded; the code begins with midi-too-.
     """
     seconds = scan.seconds * config.time_stretch
     if scan.notes > config.max_notes:
@@ -120,10 +127,13 @@ def check_limits(scan: smf.Scan, config: NotesConfig) -> None:
 
 
 def unwrap(data: bytes) -> tuple[bytes, tuple[str, ...]]:
-    """The MIDI file inside a RIFF (RMID) or MacBinary file, or behind some leading bytes; and what was taken off.
+    """Extracts a MIDI file that is wrapped in RIFF (RMID) or MacBinary, or follows other bytes.
+
+    Returns:
+        The MIDI file's bytes, and the names of the repairs made.
 
     Raises:
-        MidiError: there is none.
+        MidiError: there is no MIDI header.
 
     Sources: RIFF MIDI (RMID), MMA RP-029; MacBinary II (1987): name's length at byte 1, zeros at 0, 74 and 82, length
     of the data fork at 83.

@@ -1,10 +1,10 @@
-"""The structure of a Standard MIDI File, read without trust: what is in it, what is wrong with it, and a clean copy.
+"""Structure of a Standard MIDI File that may be damaged: its contents, its defects, and a repaired copy.
 
 One pass over the bytes counts ticks and pairs notes, before note_seq builds a table of every tick and an object of
-every event. Where the file is formally wrong but its music is whole, the scan notes the defect and how to mend it;
-where something else than MIDI stands among the events, it raises.
+every event. Where the file is formally wrong but its music is intact, the scan records the defect and its repair;
+where a track contains bytes that are not MIDI, it raises.
 
-Sources: Standard MIDI Files 1.0 (MMA RP-001); for what note_seq stumbles over, mido 1.3 (midifiles, meta); for what
+Sources: Standard MIDI Files 1.0 (MMA RP-001); for what note_seq cannot read, mido 1.3 (midifiles, meta); for what
 counts as a note, pretty_midi 0.2 (PrettyMIDI._load_instruments).
 """
 
@@ -20,43 +20,43 @@ import numpy as np
 from gansynth.errors import MidiError
 
 LONGEST_GAP = 0x0FFFFFFF
-"""The longest delta time and event length that MIDI files can write, in four bytes."""
+"""Highest delta time and event length that MIDI files can encode, in four bytes."""
 LONGEST_EVENT = 1_000_000
-"""mido reads no longer one."""
+"""Longest event that mido reads, in bytes."""
 MOST_TRACKS = 0x7FFF
-"""mido reads the number of tracks as a signed short."""
+"""Lowest number of tracks that is refused: mido reads it as a signed short."""
 TEMPOS = range(1_000, 15_000_001)
-"""Microseconds of a quarter note that a tempo may have: 60,000 to 4 of them a minute."""
+"""Valid tempos in microseconds per quarter note: 60,000 to 4 quarter notes a minute."""
 DEFAULT_TEMPO = 500_000
 SMPTE = {24: (24, 1_000_000), 25: (25, 1_000_000), 29: (30, 1_001_000), 30: (30, 1_000_000)}
-"""Frames and the microseconds that they take; 29 stands for 29.97 a second."""
+"""Frames, and the microseconds that they take, by the header's frame rate; 29 stands for 29.97 a second."""
 
 _END = b"\x00\xff\x2f\x00"
 _NOTHING = b"\xff\x7f\x00"
-"""An event that means nothing, in the place of one that is left out: the gap before it stays."""
+"""An event without effect that replaces one that is left out, so that the delta time before it stays."""
 _SYSTEM_BYTES = {0xF1: 1, 0xF2: 2, 0xF3: 1, 0xF6: 0, 0xF8: 0, 0xFA: 0, 0xFB: 0, 0xFC: 0, 0xFE: 0}
-"""Data bytes of the system messages that mido knows, though they have no place in a file."""
+"""Number of data bytes of the system messages that mido reads, although files must not contain them."""
 _KNOWN_METAS = {*range(0x08), 0x09, 0x20, 0x21, 0x2F, 0x51, 0x54, 0x58, 0x59, 0x7F}
 _END_OF_TRACK, _TEMPO = 0x2F, 0x51
 
 
 @dataclass
 class Track:
-    """What a walk over the events of one track found.
+    """Result of scanning the events of one track.
 
     Attributes:
-        start, stop: its bytes, from the first event to the end of the last whole one.
-        tick: of the last event.
-        ended: whether the last event is an end of track.
-        first_end: where the first end of track ends, None without one.
-        tempos: (tick, microseconds of a quarter note).
-        tempo_events: edits that leave them out.
-        note_starts, note_ends: ticks of all notes.
-        sounding: ticks of the notes that have not ended, by channel and pitch (channel * 128 + pitch).
-        edits: (from, to, what to write instead), in order; where there are any, the track cannot stay as it is.
+        start, stop: byte range in the file, from the first event to the end of the last complete one.
+        tick: tick of the last event.
+        ended: True if the last event is an end-of-track event.
+        first_end: position after the first end-of-track event; None without one.
+        tempos: (tick, microseconds per quarter note).
+        tempo_events: edits that remove the tempo events.
+        note_starts, note_ends: ticks of all notes that have ended.
+        sounding: start ticks of the notes that have not, by channel and pitch (channel * 128 + pitch).
+        edits: (start, stop, replacement), in order; where there are any, the track must be rewritten.
         repairs: names of the defects.
-        closed: channels and pitches of the notes that were ended because the track's end is missing, None if it is not.
-        error: why the walk stopped before its end, if it met what is no MIDI.
+        closed: keys of the notes that were ended because the end of the track is missing; None if it is not missing.
+        error: error that stopped the scan, if it met bytes that are not MIDI.
     """
 
     start: int
@@ -75,7 +75,7 @@ class Track:
     error: MidiError | None = None
 
     def end_note(self, key: int, tick: int) -> None:
-        """Ends what sounds on a channel and pitch, as pretty_midi does: all of it, but for notes of the same tick."""
+        """Ends all notes of a channel and pitch, as pretty_midi does, except those that began at the same tick."""
         started = self.sounding.pop(key, ())
         for start in started:
             if start != tick:
@@ -87,7 +87,7 @@ class Track:
                 self.sounding[key] = same
 
     def cut(self) -> Track:
-        """The track with all that sounds ended at its last event, because its end is missing."""
+        """Ends all sounding notes at the last event, because the end of the track is missing; returns the track."""
         self.repairs.add("track_truncated")
         self.closed = sorted(key for key, starts in self.sounding.items() if starts[0] < self.tick)
         for key in self.closed:
@@ -96,11 +96,11 @@ class Track:
 
     @property
     def clean(self) -> bool:
-        """Whether note_seq reads it right as it is."""
+        """Returns whether note_seq reads the track correctly as it is."""
         return self.stop > self.start and not self.edits and self.closed is None
 
     def events(self, data: bytes) -> Iterator[bytes]:
-        """Its bytes, in pieces, as they should be."""
+        """Yields the track's bytes with all edits applied, in pieces."""
         pos = self.start
         for start, stop, instead in self.edits:
             yield data[pos:start]
@@ -115,17 +115,17 @@ class Track:
 
 @dataclass(frozen=True)
 class Scan:
-    """A whole file, scanned.
+    """Result of scanning a whole file.
 
     Attributes:
-        data: its bytes.
+        data: the file's bytes.
         kind: format 0, 1 or 2.
-        division: ticks of a quarter note.
-        tracks: in order.
-        tempos: (tick, microseconds of a quarter note), all that count, in order, the first at tick 0.
-        conductor: whether they are to be written as a track of their own, in front, and nowhere else.
+        division: ticks per quarter note.
+        tracks: the tracks, in order.
+        tempos: (tick, microseconds per quarter note), all that take effect, in order, the first at tick 0.
+        conductor: True if the tempos must be moved to a track of their own in front.
         repairs: names of the defects, sorted.
-        clean: whether note_seq reads the bytes right as they are.
+        clean: True if note_seq reads the bytes correctly as they are.
     """
 
     data: bytes
@@ -139,36 +139,36 @@ class Scan:
 
     @property
     def ticks(self) -> int:
-        """Tick of the last event of any kind."""
+        """Returns the tick of the last event of any kind."""
         return max((track.tick for track in self.tracks), default=0)
 
     @property
     def notes(self) -> int:
-        """How many notes there are; note_seq finds the same number."""
+        """Returns the number of notes; note_seq finds the same number."""
         return sum(len(track.note_starts) for track in self.tracks)
 
     @property
     def seconds(self) -> float:
-        """When the last note ends."""
+        """Returns the time in seconds at which the last note ends."""
         return self.time(max((max(track.note_ends, default=0) for track in self.tracks), default=0))
 
     @property
     def polyphony(self) -> int:
-        """The most notes that sound at once."""
+        """Returns the highest number of notes that sound at once."""
         starts = np.sort(np.concatenate([np.array(track.note_starts, np.int64) for track in self.tracks]))
         ends = np.sort(np.concatenate([np.array(track.note_ends, np.int64) for track in self.tracks]))
         ended = np.searchsorted(ends, starts, side="right")
         return int((np.arange(1, len(starts) + 1) - ended).max(initial=0))
 
     def time(self, tick: int) -> float:
-        """Seconds from the beginning to a tick."""
+        """Converts a tick to seconds from the beginning."""
         total = 0
         for (start, tempo), (end, _) in zip(self.tempos, [*self.tempos[1:], (tick, 0)], strict=True):
             total += max(0, min(end, tick) - start) * tempo
         return total / (1e6 * self.division)
 
     def midi(self) -> bytes:
-        """The file without its defects: every event that is kept, byte for byte, in correct chunks."""
+        """Returns the repaired file: every event that is kept, byte for byte, in correct chunks."""
         tracks = [b"".join(track.events(self.data)) for track in self.tracks]
         if self.conductor:
             tracks.insert(0, _conductor(self.tempos))
@@ -178,14 +178,14 @@ class Scan:
 
 
 def scan(data: bytes, aggressive: bool = False) -> Scan:
-    """Reads the structure of a MIDI file that begins with its header.
+    """Scans the structure of a MIDI file.
 
     Args:
-        data: the file.
-        aggressive: leave out what is no MIDI inside a track, instead of raising.
+        data: the file's bytes, beginning with its header.
+        aggressive: leave out bytes inside a track that are not MIDI, instead of raising.
 
     Raises:
-        MidiError: the bytes are no MIDI file, or not wholly; the code says what kind of damage it is.
+        MidiError: the bytes are not a MIDI file, or are damaged; the code names the kind of damage.
     """
     reader = _Reader(data, aggressive)
     length, kind, declared, division = reader.header()
@@ -228,11 +228,11 @@ def scan(data: bytes, aggressive: bool = False) -> Scan:
 
 
 class _Reader:
-    """Finds the tracks of a file and walks over their events.
+    """Scanner that finds the tracks of a file and reads their events.
 
     Attributes:
-        repairs: names of the defects between the tracks.
-        broken: whether any of them keeps note_seq from reading the file right.
+        repairs: names of the defects outside the tracks.
+        broken: True if any of them keeps note_seq from reading the file correctly.
     """
 
     def __init__(self, data: bytes, aggressive: bool) -> None:
@@ -242,7 +242,7 @@ class _Reader:
         self._budget = 10 * len(data) + 100_000  # bytes to walk over, those that are tried in several ways again
 
     def header(self) -> tuple[int, int, int, int]:
-        """Length, format, number of tracks and division."""
+        """Reads the header: its length in bytes, format, number of tracks and division."""
         data = self._data
         if data[:4] != b"MThd":
             raise MidiError("MThd not found: it is not a MIDI file", code="midi-not-midi")
@@ -260,7 +260,7 @@ class _Reader:
         return length, kind, tracks, division
 
     def tracks(self, start: int, declared: int) -> list[Track]:
-        """All tracks from byte `start` on; whatever else is between them is skipped."""
+        """Scans all tracks from byte `start` on; anything else between them is skipped."""
         data, skipped = self._data, ""
         found: list[Track] = []
         while start < len(data):
@@ -293,7 +293,7 @@ class _Reader:
         return found
 
     def _track(self, start: int, length: int) -> tuple[Track, int]:
-        """One track, and where the next chunk is; a length that is wrong is not believed."""
+        """Scans one track and finds the position of the next chunk, without relying on the declared length."""
         data, declared = self._data, start + length
         track = self._walk(start, min(declared, len(data)))
         followed = declared == len(data) or self._is_chunk(declared)
@@ -332,7 +332,7 @@ class _Reader:
         self.broken = True
 
     def _is_chunk(self, at: int) -> bool:
-        """Whether a chunk seems to begin at a byte: a track, or four printable letters and a length that fits."""
+        """Returns whether byte `at` seems to start a chunk: a track, or four printable letters and a valid length."""
         head = self._data[at : at + 8]
         if len(head) < 8:
             return False
@@ -344,10 +344,10 @@ class _Reader:
         return at if at >= 0 else len(self._data)
 
     def _walk(self, start: int, end: int, to_first_end: bool = False) -> Track:
-        """Walks over events up to byte `end` (no more than the file has), or as far as there are whole ones.
+        """Scans events up to byte `end` (at most the file's length), or as far as they are complete.
 
-        It stops early behind an end of track that another track or the end of the file follows, or behind the first
-        one at all if told so.
+        Stops early after an end-of-track event that another track or the end of the file follows, or, with
+        `to_first_end`, after the first one.
         """
         data, aggressive = self._data, self._aggressive
         track = Track(start, start)
@@ -483,7 +483,7 @@ def _garbage(at: int, what: str, code: str = "midi-bad-event") -> MidiError:
 
 
 def _number(data: bytes, pos: int) -> tuple[int, int]:
-    """A number of variable length, and where it ends."""
+    """Reads a variable-length number; returns it and the position after it."""
     number, byte, start = 0, 128, pos
     while byte > 127:
         byte = data[pos]
@@ -505,13 +505,13 @@ def _tempo(body: bytes, at: int) -> int:
 
 
 def _meta_defect(kind: int, body: bytes, length: int, delta: int) -> str | None:
-    """What keeps mido or note_seq from reading a meta event, or makes them misread it.
+    """Names the defect for which mido or note_seq fails to read a meta event or misreads it; None if there is none.
 
     Args:
-        kind: its type.
-        body: its first five bytes.
-        length: of the whole body.
-        delta: ticks since the event before.
+        kind: type of the meta event.
+        body: first five bytes of its data.
+        length: length of the data in bytes.
+        delta: ticks since the previous event.
     """
     if length > LONGEST_EVENT:
         return "meta_event_ignored"
@@ -537,7 +537,7 @@ def _sysex_defect(body: bytes) -> str | None:
 
 
 def _tempo_map(tempos: Iterable[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
-    """Tempo changes by tick, as they come into force: the last of one tick, and none that changes nothing."""
+    """Sorts tempo changes by tick; keeps the last one of each tick and drops those that change nothing."""
     last = dict([(0, DEFAULT_TEMPO), *tempos])
     changes = sorted(last.items())
     before = [None, *(tempo for _, tempo in changes)]
@@ -545,7 +545,7 @@ def _tempo_map(tempos: Iterable[tuple[int, int]]) -> tuple[tuple[int, int], ...]
 
 
 def _conductor(tempos: Iterable[tuple[int, int]]) -> bytes:
-    """A track of tempo changes alone."""
+    """Encodes a track that contains only tempo changes."""
     track, before = bytearray(), 0
     for tick, tempo in tempos:
         track += _variable(tick - before) + b"\xff\x51\x03" + tempo.to_bytes(3, "big")
@@ -554,7 +554,7 @@ def _conductor(tempos: Iterable[tuple[int, int]]) -> bytes:
 
 
 def _variable(number: int) -> bytes:
-    """A number as MIDI files write it: seven bits a byte, the highest first."""
+    """Encodes a variable-length number: seven bits a byte, the highest first."""
     digits = [number & 127]
     while number := number >> 7:
         digits.append(number & 127 | 128)

@@ -1,4 +1,7 @@
-"""TensorFlow, imported in half the time and without its greetings: `from gansynth.model._tensorflow import tf`."""
+"""TensorFlow, imported in half the time and without its startup messages.
+
+Use as `from gansynth.model._tensorflow import tf`.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Silences stderr below Python, where TensorFlow's C++ writes before its log level is set."""
+    """Redirects the stderr file descriptor, which TensorFlow's C++ code writes to before its log level is set."""
     sys.stderr.flush()
     kept = os.dup(2)
     silent = os.open(os.devnull, os.O_WRONLY)
@@ -28,7 +31,7 @@ def _quiet() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _without_keras() -> Iterator[None]:
-    """Keeps TensorFlow from importing Keras at once (5 s, 150 MB); `tf.keras` still loads when first used."""
+    """Keeps TensorFlow from importing Keras at startup (5 s, 150 MB); `tf.keras` still loads on first use."""
     name = "keras.src.optimizers"
     if name in sys.modules:
         yield

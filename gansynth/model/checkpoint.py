@@ -1,4 +1,4 @@
-"""Reads GANSynth checkpoints in Magenta's layout: experiment.json, stage_*/checkpoint, stage_*/model.ckpt-N.*"""
+"""GANSynth checkpoints in Magenta's layout: experiment.json, stage_*/checkpoint, stage_*/model.ckpt-N.*"""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ from gansynth.model.download import localize
 from gansynth.model.layout import NORMALIZER_ASSETS, ModelConfig, named_save, reason_of, stage_number
 
 PITCHES = range(24, 85)
-"""The MIDI pitches of NSynth's acoustic subset, in the order of the network's one-hot labels."""
+"""MIDI pitches of NSynth's acoustic subset, in the order of the network's one-hot labels."""
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A generator's weights and all that inference needs to know about them.
+    """Weights of a generator and everything that inference needs to use them.
 
     Attributes:
-        config: the flags it was trained with.
-        source: where it was read from, for messages.
-        num_blocks: how many blocks the generator of this stage has.
-        progress: training progress in 0 .. num_blocks - 1; its fraction blends two blocks' outputs.
+        config: flags that it was trained with.
+        source: folder that it was read from.
+        num_blocks: number of blocks of the generator at this stage.
+        progress: training progress, 0 .. num_blocks - 1; its fraction blends two blocks' outputs.
         weights: float32 arrays by variable name relative to the generator's scope, EMA shadows only.
         scale, offset: the normalizer's a and b, float64, broadcast against [height, width, 2].
-        digest: sha256 of everything above but the source.
+        digest: "sha256:..." of all attributes except `source`.
     """
 
     config: ModelConfig
@@ -47,7 +47,7 @@ class Checkpoint:
     digest: str
 
     def block_weight(self, block: int) -> float:
-        """How much the rgb output of `block` (1-based) counts at this progress; all of them add to 1."""
+        """Returns the weight of the RGB output of `block` (from 1) at this progress; all weights add up to 1."""
         return _block_weight(block, self.progress)
 
 
@@ -59,7 +59,7 @@ def load(name_or_path: str) -> Checkpoint:
             folder, or any fsspec URL of a folder that holds experiment.json and stage_* folders.
 
     Raises:
-        CheckpointError: names the file and what is wrong with it.
+        CheckpointError: a file is missing, damaged or unsupported; the message names the file and the defect.
     """
     folder = localize(name_or_path)
     config = _read_config(folder)
@@ -68,10 +68,16 @@ def load(name_or_path: str) -> Checkpoint:
 
 
 def outline(name_or_path: str) -> tuple[Path, ModelConfig, int]:
-    """What can be known of a checkpoint without its weights: its folder, its flags, and its generator's blocks.
+    """Reads everything about a checkpoint but its weights.
+
+    Args:
+        name_or_path: see `load`.
+
+    Returns:
+        Its folder, its flags, and the number of its generator's blocks.
 
     Raises:
-        CheckpointError: see load.
+        CheckpointError: see `load`.
     """
     folder = localize(name_or_path)
     return folder, _read_config(folder), _blocks(stage_number(_latest_stage(folder)) or 0)
@@ -101,10 +107,10 @@ def _latest_stage(folder: Path) -> Path:
 
 
 def _checkpoint_prefix(stage: Path) -> Path:
-    """The save to restore, as tf.train.latest_checkpoint chooses it.
+    """Finds the save to restore, as tf.train.latest_checkpoint does.
 
-    Deviation: where the named place does not exist (a folder that was moved), a save of that name beside the
-    `checkpoint` file is taken; the reference fails.
+    Deviation: if the named path does not exist (the folder was moved), a save of that name next to the `checkpoint`
+    file is used; the reference fails.
     """
     state = stage / "checkpoint"
     try:
@@ -112,12 +118,12 @@ def _checkpoint_prefix(stage: Path) -> Path:
     except (OSError, UnicodeDecodeError) as error:
         raise CheckpointError(f"{state}: cannot be read ({reason_of(error)}).") from None
     if not named:
-        raise CheckpointError(f"{state}: names no model_checkpoint_path.")
+        raise CheckpointError(f"{state}: has no entry model_checkpoint_path.")
     candidates = [Path(named) if os.path.isabs(named) else stage / named, stage / Path(named).name]
     for prefix in candidates:
         if prefix.with_name(prefix.name + ".index").is_file():
             return prefix
-    raise CheckpointError(f"{state}: names {named}, but {candidates[-1]}.index is not there.")
+    raise CheckpointError(f"{state}: refers to {named}, but {candidates[-1]}.index is missing.")
 
 
 def _read_generator(folder: Path, config: ModelConfig, stage: Path, prefix: Path) -> Checkpoint:
@@ -127,13 +133,14 @@ def _read_generator(folder: Path, config: ModelConfig, stage: Path, prefix: Path
     assert stage_id is not None
     if stage_id > 2 * config.num_resolutions - 2:
         raise CheckpointError(
-            f"{stage}: {config.num_resolutions} resolutions have stages 0 to {2 * config.num_resolutions - 2}."
+            f"{stage}: experiment.json has {config.num_resolutions} resolutions, which means stages 0 to "
+            f"{2 * config.num_resolutions - 2}."
         )
     num_blocks = _blocks(stage_id)
     try:
         reader = tf.train.load_checkpoint(str(prefix))
         shapes = reader.get_variable_to_shape_map()
-    except Exception as error:  # the reader raises whatever Python error is nearest to its own
+    except Exception as error:  # the reader converts its own errors to various Python ones
         raise CheckpointError(f"{prefix}: not a readable TensorFlow checkpoint ({reason_of(error)}).") from None
 
     def read(name: str) -> NDArray[Any]:
@@ -149,7 +156,7 @@ def _read_generator(folder: Path, config: ModelConfig, stage: Path, prefix: Path
     def read_number(name: str) -> float:
         value = read(name)
         if value.shape or value.dtype.kind not in "iuf" or not 0 <= value < np.inf:
-            raise CheckpointError(f"{prefix}: {name} is not a number 0 or more.")
+            raise CheckpointError(f"{prefix}: {name} is not a finite number of at least 0.")
         return float(value)
 
     progress = _progress(config, stage_id, num_blocks, read_number)
@@ -159,13 +166,13 @@ def _read_generator(folder: Path, config: ModelConfig, stage: Path, prefix: Path
         value = read(f"{scope}{name}/ExponentialMovingAverage")
         if value.shape != shape:
             raise CheckpointError(
-                f"{prefix}: {name} has shape {list(value.shape)}, experiment.json asks for {list(shape)}."
+                f"{prefix}: {name} has shape {list(value.shape)}, experiment.json requires {list(shape)}."
             )
         if value.dtype.kind != "f":
-            raise CheckpointError(f"{prefix}: {name} holds {value.dtype}, not floating-point numbers.")
+            raise CheckpointError(f"{prefix}: {name} has dtype {value.dtype}; expected floating-point numbers.")
         weights[name] = value.astype(np.float32)
         if not np.isfinite(weights[name]).all():
-            raise CheckpointError(f"{prefix}: {name} holds values that are not finite.")
+            raise CheckpointError(f"{prefix}: {name} contains values that are not finite.")
     scale, offset = _normalizer(folder, config)
 
     digest = hashlib.sha256(json.dumps([config.model_dump(), num_blocks, progress]).encode())
@@ -177,7 +184,10 @@ def _read_generator(folder: Path, config: ModelConfig, stage: Path, prefix: Path
 
 
 def _progress(config: ModelConfig, stage_id: int, num_blocks: int, read: Any) -> float:
-    """Source: magenta/models/gansynth/lib/networks.py, compute_progress and compute_progress_from_time."""
+    """Computes the training progress, 0 .. num_blocks - 1.
+
+    Source: magenta/models/gansynth/lib/networks.py, compute_progress and compute_progress_from_time.
+    """
     if not config.train_progressive:
         return num_blocks - 1.0
     if config.train_time_limit is not None:
@@ -198,7 +208,7 @@ def _block_weight(block: int, progress: float) -> float:
 
 
 def _variable_shapes(config: ModelConfig, num_blocks: int, progress: float) -> dict[str, tuple[int, ...]]:
-    """Names and shapes of the variables that the output depends on at this progress."""
+    """Lists names and shapes of the variables that the output depends on at this progress."""
 
     def filters(block: int) -> int:
         return int(min(config.fmap_base / 2.0 ** (block * config.fmap_decay), config.fmap_max))
@@ -228,7 +238,7 @@ def _variable_shapes(config: ModelConfig, num_blocks: int, progress: float) -> d
 
 
 def _normalizer(folder: Path, config: ModelConfig) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The a and b of the reference's data_normalizer, to undo x * a + b."""
+    """Reads a and b of the reference's data_normalizer, which maps x to x * a + b."""
     asset = NORMALIZER_ASSETS[config.data_normalizer]
     if config.data_normalizer == "none":
         return np.ones(2), np.zeros(2)

@@ -1,4 +1,4 @@
-"""Checkpoints by name or URL: bundled, Magenta's published ones, or any folder, fetched once into a cache."""
+"""Download of checkpoints: the bundled one, Magenta's published ones, or any folder, fetched once into a cache."""
 
 from __future__ import annotations
 
@@ -21,10 +21,13 @@ BUNDLED = {"mini": Path(__file__).parent.parent / "mini"}
 
 
 def localize(name_or_path: str) -> Path:
-    """The local folder of a checkpoint, fetched into the cache first where it is not local.
+    """Returns the local folder of a checkpoint, after fetching it into the cache if it is remote.
+
+    Args:
+        name_or_path: see checkpoint.load.
 
     Raises:
-        CheckpointError: unknown name, missing folder, or a fetch that failed with nothing in the cache.
+        CheckpointError: the name is unknown, the folder is missing, or the download failed and the cache has no copy.
     """
     if name_or_path in BUNDLED:
         return BUNDLED[name_or_path]
@@ -45,10 +48,10 @@ def cache_folder() -> Path:
 
 
 def _fetch(url: str, *, frozen: bool, **options: Any) -> Path:
-    """Copies what inference needs of `url` into the cache; one process at a time does so.
+    """Copies the files of `url` that inference needs into the cache, one process at a time.
 
-    A `frozen` checkpoint that is complete in the cache is used without asking the network; any other is
-    compared with its source by size first, and used as it is when the source cannot be reached.
+    A `frozen` checkpoint that is complete in the cache is used without network access; any other is compared with
+    its source first, and the cached copy is used if the source cannot be reached.
     """
     key = hashlib.sha256(url.encode()).hexdigest()[:12]
     folder = cache_folder() / f"{url.rsplit('/', 1)[-1]}-{key}"
@@ -104,12 +107,12 @@ def _fetch_files(url: str, folder: Path, options: dict[str, Any]) -> dict[str, i
         state = fetch(f"{stages[-1]}/checkpoint")
         save = named_save(state.read_text(encoding="utf-8", errors="replace")).replace("\\", "/").rsplit("/", 1)[-1]
         if not re.fullmatch(r"[\w.\-]+", save):
-            raise CheckpointError(f"{url}/{stages[-1]}/checkpoint: names no model_checkpoint_path.")
+            raise CheckpointError(f"{url}/{stages[-1]}/checkpoint: has no entry model_checkpoint_path.")
         names = listing.names(f"{url}/{stages[-1]}", **options)
         parts = [name for name in names if re.fullmatch(re.escape(save) + r"\.(index|data-\d{5}-of-\d{5})", name)]
         if len(parts) < 2:
-            raise CheckpointError(f"{url}/{stages[-1]}: {save}.index and .data-* are not both there.")
-        # The index holds the checksums of the data: where it is as it was, so are they. It is written last.
+            raise CheckpointError(f"{url}/{stages[-1]}: {save}.index or its .data-* files are missing.")
+        # The index holds the checksums of the data files: if it is unchanged, so are they. It is written last.
         index_name = f"{stages[-1]}/{save}.index"
         index, kept = read(index_name), folder / index_name
         same = kept.is_file() and kept.read_bytes() == index
@@ -124,7 +127,7 @@ def _fetch_files(url: str, folder: Path, options: dict[str, Any]) -> dict[str, i
         if asset:
             fetch(asset)
     except FileNotFoundError as error:
-        raise CheckpointError(f"{url}: {reason_of(error)} is not there; is this a GANSynth checkpoint?") from None
+        raise CheckpointError(f"{url}: {reason_of(error)} is missing; is this a GANSynth checkpoint?") from None
     return sizes
 
 

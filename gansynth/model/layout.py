@@ -1,4 +1,4 @@
-"""The layout of a checkpoint: experiment.json, stage folders, and the save that a stage names."""
+"""Layout of a checkpoint folder: experiment.json, stage folders, and the save that a stage refers to."""
 
 from __future__ import annotations
 
@@ -58,10 +58,15 @@ class ModelConfig(BaseModel):
 
     @classmethod
     def from_json(cls, text: str, source: str) -> ModelConfig:
-        """Reads the text of an experiment.json found at `source`.
+        """Parses the text of an experiment.json.
+
+        Args:
+            text: content of the file.
+            source: path or URL of the file, for messages.
 
         Raises:
-            CheckpointError: not JSON, or a value of the wrong type or outside what the reference knows.
+            CheckpointError: it is not JSON, a value has the wrong type or is not supported by the reference, or the
+                output is too large.
         """
         try:
             config = cls.model_validate_json(text)
@@ -70,17 +75,20 @@ class ModelConfig(BaseModel):
             where = ".".join(str(part) for part in first["loc"])
             raise CheckpointError(f"{source}: {where + ': ' if where else ''}{first['msg']}.") from None
         if np.prod(config.output_resolution) > _MAX_IMAGE:
-            raise CheckpointError(f"{source}: an output larger than {_MAX_IMAGE} pixels is refused.")
+            raise CheckpointError(
+                f"{source}: the network's output is larger than {_MAX_IMAGE} pixels; check start_height, start_width, "
+                "scale_base and num_resolutions."
+            )
         return config
 
     def resolution(self, block: int) -> tuple[int, int]:
-        """Height (time) and width (frequency) of the output of `block` (1-based)."""
+        """Returns height (time steps) and width (frequency bins) of the output of `block`, counted from 1."""
         factor = self.scale_base ** (block - 1)
         return self.start_height * factor, self.start_width * (factor if self.scale_mode == "ALL" else 1)
 
     @property
     def output_resolution(self) -> tuple[int, int]:
-        """Height (time) and width (frequency) of the network's output."""
+        """Returns height (time steps) and width (frequency bins) of the network's output."""
         return self.resolution(self.num_resolutions)
 
 
@@ -91,12 +99,12 @@ def stage_number(path: Path | str) -> int | None:
 
 
 def named_save(text: str) -> str:
-    """Extracts the save that a TensorFlow `checkpoint` file names: a path or a file name, as written; else ""."""
+    """Extracts the path of the save from the text of a TensorFlow `checkpoint` file; "" if it has none."""
     match = re.search(r'^model_checkpoint_path:\s*"((?:[^"\\]|\\.)*)"', text, re.MULTILINE)
     return match[1].replace("\\\\", "\\").replace('\\"', '"') if match else ""
 
 
 def reason_of(error: BaseException) -> str:
-    """The first line of an error's message, or its class name."""
+    """Returns the first line of an error's message, at most 300 characters, or its class name."""
     text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     return (text.strip().splitlines() or [type(error).__name__])[0][:300]

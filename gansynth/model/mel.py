@@ -1,4 +1,4 @@
-"""The fixed matrices and windows between GANSynth's mel spectrograms and sound, in numpy."""
+"""Fixed matrices and windows that convert between GANSynth's mel spectrograms and audio, in numpy."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def _hertz_to_mel(hertz: float) -> float:
 
 
 def linear_to_mel(bins: int, sample_rate: int) -> NDArray[np.float64]:
-    """Triangular mel filters, at least 1.5 linear bins wide, as GANSynth was trained with.
+    """Builds the triangular mel filters that GANSynth was trained with, at least 1.5 linear bins wide.
 
     Args:
         bins: number of linear bins, and of mel bands.
@@ -48,7 +48,11 @@ def linear_to_mel(bins: int, sample_rate: int) -> NDArray[np.float64]:
 
 
 def mel_to_linear(bins: int, sample_rate: int) -> NDArray[np.float64]:
-    """The reference's approximate inverse of `linear_to_mel`: its transpose, columns scaled.
+    """Builds the reference's approximate inverse of `linear_to_mel`: its transpose with scaled columns.
+
+    Args:
+        bins: number of linear bins, and of mel bands.
+        sample_rate: in Hz.
 
     Returns:
         float64 [mel bands, linear bins].
@@ -62,10 +66,14 @@ def mel_to_linear(bins: int, sample_rate: int) -> NDArray[np.float64]:
 
 
 def inverse_window(frame_length: int, hop: int) -> NDArray[np.float64]:
-    """The synthesis window that makes overlap-add invert a Hann-windowed STFT.
+    """Computes the synthesis window with which overlap-add inverts a Hann-windowed STFT.
+
+    Args:
+        frame_length: samples of a frame, a multiple of `hop`.
+        hop: samples from one frame to the next.
 
     Returns:
-        float64 [frame_length]; zero where the squared Hann windows of all overlapping frames vanish.
+        float64 [frame_length].
 
     Source: Griffin and Lim 1984; tf.signal.inverse_stft_window_fn.
     """

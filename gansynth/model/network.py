@@ -1,8 +1,8 @@
-"""GANSynth's generator and its way from spectrogram to sound, as TensorFlow graphs of fixed shape.
+"""GANSynth's generator and the inversion of its spectrograms to audio, as TensorFlow graphs of fixed shape.
 
 Source: magenta/models/gansynth/lib/{networks,layers,network_functions,data_helpers,specgrams_helper}.py.
-Only the rows (time steps) that are heard are computed: every layer gets the rows its output needs, which is
-one more per 3-row convolution, and half as many below each upscaling.
+Only the rows (time steps) that are heard are computed: each layer computes the rows that its output needs, one more
+per 3-row convolution and half as many below each upscaling.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ from gansynth.model.shape import NoteShape
 
 ResourceExhaustedError = tf.errors.ResourceExhaustedError
 _THREADS = (8, 4, 2, 1)
-"""Numbers of threads that divide any batch. With others a CPU's kernels cut it up elsewhere: other last bits."""
+"""Thread counts that divide any batch. Others make a CPU's kernels split it elsewhere, which changes the last bits."""
 
 
 def configure(threads: int = 0, device: str = "auto") -> None:
-    """Sets up TensorFlow for this process; to be called before its first use, harmless afterwards.
+    """Sets up TensorFlow for this process. Call it before TensorFlow's first use; later calls have no effect.
 
     Args:
-        threads: CPU threads of one operation, 0 for one on each core; the next lower of 1, 2, 4, 8 is taken.
-        device: "auto" takes a GPU if there is one, "cpu" never, "gpu" refuses to run without.
+        threads: CPU threads of one operation, rounded down to 1, 2, 4 or 8; 0 for one per core.
+        device: "auto" uses a GPU if there is one, "cpu" never does, "gpu" requires one.
 
     Raises:
-        ConfigError: a GPU was asked for and TensorFlow sees none.
+        ConfigError: device is "gpu" and TensorFlow finds none.
     """
     gpus = tf.config.list_physical_devices("GPU")
     if device == "gpu" and not gpus:
@@ -50,31 +50,31 @@ def configure(threads: int = 0, device: str = "auto") -> None:
         if threads:
             tf.config.threading.set_inter_op_parallelism_threads(1)
     except RuntimeError:
-        pass  # TensorFlow is already running: its first caller in this process has chosen
+        pass  # TensorFlow is already initialised: the first caller in this process has set it up
 
 
 def used_threads(threads: int) -> int:
-    """The CPU threads that are used where so many are asked for, or one on each core (0)."""
+    """Returns the number of CPU threads used for a requested number (0: one per core): the next lower of 1, 2, 4, 8."""
     return next(number for number in _THREADS if number <= (threads or len(os.sched_getaffinity(0))))
 
 
 def on_gpu() -> bool:
-    """Whether TensorFlow renders on a GPU here."""
+    """Returns whether TensorFlow renders on a GPU."""
     return bool(tf.config.get_visible_devices("GPU"))
 
 
 class Network:
-    """A checkpoint's generator, ready to play.
+    """A checkpoint's generator as TensorFlow graphs, one for each batch shape.
 
     Args:
-        checkpoint: what `checkpoint.load` gives.
-        precision: "float32"; "tf32" lets NVIDIA's tensor cores round the factors of its products (TensorFlow's own
-            default on GPUs, for the whole process; nothing changes on a CPU); "bfloat16" for the convolutions
-            alone, on processors that have it (AMX, AVX512-BF16, GPUs), at a price that the README states.
+        checkpoint: result of `checkpoint.load`.
+        precision: "float32"; "tf32" lets NVIDIA's tensor cores round the factors of products (TensorFlow's own
+            default on GPUs; set for the whole process, without effect on a CPU); "bfloat16" for the convolutions
+            alone, less accurate, on processors that support it (AMX, AVX512-BF16, GPUs).
         xla: compile each shape with XLA.
 
     Attributes:
-        shape: rows and samples of a note, whole or in part.
+        shape: dimensions of a note, whole or truncated.
         audio_samples: samples of a whole note.
         rows: time steps of a whole note.
     """
@@ -91,26 +91,26 @@ class Network:
             self._frame_length = 2 * shape.bins
             self._window = mel.inverse_window(self._frame_length, self._hop).astype(np.float32)
         if config.data_type == "mel":
-            self._mel = _Banded(mel.mel_to_linear(shape.bins, config.sample_rate))
+            self._mel = _BandedMatrix(mel.mel_to_linear(shape.bins, config.sample_rate))
         self._layers = _Layers(checkpoint, precision, xla)
-        self._checkpoint = replace(checkpoint, weights={})  # the layers have their own
+        self._checkpoint = replace(checkpoint, weights={})  # the layers hold prepared copies
         self._functions: dict[tuple[int, int, str], Any] = {}
 
     def rows_for(self, samples: int) -> int:
-        """See NoteShape."""
+        """Forwards to NoteShape.rows_for."""
         return self.shape.rows_for(samples)
 
     def samples_of(self, rows: int) -> int:
-        """See NoteShape."""
+        """Forwards to NoteShape.samples_of."""
         return self.shape.samples_of(rows)
 
     def waves(self, z: NDArray[np.float32], labels: NDArray[np.int32], rows: int) -> NDArray[np.float32]:
-        """The first samples of a batch of notes.
+        """Renders the first samples of a batch of notes.
 
         Args:
             z: float32 [n, latent size].
             labels: int32 [n], index of each pitch in PITCHES.
-            rows: how many rows to compute, 1 to `self.rows`.
+            rows: number of rows to compute, 1..self.rows.
 
         Returns:
             float32 [n, samples_of(rows)].
@@ -118,7 +118,17 @@ class Network:
         return self._function(len(z), rows, "waves")(tf.constant(z), tf.constant(labels)).numpy()
 
     def specgrams(self, z: NDArray[np.float32], labels: NDArray[np.int32], rows: int) -> NDArray[np.float32]:
-        """The generator's denormalised output (log magnitude and phase), float32 [n, rows, bins, 2]."""
+        """Computes the generator's denormalised output.
+
+        Args:
+            z: float32 [n, latent size].
+            labels: int32 [n], index of each pitch in PITCHES.
+            rows: number of rows to compute, 1..self.rows.
+
+        Returns:
+            float32 [n, rows, bins, 2]: log magnitude, and phase or its change per row in units of pi. With data_type
+            wave, channel 0 holds samples.
+        """
         return self._function(len(z), rows, "specgrams")(tf.constant(z), tf.constant(labels)).numpy()
 
     def _function(self, batch: int, rows: int, output: str) -> Any:
@@ -154,10 +164,10 @@ class Network:
         return self._overlap_add(frames, rows)
 
     def _polar(self, log_magnitude: tf.Tensor, phase: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Magnitude and phase of the STFT, both float32 [n, rows, bins].
+        """Computes magnitude and phase (in radians) of the STFT, both float32 [n, rows, bins].
 
-        Deviation: the reference turns the phase back into a frequency by unwrapping and accumulates it again;
-        that only adds multiples of 2 pi, which sine and cosine do not see.
+        Deviation: the reference unwraps the phase to a frequency and accumulates it again; that only adds multiples
+        of 2 pi, which do not change sine and cosine.
         """
         if self._config.data_type == "phase":
             return tf.exp(log_magnitude), phase
@@ -167,7 +177,7 @@ class Network:
         return tf.sqrt(self._mel(tf.exp(log_magnitude)) + 1e-6), self._mel(phase)
 
     def _overlap_add(self, frames: tf.Tensor, rows: int) -> tf.Tensor:
-        """Adds frames that start a hop apart, and drops the padding in front of the note."""
+        """Adds frames that start a hop apart, and drops the samples before the note."""
         batch, overlap = frames.shape[0], self._frame_length // self._hop
         pieces = tf.reshape(frames, [batch, rows, overlap, self._hop])
         total = tf.add_n([tf.pad(pieces[:, :, i], [[0, 0], [i, overlap - 1 - i], [0, 0]]) for i in range(overlap)])
@@ -175,8 +185,8 @@ class Network:
         return wave[:, self._cropped : self._cropped + self.samples_of(rows)]
 
 
-class _Banded:
-    """Multiplication by a matrix whose entries lie along its diagonal: a few small blocks instead of one large."""
+class _BandedMatrix:
+    """A matrix with entries near its diagonal, multiplied in a few small blocks instead of one large one."""
 
     def __init__(self, matrix: NDArray[np.float64], width: int = 64) -> None:
         self._blocks = []
@@ -187,12 +197,12 @@ class _Banded:
             self._blocks.append((start, stop, tf.constant(block[start:stop], tf.float32)))
 
     def __call__(self, x: tf.Tensor) -> tf.Tensor:
-        """[n, rows, bands] to [n, rows, bins]."""
+        """Multiplies float32 [n, rows, bands] by the matrix to [n, rows, bins]."""
         return tf.concat([tf.tensordot(x[..., a:b], block, 1) for a, b, block in self._blocks], axis=-1)
 
 
 class _Layers:
-    """The generator from latent and label to its image in -1 .. 1, with weights scaled once."""
+    """The generator's layers, from latent and label to the normalised spectrogram, with weights scaled once."""
 
     def __init__(self, checkpoint: Checkpoint, precision: str, xla: bool) -> None:
         self._checkpoint, self._config, self._xla = checkpoint, checkpoint.config, xla
@@ -201,7 +211,7 @@ class _Layers:
             self._config.scale_base if self._config.scale_mode == "ALL" else 1,
         )
         self._epsilon: dict[str, float] = {}
-        # A raw wave has no later smoothing: where a pixel's features nearly vanish, its norm magnifies rounding.
+        # float64 for raw waves, which nothing smooths later: pixel norm amplifies rounding of features near zero.
         self._dtype = tf.float64 if self._config.data_type == "wave" else tf.float32
         self._conv_dtype = tf.bfloat16 if precision == "bfloat16" else self._dtype
         self._weights = {name: self._constant(name, value) for name, value in self._prepare().items()}
@@ -212,17 +222,17 @@ class _Layers:
 
     @staticmethod
     def _is_wide(name: str) -> bool:
-        """Whether this is the kernel of a convolution over many pixels, where nearly all the work is."""
+        """Returns whether this is the kernel of a convolution over many pixels, where nearly all the work is done."""
         return name.endswith(("conv2d/kernel", "conv2d_transpose/kernel")) and not (
             "to_rgb" in name or name.startswith("progressive_gan_block_1/conv0")
         )
 
     def _prepare(self) -> dict[str, NDArray[np.floating]]:
-        """Weights as the layers use them: He scaling done away with, the first convolution as a matrix.
+        """Prepares the weights for the layers: removes He scaling, and reshapes the first convolution to a matrix.
 
-        The reference computes pixel_norm(leaky_relu(gain * convolution + bias)). Both functions let a factor
-        through, so the same comes of convolution + bias / gain with the norm's epsilon / gain^2, which spares
-        a multiplication and leaves the trained kernels untouched.
+        The reference computes pixel_norm(leaky_relu(gain * convolution + bias)). A positive factor passes through
+        leaky_relu and cancels in pixel_norm, so convolution + bias / gain with epsilon / gain^2 in the norm gives
+        the same result, saves a multiplication and leaves the trained kernels unchanged.
         """
         config = self._config
         prepared: dict[str, NDArray[np.floating]] = dict(self._checkpoint.weights)
@@ -234,7 +244,7 @@ class _Layers:
                 continue
             fan_in = np.prod(kernel.shape[:-1])
             if config.output_resolution[1] == 1:
-                kernel = kernel[:, (kernel.shape[1] - 1) // 2, None]  # beside a column of one pixel lie zeros
+                kernel = kernel[:, (kernel.shape[1] - 1) // 2, None]  # an image one pixel wide has only zeros beside it
             if "to_rgb" in name:
                 prepared[name] = kernel / np.sqrt(fan_in)
                 continue
@@ -242,7 +252,7 @@ class _Layers:
             prepared[f"{layer}/bias"] = self._checkpoint.weights[f"{layer}/bias"] / gain
             self._epsilon[layer] = 1e-8 / gain**2
             if layer == "progressive_gan_block_1/conv0":
-                # A VALID convolution over one pixel in a field of zeros reads the kernel backwards.
+                # A VALID convolution over one pixel padded with zeros applies the flipped kernel.
                 kernel = kernel[::-1, ::-1].transpose(2, 0, 1, 3).reshape(kernel.shape[2], -1)
             elif self._fuses(name):
                 kernel = _fuse_upscale(kernel.astype(np.float64), self._stride[1] == 2)
@@ -250,12 +260,12 @@ class _Layers:
         return prepared
 
     def _fuses(self, name: str) -> bool:
-        """Whether this convolution follows an upscaling that can be folded into it."""
+        """Returns whether this convolution follows an upscaling that can be fused into it."""
         first = name.endswith("conv0/conv2d/kernel") and "block_1/" not in name
         return first and self._config.kernel_size == 3 and self._config.scale_base == 2
 
     def image(self, z: tf.Tensor, labels: tf.Tensor, rows: int) -> tf.Tensor:
-        """The network's output before denormalising, float32 [n, rows, bins, 2]."""
+        """Computes the network's normalised output, float32 [n, rows, bins, 2]."""
         checkpoint, config = self._checkpoint, self._config
         needed = self._needed_rows(rows)
         x = tf.cast(tf.concat([z, tf.one_hot(labels, len(PITCHES))], axis=1), self._dtype)
@@ -274,7 +284,7 @@ class _Layers:
         return tf.cast(tf.add_n(outputs), tf.float32)
 
     def _needed_rows(self, rows: int) -> dict[int, int]:
-        """Rows that each block has to put out, so that the last that is heard has what `rows` output rows need."""
+        """Computes the number of rows that each block must output for the network's first `rows` rows."""
         config, needed, above = self._config, {}, 0
         for block in range(self._checkpoint.num_blocks, 0, -1):
             if not above and self._checkpoint.block_weight(block) == 0:
@@ -288,7 +298,7 @@ class _Layers:
         return needed
 
     def _first_block(self, x: tf.Tensor, rows: int) -> tuple[tf.Tensor, tf.Tensor]:
-        """A block's features before pixel norm, and what the norm multiplies each pixel by."""
+        """Computes the first block's features before pixel norm, and the norm's factor for each pixel."""
         config, scope = self._config, "progressive_gan_block_1"
         height, width = config.resolution(1)
         if config.simple_arch:
@@ -324,28 +334,28 @@ class _Layers:
         return tf.cast(x, self._dtype)
 
     def _convolve(self, x: tf.Tensor, name: str, rows: int, height: int) -> tuple[tf.Tensor, tf.Tensor]:
-        """A SAME convolution of an image `height` rows high, of which only the first rows are given or wanted."""
+        """Computes the first `rows` rows of a SAME convolution of an image `height` rows high."""
         k = self._config.kernel_size
         before, after = (k - 1) // 2, k // 2
         sides = [0, 0] if x.shape[2] == 1 else [before, after]
         x = x[:, : rows + after]
-        below = rows + after - x.shape[1]  # what lies below the given rows is below the image: zeros
+        below = rows + after - x.shape[1]  # rows below the given ones are below the image: zeros
         padding = [[0, 0], [before, below], sides, [0, 0]]
         kernel = self._weights[f"{name}/conv2d/kernel"]
         return self._activate(tf.cast(tf.nn.conv2d(tf.cast(x, kernel.dtype), kernel, 1, padding), self._dtype), name)
 
     def _activate(self, x: tf.Tensor, name: str) -> tuple[tf.Tensor, tf.Tensor]:
-        """Bias and leaky ReLU; and pixel norm, as what each pixel is to be multiplied by."""
-        # With `bias_add`, and not `+`, TensorFlow does both in the convolution; EuclideanNorm squares and adds at once.
+        """Applies bias and leaky ReLU; returns the result, and pixel norm's factor for each pixel."""
+        # TensorFlow fuses `bias_add`, but not `+`, into the convolution; EuclideanNorm squares and adds in one pass.
         x = tf.nn.leaky_relu(tf.nn.bias_add(x, self._weights[f"{name}/bias"]), 0.2)
-        if self._xla:  # knows no EuclideanNorm, and needs none: it makes one loop of all this
+        if self._xla:  # XLA does not support EuclideanNorm, and fuses these operations anyway
             mean = tf.reduce_mean(tf.square(x), axis=3, keepdims=True)
         else:
             mean = tf.square(tf.raw_ops.EuclideanNorm(input=x, axis=3, keep_dims=True)) / x.shape[3]
         return x, tf.math.rsqrt(mean + self._epsilon[name])
 
     def _rgb(self, x: tf.Tensor, norm: tf.Tensor, block: int) -> tf.Tensor:
-        """The block's image; the norm is applied to its two channels and not to all the features'."""
+        """Computes the block's image; applies the norm to its two channels, which is cheaper than to all features."""
         scope = f"progressive_gan_block_{block}/to_rgb"
         kernel = self._weights[f"{scope}/kernel" if self._config.simple_arch else f"{scope}/conv2d/kernel"]
         x = tf.nn.conv2d(x, kernel, 1, "VALID") * norm + self._weights[f"{scope}/bias"]
@@ -353,14 +363,14 @@ class _Layers:
 
 
 def _fuse_upscale(kernel: NDArray[np.float64], both: bool) -> NDArray[np.float64]:
-    """A 3x3 convolution after nearest-neighbour doubling, as one stride-2 transposed convolution.
+    """Fuses nearest-neighbour doubling and a 3x3 convolution into one stride-2 transposed convolution.
 
     Args:
-        kernel: [3, 3, in, out].
-        both: whether the width is doubled too, or the height alone.
+        kernel: float64 [3, 3, in, out].
+        both: True if height and width are doubled, False for the height alone.
 
     Returns:
-        [4, 4 or 3, out, in], as tf.nn.conv2d_transpose wants it.
+        float64 [4, 4 or 3, out, in], as tf.nn.conv2d_transpose expects it.
     """
 
     def widen(k: NDArray[np.float64]) -> NDArray[np.float64]:

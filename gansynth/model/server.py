@@ -1,6 +1,6 @@
-"""One model for all processes of a machine: a process that has it renders sounds for those that only ask.
+"""Model server: one process holds the model and renders sounds for all other processes of the machine.
 
-Each sound is then rendered once however many processes play it, TensorFlow and the weights are in memory once, and the
+Each sound is then rendered once, however many processes use it; TensorFlow and the weights are in memory once, and the
 processes that read, mix and draw start without them.
 """
 
@@ -28,41 +28,47 @@ from gansynth.model.synthesizer import Synthesizer
 Load = Callable[[], Synthesizer]
 T = TypeVar("T")
 _LOG = logging.getLogger(__name__)
-_PORTION = 64
-"""Sounds that are asked for together, where batches are smaller: what others have asked for leaves few gaps in them."""
-_GONE = (EOFError, ConnectionError)
-"""What asking a process that has died raises."""
+_MIN_REQUEST = 64
+"""Fewest sounds of a full request: some are already cached for other processes, and the rest should fill batches."""
+_SERVER_DIED = (EOFError, ConnectionError)
+"""Exceptions raised by a request to a server that has died."""
 
 
 def load_model(settings: StorageConfig, checkpoint: str, **options: Any) -> Synthesizer:
-    """Loads a checkpoint from wherever it lies; the options are those of Synthesizer.from_checkpoint."""
+    """Sets the storage credentials of this process and loads a checkpoint.
+
+    Args:
+        settings: the credentials.
+        checkpoint: name, path or URL.
+        **options: see Synthesizer.from_checkpoint.
+    """
     urls.configure(settings)
     return Synthesizer.from_checkpoint(checkpoint, **options)
 
 
 class _Model:
-    """Inside the process: the model, loaded when it is first asked for."""
+    """The model inside the server process, loaded on the first request."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._synth: Synthesizer | None = None
 
     def ask(self, load: Load, question: Callable[..., T], *arguments: Any) -> T:
-        """`question(synthesizer, *arguments)`."""
+        """Returns the result of `question(synthesizer, *arguments)`."""
         with self._lock:
             self._synth = self._synth or load()
         return question(self._synth, *arguments)
 
     def expect(self, notes: Mapping[Sound, int]) -> None:
-        """See sounds.SoundSource."""
+        """Implements SoundSource.expect."""
         assert self._synth is not None
         self._synth.expect(notes)
 
     def sounds(self, sounds: Sequence[Sound], bucket: int) -> tuple[NDArray[np.float32], Tally]:
-        """The sounds in order, float32 [n, samples], and what they cost."""
+        """Returns the sounds in order, float32 [n, samples], and the work they took."""
         assert self._synth is not None
         tally = Tally()
-        with self._lock:  # or two processes that want the same sound would both have it rendered
+        with self._lock:  # otherwise a sound requested by two processes would be rendered twice
             found = dict(self._synth.sounds(sounds, bucket, tally))
         return np.stack([found[sound] for sound in sounds]), tally
 
@@ -70,19 +76,19 @@ class _Model:
 _model = _Model()
 
 
-def _the_model() -> _Model:
+def _get_model() -> _Model:
     return _model
 
 
 class _Manager(BaseManager):
-    """The process, reached through a socket by those alone that share this process's random key."""
+    """The server process, reached through a socket only by processes that share this one's random key."""
 
 
-_Manager.register("model", callable=_the_model, exposed=["ask", "expect", "sounds"])
+_Manager.register("model", callable=_get_model, exposed=["ask", "expect", "sounds"])
 
 
 def end_with_parent() -> None:
-    """Ends this process when the one that started it has ended, be it by SIGKILL."""
+    """Ends this process when its parent ends, even by SIGKILL."""
     parent = multiprocessing.parent_process()
     assert parent is not None
 
@@ -94,10 +100,10 @@ def end_with_parent() -> None:
 
 
 class ModelServer:
-    """The process that has the model, as seen by the one that started it.
+    """The server process, as seen by the process that starts it.
 
     Attributes:
-        address: where others reach it, see `Asking`.
+        address: socket address for `ModelClient`.
     """
 
     def __init__(self, context: BaseContext, load: Load) -> None:
@@ -107,28 +113,29 @@ class ModelServer:
         self.address: Any = self._manager.address
 
     def ask(self, question: Callable[..., T], *arguments: Any) -> T:
-        """`question(synthesizer, *arguments)`, there; waits until the model is loaded.
+        """Runs `question(synthesizer, *arguments)` in the server, once the model is loaded, and returns the result.
 
         Raises:
-            CheckpointError, ConfigError: it cannot be loaded, or does not go with the settings.
+            CheckpointError: the model cannot be loaded.
+            ConfigError: the settings do not fit the model or the machine.
         """
         answer: T = self._manager.model().ask(self._load, question, *arguments)  # type: ignore[attr-defined]
         return answer
 
     def stop(self) -> None:
-        """Ends the process."""
+        """Ends the server process."""
         self._manager.shutdown()
 
 
-def _facts(synth: Synthesizer) -> tuple[int, NoteShape, dict[int, int]]:
-    """Sample rate, shape, and the notes of a full batch by bucket."""
+def _model_facts(synth: Synthesizer) -> tuple[int, NoteShape, dict[int, int]]:
+    """Returns sample rate in Hz, shape, and the number of notes in a full batch by bucket."""
     return synth.sample_rate, synth.shape, {rows: synth.full_batch(rows) for rows in synth.shape.ladder}
 
 
 class ModelClient:
-    """A SoundSource that asks a ModelProcess, and keeps what it got; see sounds.SoundSource.
+    """A SoundSource that requests sounds from a ModelServer and caches them.
 
-    Where that process has died, this one loads the model itself and goes on.
+    If the server has died, the client loads the model in its own process and continues.
 
     Attributes:
         sample_rate: in Hz.
@@ -137,12 +144,13 @@ class ModelClient:
     """
 
     def __init__(self, address: Any, load: Load, cache_bytes: int) -> None:
-        """Connects.
+        """Connects to the server.
 
         Args:
-            address: the ModelProcess' own; this process must be of the same family.
-            load: loads the model where it is not loaded yet, and here, when that process has died.
-            cache_bytes: memory for sounds that may be heard again.
+            address: ModelServer.address; this process must share the key of the one that started the server, as its
+                child processes do.
+            load: loads the model: in the server if it has none yet, in this process if the server has died.
+            cache_bytes: memory of the sound cache; 0 disables it.
         """
         self._load = load
         self._own: Synthesizer | None = None
@@ -152,29 +160,29 @@ class ModelClient:
             manager = _Manager(address)
             manager.connect()
             self._model = manager.model()  # type: ignore[attr-defined]
-            facts = self._model.ask(load, _facts)
-        except (*_GONE, FileNotFoundError) as error:  # no socket
-            facts = _facts(self._load_here(error))
+            facts = self._model.ask(load, _model_facts)
+        except (*_SERVER_DIED, FileNotFoundError) as error:  # the socket is gone
+            facts = _model_facts(self._load_in_process(error))
         self.sample_rate, self._shape, self._full_batch = facts
         self.note_samples = self._shape.audio_samples
 
     def bucket(self, samples: int) -> int:
-        """See SoundSource."""
+        """Implements SoundSource.bucket."""
         return self._shape.bucket(samples)
 
     def expect(self, notes: Mapping[Sound, int]) -> None:
-        """See SoundSource."""
+        """Implements SoundSource.expect."""
         if self._own is None:
             try:
                 self._model.expect(notes)
                 return
-            except _GONE as error:
-                self._load_here(error)
+            except _SERVER_DIED as error:
+                self._load_in_process(error)
         assert self._own is not None
         self._own.expect(notes)
 
     def sounds(self, sounds: Sequence[Sound], bucket: int, tally: Tally) -> Iterator[tuple[Sound, NDArray[np.float32]]]:
-        """See SoundSource."""
+        """Implements SoundSource.sounds."""
         missing = []
         for sound in sounds:
             audio = self.cache.get((sound, bucket))
@@ -183,7 +191,7 @@ class ModelClient:
             else:
                 tally.cached += 1
                 yield sound, audio
-        size = max(_PORTION, self._full_batch[bucket])
+        size = max(_MIN_REQUEST, self._full_batch[bucket])
         for first in range(0, len(missing), size):
             part = missing[first : first + size]
             for sound, audio in zip(part, self._ask(part, bucket, tally), strict=True):
@@ -196,14 +204,14 @@ class ModelClient:
                 audio, cost = self._model.sounds(sounds, bucket)
                 tally.add(cost)
                 return list(audio)
-            except _GONE as error:
-                self._load_here(error)
+            except _SERVER_DIED as error:
+                self._load_in_process(error)
         assert self._own is not None
         found = dict(self._own.sounds(sounds, bucket, tally))
         return [found[sound] for sound in sounds]
 
-    def _load_here(self, error: Exception) -> Synthesizer:
-        _LOG.warning("the model's process has died (%s); this one loads the model itself", type(error).__name__)
+    def _load_in_process(self, error: Exception) -> Synthesizer:
+        _LOG.warning("the model server has died (%s); this process loads the model itself", type(error).__name__)
         with self._lock:
             self._own = self._own or self._load()
         return self._own

@@ -1,4 +1,4 @@
-"""Sounds: what notes of the same latent, pitch and length in rows share. Each is rendered once and kept."""
+"""Sounds: the audio shared by all notes of the same latent, pitch and bucket; each is rendered once and cached."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 Sound = tuple[bytes, int]
-"""What makes a note's sound, but for its bucket: the float32 latent's bytes and the pitch."""
-_REMEMBERED = 4096
-"""Sounds of which is known how often they were heard."""
+"""Key of a sound within its bucket: the bytes of its float32 latent, and its MIDI pitch."""
+_MAX_COUNTED = 4096
+"""Highest number of sounds whose uses are counted."""
 
 
 @dataclass
 class Tally:
-    """What playing cost.
+    """Counts of rendering work.
 
     Attributes:
         notes: notes played.
-        rendered: sounds heard for the first time; over `slots`, how full the batches were.
-        cached: sounds found in the cache, heard before.
-        slots: places in batches, all that the network computed.
-        batches: their number.
-        network_microseconds: time in the network, from latents to waves.
+        rendered: sounds used for the first time; divided by `slots`, the fill of the batches.
+        cached: sounds found in the cache after an earlier use.
+        slots: places in batches, all of which the network computes.
+        batches: batches rendered.
+        network_microseconds: time in the network, from latents to waveforms.
     """
 
     notes: int = 0
@@ -40,23 +40,23 @@ class Tally:
     network_microseconds: int = 0
 
     def add(self, other: Tally) -> None:
-        """Adds another's counts to these."""
+        """Adds the counts of `other` to these."""
         for name, number in vars(other).items():
             setattr(self, name, getattr(self, name) + number)
 
 
 class SoundCache:
-    """The sounds that were rendered last, up to a number of bytes; safe to share between threads.
+    """A least-recently-used cache of sounds, bounded in bytes; safe to share between threads.
 
     Attributes:
-        limit: bytes that it may hold; 0 keeps nothing.
+        limit: highest number of bytes held; 0 disables the cache.
     """
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self._sounds: OrderedDict[Hashable, NDArray[np.float32]] = OrderedDict()
         self._ahead: set[Hashable] = set()
-        self._heard: Counter[Sound] = Counter()
+        self._uses: Counter[Sound] = Counter()
         self._bytes = 0
         self._lock = threading.Lock()
 
@@ -64,7 +64,7 @@ class SoundCache:
         return key in self._sounds
 
     def get(self, key: Hashable) -> NDArray[np.float32] | None:
-        """The sound, if it is still here."""
+        """Returns a sound, float32 [samples], or None if it is not cached."""
         with self._lock:
             sound = self._sounds.get(key)
             if sound is not None:
@@ -72,14 +72,20 @@ class SoundCache:
             return sound
 
     def first_use(self, key: Hashable) -> bool:
-        """Whether a sound was put here ahead of need, and is now needed for the first time."""
+        """Returns whether a sound was cached ahead of need and is now used for the first time."""
         with self._lock:
             ahead = key in self._ahead
             self._ahead.discard(key)
             return ahead
 
     def put(self, key: Hashable, sound: NDArray[np.float32], ahead: bool = False) -> None:
-        """Keeps a copy of a sound, `ahead` of need or not; the ones not used for longest make room for it."""
+        """Stores a copy of a sound, evicting the least recently used ones.
+
+        Args:
+            key: sound and bucket.
+            sound: float32 [samples].
+            ahead: True if no note has needed the sound yet.
+        """
         with self._lock:
             if key in self._sounds or sound.nbytes > self.limit:
                 return
@@ -93,20 +99,20 @@ class SoundCache:
                 self._ahead.discard(old)
 
     def expect(self, notes: Mapping[Sound, int]) -> None:
-        """Remembers how many notes, of any length, have a sound: the commonest will be wanted in other lengths too."""
+        """Counts the notes of each sound, of any length: the most common sounds will be needed in other buckets too."""
         with self._lock:
-            self._heard.update(notes)
-            if len(self._heard) > _REMEMBERED:
-                self._heard = Counter(dict(self._heard.most_common(_REMEMBERED // 2)))
+            self._uses.update(notes)
+            if len(self._uses) > _MAX_COUNTED:
+                self._uses = Counter(dict(self._uses.most_common(_MAX_COUNTED // 2)))
 
     def commonest(self) -> list[Sound]:
-        """The sounds that were expected most often, the commonest first."""
+        """Returns the sounds that were expected, the most common first."""
         with self._lock:
-            return [sound for sound, _ in self._heard.most_common()]
+            return [sound for sound, _ in self._uses.most_common()]
 
 
 class SoundSource(Protocol):
-    """Where `player.play` gets sounds from.
+    """A provider of sounds for `player.play`.
 
     Attributes:
         sample_rate: in Hz.
@@ -117,20 +123,24 @@ class SoundSource(Protocol):
     note_samples: int
 
     def bucket(self, samples: int) -> int:
-        """Rows to render a note of `samples` samples with."""
+        """Returns the rows to render a note of `samples` samples with."""
 
     def expect(self, notes: Mapping[Sound, int]) -> None:
-        """Tells how many notes of each sound will be played next."""
+        """Announces the number of notes of each sound that will be played next."""
 
     def sounds(self, sounds: Sequence[Sound], bucket: int, tally: Tally) -> Iterator[tuple[Sound, NDArray[np.float32]]]:
-        """Distinct sounds of one bucket, in any order: from a cache, or rendered; counted in `tally`."""
+        """Yields distinct sounds of one bucket, from a cache or rendered, and adds the work to `tally`.
+
+        Yields:
+            The sound's key and its audio, float32 [samples of the bucket], in any order.
+        """
 
 
 class Renderer(ABC):
-    """A SoundSource of whatever renders batches: keeps what it rendered, and leaves no place in a batch empty.
+    """A SoundSource that renders batches, caches all sounds and fills empty slots with sounds likely to be needed soon.
 
     Attributes:
-        pitches: the MIDI pitches it knows.
+        pitches: MIDI pitches that can be rendered.
         cache: sounds rendered before.
     """
 
@@ -139,20 +149,29 @@ class Renderer(ABC):
 
     @abstractmethod
     def batch_sizes(self, bucket: int, notes: int) -> Iterator[int]:
-        """The batches that so many notes of a bucket are rendered in."""
+        """Yields the batch sizes for `notes` notes of a bucket."""
 
     @abstractmethod
     def batches(
         self, z: NDArray[np.float32], pitches: NDArray[np.int32], bucket: int
     ) -> Iterator[tuple[slice, NDArray[np.float32]]]:
-        """Renders notes batch by batch; which notes, and their audio, float32 [notes, samples]."""
+        """Renders notes batch by batch.
+
+        Args:
+            z: float32 [n, latent size].
+            pitches: int32 [n], MIDI pitches.
+            bucket: rows to render.
+
+        Yields:
+            The range of notes, and their audio, float32 [notes, samples of the bucket].
+        """
 
     def expect(self, notes: Mapping[Sound, int]) -> None:
-        """See SoundSource."""
+        """Implements SoundSource.expect."""
         self.cache.expect(notes)
 
     def sounds(self, sounds: Sequence[Sound], bucket: int, tally: Tally) -> Iterator[tuple[Sound, NDArray[np.float32]]]:
-        """See SoundSource."""
+        """Implements SoundSource.sounds."""
         missing = []
         for sound in sounds:
             audio = self.cache.get((sound, bucket))
@@ -170,7 +189,7 @@ class Renderer(ABC):
         tally.slots += sum(sizes)
         tally.rendered += len(missing)
         wanted = len(missing)
-        missing += self._ahead(missing, bucket, sum(sizes) - wanted)
+        missing += self._likely_next(missing, bucket, sum(sizes) - wanted)
         z = np.stack([np.frombuffer(latent, np.float32) for latent, _ in missing])
         pitches = np.array([pitch for _, pitch in missing], np.int32)
         began = time.perf_counter()
@@ -182,10 +201,10 @@ class Renderer(ABC):
                     yield missing[n], audio
             began = time.perf_counter()
 
-    def _ahead(self, sounds: Sequence[Sound], bucket: int, count: int) -> list[Sound]:
-        """Sounds for slots that would stay empty: those likely to be heard in this bucket soon.
+    def _likely_next(self, sounds: Sequence[Sound], bucket: int, count: int) -> list[Sound]:
+        """Chooses sounds for slots that would stay empty: those likely to be needed in this bucket soon.
 
-        They are the ones heard most often in other buckets, and then the same instruments at the pitches around.
+        These are the ones expected most often, then the same latents at neighbouring pitches.
         """
         found: list[Sound] = []
         if not self.cache.limit or not count:

@@ -1,4 +1,4 @@
-"""Plays notes: the Python API of a checkpoint, batches of fixed shape, and as few rows as are heard."""
+"""Rendering of notes: the Python API of a checkpoint, with batches of fixed shape and only the rows that are heard."""
 
 from __future__ import annotations
 
@@ -13,27 +13,26 @@ from gansynth.model import checkpoint
 from gansynth.model.sounds import Renderer, SoundCache
 
 BATCH_ROWS, BATCH_ROWS_GPU = 256, 8192
-"""Rows of one batch, by default: two whole notes or 16 of the shortest, which a CPU renders no slower than many in half
-the memory; 64 whole notes for a GPU."""
+"""Default rows of a batch. On a CPU, two whole notes or 16 of the shortest, no slower than larger batches and in half
+the memory; on a GPU, 64 whole notes."""
 CACHE_BYTES = 256 << 20
-"""Memory for sounds that may be heard again, by default."""
-_STEP = 8
-"""Batches are multiples of this: matrix and convolution kernels round what is left over from a block differently, and
-a note must be the same bytes wherever in whichever batch it stands, with any number of threads."""
+"""Default memory of the sound cache."""
+_BATCH_MULTIPLE = 8
+"""Batch sizes are multiples of this: matrix and convolution kernels round the remainder of a block differently, and a
+note must have the same bytes at any place in any batch, with any number of threads."""
 
 
 class Synthesizer(Renderer):
-    """A GANSynth checkpoint that plays notes.
+    """A loaded GANSynth checkpoint that renders notes.
 
     Attributes:
-        latent_size: numbers in one latent vector.
-        pitches: the MIDI pitches it knows.
+        latent_size: length of a latent vector.
+        pitches: MIDI pitches that the checkpoint was trained on.
         sample_rate: in Hz.
         note_samples: samples of a whole note.
-        digest: sha256 of the weights and flags.
-        shape: rows and samples of a note, whole or in part.
+        digest: "sha256:..." of the weights and flags.
         cache: sounds rendered before, for `player.play`.
-        shape: what a note is computed in: rows, samples, buckets.
+        shape: rows, samples and buckets of a note.
     """
 
     def __init__(
@@ -44,7 +43,7 @@ class Synthesizer(Renderer):
         precision: str = "float32",
         xla: bool = False,
     ) -> None:
-        from gansynth.model import network  # TensorFlow: only where notes are played
+        from gansynth.model import network  # imports TensorFlow, which takes seconds
 
         self._source = loaded.source
         self._network = network.Network(loaded, precision, xla)
@@ -75,17 +74,18 @@ class Synthesizer(Renderer):
         Args:
             name_or_path: "mini" (bundled), "acoustic_only" or "all_instruments" (Magenta's, fetched once into the
                 cache), a folder, or an fsspec URL of one.
-            batch_rows: size of a batch, in rows of 1/128 note (at least eight notes); changes speed and memory.
-                0: BATCH_ROWS, or BATCH_ROWS_GPU where there is a GPU.
-            cache_bytes: memory for sounds that may be heard again.
-            threads: CPU threads, 0 for one on each core; the next lower of 1, 2, 4, 8 is taken.
-            device: "auto", "cpu" or "gpu" (an error where there is none).
+            batch_rows: size of a batch, in rows of 1/128 note (at least eight notes); affects speed and memory only.
+                0: BATCH_ROWS, or BATCH_ROWS_GPU on a GPU.
+            cache_bytes: memory of the sound cache; 0 disables it.
+            threads: CPU threads, rounded down to 1, 2, 4 or 8; 0 for one per core.
+            device: "auto", "cpu" or "gpu" (an error if there is none).
             precision: "float32"; "tf32" or "bfloat16" for faster, less exact convolutions, see Network.
-            xla: compile with XLA: seconds for each shape of a batch, to be won back on a GPU.
+            xla: compile with XLA, which takes seconds for each batch shape and pays off on a GPU.
 
         Raises:
-            CheckpointError: it cannot be found, fetched or read; the message says what is wrong with which file.
-            ConfigError: a GPU was asked for and there is none.
+            CheckpointError: the checkpoint cannot be found, fetched or read; the message names the file and the
+                defect.
+            ConfigError: device is "gpu" and there is none.
         """
         from gansynth.model import network
 
@@ -100,13 +100,13 @@ class Synthesizer(Renderer):
         Args:
             z: float [n, latent_size], one latent for each note.
             pitches: int [n], each one of `self.pitches`.
-            samples: how many samples of each note; all `note_samples` if None.
+            samples: length of each note, 0..note_samples; `note_samples` if None.
 
         Returns:
             float32 [n, samples], not normalised.
 
         Raises:
-            ValueError: shapes do not fit, a pitch is unknown, or samples is out of 0..note_samples.
+            ValueError: the shapes do not match, a pitch is unknown, or `samples` is outside 0..note_samples.
         """
         z32 = np.asarray(z, np.float32)
         labels = np.asarray(pitches).reshape(-1)
@@ -117,35 +117,42 @@ class Synthesizer(Renderer):
             raise ValueError(f"pitches {outside[:8]} are not in {self.pitches.start}..{self.pitches.stop - 1}")
         samples = self.note_samples if samples is None else samples
         if not 0 <= samples <= self.note_samples:
-            raise ValueError(f"samples is {samples}; 0..{self.note_samples} exist")
+            raise ValueError(f"samples is {samples}; it must be in 0..{self.note_samples}")
         out = np.empty([len(labels), samples], np.float32)
         for where, audio in self.batches(z32, labels.astype(np.int32), self.bucket(samples)):
             out[where] = audio[:, :samples]
         return out
 
     def bucket(self, samples: int) -> int:
-        """Rows to render a note of `samples` samples with: the smallest of the ladder that covers it."""
+        """Implements SoundSource.bucket."""
         return self.shape.bucket(samples)
 
     def full_batch(self, bucket: int) -> int:
-        """Notes of a full batch of a bucket: as many as make `batch_rows` rows."""
-        return max(_STEP, self._batch_rows * self._network.rows // 128 // bucket // _STEP * _STEP)
+        """Returns the number of notes in a full batch of a bucket: `batch_rows` rows, at least eight notes."""
+        return max(
+            _BATCH_MULTIPLE, self._batch_rows * self._network.rows // 128 // bucket // _BATCH_MULTIPLE * _BATCH_MULTIPLE
+        )
 
     def batch_sizes(self, bucket: int, notes: int) -> Iterator[int]:
-        """The batches that so many notes of a bucket are rendered in: full ones, then small ones for the rest."""
+        """Yields the batch sizes for `notes` notes of a bucket: full batches, then small ones for the remainder."""
         full = self.full_batch(bucket)
         while notes > 0:
-            size = full if notes >= full else _STEP
+            size = full if notes >= full else _BATCH_MULTIPLE
             yield size
             notes -= size
 
     def batches(
         self, z: NDArray[np.float32], pitches: NDArray[np.int32], bucket: int
     ) -> Iterator[tuple[slice, NDArray[np.float32]]]:
-        """Renders notes in batches of few shapes, the last one padded by repeating its last note.
+        """Renders notes in batches of few shapes; the last batch is padded with its last note.
+
+        Args:
+            z: float32 [n, latent_size].
+            pitches: int32 [n], each one of `self.pitches`.
+            bucket: rows to render, one of the buckets of `self.shape`.
 
         Yields:
-            Which notes, and their audio: float32 [notes, samples of the bucket].
+            The range of notes, and their audio, float32 [notes, samples of the bucket].
         """
         first = 0
         for size in self.batch_sizes(bucket, len(z)):
@@ -156,20 +163,20 @@ class Synthesizer(Renderer):
             first += size
 
     def _waves(self, z: NDArray[np.float32], labels: NDArray[np.int32], bucket: int) -> NDArray[np.float32]:
-        """A batch; in halves where it does not fit in memory."""
+        """Renders a batch, in halves if it does not fit in memory."""
         try:
             return self._network.waves(z, labels, bucket)
         except self._out_of_memory:
-            half = len(z) // 2 // _STEP * _STEP
+            half = len(z) // 2 // _BATCH_MULTIPLE * _BATCH_MULTIPLE
             if not half:
                 raise
         return np.concatenate([self._waves(z[part], labels[part], bucket) for part in (slice(half), slice(half, None))])
 
     def check(self) -> None:
-        """Plays a note, to find out whether this machine can: a GPU may be seen and yet fail at its first kernel.
+        """Renders one sample to verify that this machine can: a GPU may be visible and still fail at its first kernel.
 
         Raises:
-            ConfigError: it cannot, with the reason.
+            ConfigError: it cannot; the message has the reason.
         """
         try:
             sound = self.synthesize(np.zeros([1, self.latent_size]), [self.pitches[0]], 1)

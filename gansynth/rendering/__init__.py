@@ -1,3 +1,3 @@
-"""Songs in memory: chunks played into mixes, one song as a performance, auditions of instruments.
+"""Songs in memory: rendering of chunks to mixes, of one song, and of auditions of instruments.
 Imports every other package of gansynth; nothing in gansynth imports it.
 """

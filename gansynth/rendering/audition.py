@@ -1,4 +1,4 @@
-"""Instruments to be heard side by side: one note of each, a phrase, and the way from one to another."""
+"""Auditions of instruments: single notes, a phrase, and the transition from one instrument to another."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ _NOTE_SECONDS = 3.0
 _VELOCITY = 110
 _PHRASE = ((0, 0.0, 0.4), (4, 0.4, 0.4), (7, 0.8, 0.4), (12, 1.2, 0.8), (9, 2.0, 0.4), (5, 2.4, 0.4), (2, 2.8, 0.4),
            (7, 3.2, 0.4), (-12, 3.6, 1.6), (0, 3.6, 1.6), (4, 3.6, 1.6), (7, 3.6, 1.6))  # fmt: skip
-"""Semitones above the pitch, start and length in seconds: up the chord, down through the next ones, home."""
+"""Semitones above the pitch, start and length in seconds: a rising chord, a falling line, a closing chord."""
 _STEP_SECONDS = 0.55
 
 
 @dataclass(frozen=True)
 class Clip:
-    """Some notes to be rendered as one sound.
+    """Notes to be rendered as one clip.
 
     Attributes:
-        name: what it is called.
-        chunk: its notes.
-        samples: its length.
+        name: name of the clip.
+        chunk: the notes.
+        samples: length of the clip in samples.
     """
 
     name: str
@@ -47,20 +47,28 @@ def note(name: str, latent: NDArray[np.float64], pitch: int, synth: Synthesizer,
 
 
 def phrase(name: str, latent: NDArray[np.float64], pitch: int, synth: Synthesizer, config: EnvelopeConfig) -> Clip:
-    """A few notes around a pitch, with a chord at the end; by octaves into the checkpoint's range."""
+    """Makes a clip of a short phrase around a pitch, with a chord at the end.
+
+    Args:
+        name: name of the clip.
+        latent: float64 [latent size].
+        pitch: MIDI pitch; notes outside the checkpoint's range are moved by octaves.
+        synth: the checkpoint.
+        config: the envelope.
+    """
     return _clip(name, latent[None], [(pitch + up, start, length, 0.0) for up, start, length in _PHRASE], synth, config)
 
 
 def strip(
     name: str, pair: NDArray[np.float64], pitch: int, steps: int, synth: Synthesizer, config: EnvelopeConfig
 ) -> Clip:
-    """The way from one instrument to another, in notes of one pitch.
+    """Makes a clip of the transition from one instrument to another, in notes of one pitch.
 
     Args:
-        name: what the clip is called.
+        name: name of the clip.
         pair: float64 [2, latent size].
         pitch: MIDI pitch.
-        steps: notes, at least two; the first is wholly the one instrument, the last wholly the other.
+        steps: number of notes, at least two; the first note has only the first instrument, the last only the second.
         synth: the checkpoint.
         config: the envelope.
     """
@@ -71,7 +79,16 @@ def strip(
 def render(
     clips: Sequence[Clip], synth: Synthesizer, config: EnvelopeConfig
 ) -> Iterator[tuple[str, NDArray[np.float32]]]:
-    """Name and sound (float32 [samples], peak 0.9) of each clip; equal notes of all of them are rendered once."""
+    """Renders clips; equal notes of all clips are rendered once.
+
+    Args:
+        clips: the clips.
+        synth: the checkpoint.
+        config: the envelope.
+
+    Yields:
+        Name and audio of each clip, float32 [samples] with a peak of 0.9.
+    """
     chunk_mixes = play([clip.chunk for clip in clips], synth, config)
     for clip, chunk_mix in zip(clips, chunk_mixes, strict=True):
         yield clip.name, finish(chunk_mix.mix, clip.samples, MixConfig())

@@ -1,4 +1,4 @@
-"""One song played in memory: what the pipeline does, without Beam, to be heard and looked at."""
+"""Rendering of one song in memory, as the pipeline does it, without Beam; with its pictures."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from gansynth.score.spec import synth_spec
 
 @dataclass(frozen=True)
 class Performance:
-    """A song as it was played.
+    """A rendered song.
 
     Attributes:
-        audio: float32 [samples], the clip; [samples, 2] with panning.
+        audio: the clip, float32 [samples], or [samples, 2] with panning.
         sample_rate: in Hz.
-        score: what was played, by whom.
-        title: stands above its pictures.
+        plan: notes, instruments and counts of the song.
+        title: title of the pictures.
     """
 
     audio: NDArray[np.float32] = field(repr=False)
@@ -38,23 +38,23 @@ class Performance:
 
     @property
     def seconds(self) -> float:
-        """Its length."""
+        """Returns the length of the clip in seconds."""
         return len(self.audio) / self.sample_rate
 
     @cached_property
     def cqt(self) -> NDArray[np.float32]:
-        """Its constant-Q transform, float32 [bins, frames], dB below its maximum; see spectrogram.cqt."""
+        """Returns the constant-Q transform of the mono clip, float32 [bins, frames] in dB; see spectrogram.cqt."""
         heard = self.audio if self.audio.ndim == 1 else self.audio.sum(axis=1)
         return spectrogram.cqt(heard, self.sample_rate)
 
     @cached_property
     def spectrogram(self) -> bytes:
-        """A picture of it, PNG: what sounds, over time."""
+        """Returns the spectrogram as a PNG file."""
         return spectrogram.write_png(self.cqt, self.sample_rate, self.title)
 
     @cached_property
     def piano_roll(self) -> bytes:
-        """A picture of its notes, PNG, in colours by instrument, on the spectrogram's time axis."""
+        """Returns the piano roll as a PNG file, coloured by instrument, with the spectrogram's time axis."""
         plan = self.plan
         return piano_roll.write_png(
             plan.notes, plan.instruments, plan.samples, self.sample_rate, self.title, channels=plan.channels
@@ -67,17 +67,18 @@ def perform(
     config: SoundConfig | None = None,
     song_id: str = "",
 ) -> Performance:
-    """Plays one song.
+    """Renders one song.
 
     Args:
-        midi: path or URL of a MIDI file, its bytes, or what `load_midi` made of it.
-        synth: the checkpoint to play it with.
-        config: how it should sound; the defaults if None.
-        song_id: what mode random draws its instruments by; the pipeline takes the path below the input root.
+        midi: path or URL of a MIDI file, its bytes, or the song that `load_midi` returned.
+        synth: the checkpoint.
+        config: sound settings; the defaults if None.
+        song_id: seeds the instruments of mode random; the pipeline uses the path below the input root.
 
     Raises:
-        MidiError: it cannot be read, or holds nothing to play.
-        ConfigError: the config names an instrument that is not there.
+        MidiError: the file cannot be read, or contains nothing to play.
+        ConfigError: the config names an instrument that is not in the bank.
+        OSError: the file cannot be read from its path or URL.
     """
     config = config or SoundConfig()
     song = midi if isinstance(midi, Song) else load_midi(midi, config.notes)
@@ -92,5 +93,9 @@ def perform(
 def render(
     midi: str | bytes, synth: Synthesizer, config: SoundConfig | None = None, song_id: str = ""
 ) -> NDArray[np.float32]:
-    """The clip of one song, float32 [samples], or [samples, 2] with panning; see `perform`."""
+    """Renders one song; see `perform` for arguments and errors.
+
+    Returns:
+        The clip, float32 [samples], or [samples, 2] with panning.
+    """
     return perform(midi, synth, config, song_id).audio

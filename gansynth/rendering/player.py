@@ -1,4 +1,4 @@
-"""Plays chunks of notes: notes of many songs in full batches, each shaped and placed where it was made."""
+"""Rendering of chunks to mixes: notes of many songs share full batches, and are shaped and mixed in one process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which instrument plays which part of a song: by its track's name, its program, its family, or the bank's table."""
+"""Assignment of instruments to the parts of a song, by track name, program, family, or the bank's own table."""
 
 from __future__ import annotations
 
@@ -17,20 +17,21 @@ from gansynth.midi.notes import Notes
 from gansynth.score.instruments import Bank
 
 MOST_PARTS = 100
-"""Parts of a song that are told of: a file may have thousands of tracks."""
+"""Highest number of parts that are reported: a file may have thousands of tracks."""
 
 
 @dataclass(frozen=True)
 class Part:
-    """Notes of a song with one program and one name of track, and what plays them.
+    """The notes of a song with one program and one track name, and their instrument.
 
     Attributes:
         program: MIDI program 0..127, 128 for drums.
-        track: its name; empty if it has none.
+        track: name of the track; empty if it has none.
         instrument: name in the bank.
-        rule: why: "tracks: PATTERN", "programs: NUMBER" or "families: NAME" are the settings'; "bank" is the bank's own
-            table; "number" stands for programs that it does not have: the program's number, modulo the bank's size.
-        notes: how many.
+        rule: rule that chose the instrument: "tracks: PATTERN", "programs: NUMBER" or "families: NAME" from the
+            settings; "bank" for the bank's own table; "number" for programs missing there: the program's number
+            modulo the bank's size.
+        notes: number of notes.
     """
 
     program: int
@@ -41,14 +42,14 @@ class Part:
 
 
 class InstrumentAssigner:
-    """The settings' rules for a bank: a track's name comes before its program, a program before its family.
+    """Rules of the settings applied to a bank: track names come before programs, programs before families.
 
     Args:
-        config: mode per_program's rules.
-        bank: where the instruments are.
+        config: rules of mode per_program.
+        bank: the instruments.
 
     Raises:
-        ConfigError: a rule names an instrument that the bank has not.
+        ConfigError: a rule names an instrument that is not in the bank.
     """
 
     def __init__(self, config: InstrumentsConfig, bank: Bank) -> None:
@@ -59,13 +60,21 @@ class InstrumentAssigner:
         self._programs = {key: row("programs", key, name) for key, name in config.programs.items()}
         self._families = {key: row("families", key, name) for key, name in config.families.items()}
         self._tracks = [
-            (re.compile(translate(_folded(key))), row("tracks", key, config.tracks[key]), f"tracks: {key}")
-            for key in sorted(config.tracks, key=_closeness)
+            (re.compile(translate(_normalised(key))), row("tracks", key, config.tracks[key]), f"tracks: {key}")
+            for key in sorted(config.tracks, key=_specificity)
         ]
 
     def choose(self, program: int, track: str = "") -> tuple[int, str]:
-        """The bank's row for a part, and the rule by which it was chosen (see Part)."""
-        name = _folded(track)
+        """Chooses the bank's row for a part.
+
+        Args:
+            program: MIDI program 0..127, 128 for drums.
+            track: name of the track; empty if it has none.
+
+        Returns:
+            The row, and the rule that chose it (see Part).
+        """
+        name = _normalised(track)
         for pattern, row, rule in self._tracks:
             if pattern.match(name):
                 return row, rule
@@ -81,11 +90,11 @@ class InstrumentAssigner:
 
         Args:
             notes: at least one.
-            names: of tracks, by the numbers in `notes.track`.
+            names: track names by the numbers in `notes.track`.
 
         Returns:
-            Rows of the bank, one for each program and instrument that there is; for each note, which of them; and the
-            song's parts by program and name, those of fewest notes left out where there are too many.
+            Rows of the bank, one for each pair of program and instrument; for each note, int [notes], its position in
+            these rows; and the song's parts by program and name, at most MOST_PARTS, those with the most notes.
         """
         programs = np.where(notes.is_drum, DRUMS, notes.program).astype(np.int64)
         pairs, which, counts = np.unique(programs << 32 | notes.track, return_inverse=True, return_counts=True)
@@ -109,11 +118,11 @@ def _parts(found: Counter[tuple[int, str, str, str]]) -> tuple[Part, ...]:
     return tuple(Part(*part, notes) for part, notes in sorted(most))
 
 
-def _folded(name: str) -> str:
+def _normalised(name: str) -> str:
     return " ".join(name.casefold().split())
 
 
-def _closeness(pattern: str) -> tuple[bool, int, str]:
-    """Sorts patterns: names without wildcards, then those that say most of a name, then by the alphabet."""
+def _specificity(pattern: str) -> tuple[bool, int, str]:
+    """Returns a sort key: names without wildcards first, then patterns with more characters, then alphabetically."""
     wild = any(letter in pattern for letter in "*?[")
-    return wild, -len(re.sub(r"[*?]", "", pattern)), _folded(pattern)
+    return wild, -len(re.sub(r"[*?]", "", pattern)), _normalised(pattern)

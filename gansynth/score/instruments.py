@@ -1,4 +1,4 @@
-"""Latent vectors: random ones, the way between two of them, and banks of named instruments."""
+"""Latent vectors: random draws, spherical interpolation, and banks of named instruments."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ def random_latents(n: int, size: int, seed: int | Sequence[int]) -> NDArray[np.f
     """Draws `n` instruments from N(0, I).
 
     Args:
-        n: how many.
+        n: number of instruments.
         size: latent size of the checkpoint.
-        seed: an integer 0 .. 2**32 - 1, or several.
+        seed: an integer in 0..2**32 - 1, or several.
 
     Returns:
         float64 [n, size]; the same on every machine and numpy version (RandomState's stream is frozen), and
@@ -35,18 +35,18 @@ def random_latents(n: int, size: int, seed: int | Sequence[int]) -> NDArray[np.f
 
 
 def slerp(p0: ArrayLike, p1: ArrayLike, t: ArrayLike) -> NDArray[np.float64]:
-    """Spherical linear interpolation (Shoemake 1985) from p0 (t = 0) to p1 (t = 1).
+    """Interpolates spherically (slerp, Shoemake 1985) from p0 (t = 0) to p1 (t = 1).
 
     Args:
         p0, p1: float [..., size].
-        t: float [...], usually 0 .. 1; outside it goes on along the same circle.
+        t: float [...], usually 0..1; other values continue along the same circle.
 
     Returns:
         float64 [..., size].
 
-    Source: magenta/models/gansynth/lib/generate_util.py, slerp. Deviations: where p0 and p1 are (nearly)
-    parallel or one is zero it is linear, and where they are opposite it goes half round through a fixed
-    perpendicular; the reference gives NaN or zero there.
+    Source: magenta/models/gansynth/lib/generate_util.py, slerp. Deviations: if p0 and p1 are (nearly)
+    parallel or one is zero, the interpolation is linear; if they are opposite, it follows a half circle through a
+    fixed perpendicular. The reference gives NaN or zero there.
     """
     p0, p1 = np.broadcast_arrays(np.asarray(p0, np.float64), np.asarray(p1, np.float64))
     t = np.asarray(t, np.float64)[..., np.newaxis]
@@ -62,7 +62,7 @@ def slerp(p0: ArrayLike, p1: ArrayLike, t: ArrayLike) -> NDArray[np.float64]:
     straight = (1.0 - t) * p0 + t * p1
     opposite = flat & (cosine < 0) & (p0.shape[-1] > 1)
     if opposite.any():
-        # Turn towards the axis that p0 leans on least: it is never parallel to p0.
+        # The axis along which p0 has its smallest component is never parallel to p0.
         axis = np.eye(p0.shape[-1])[np.abs(unit0).argmin(axis=-1)]
         across = axis - (axis * unit0).sum(axis=-1, keepdims=True) * unit0
         across /= np.maximum(np.linalg.norm(across, axis=-1, keepdims=True), 1e-12)
@@ -73,13 +73,13 @@ def slerp(p0: ArrayLike, p1: ArrayLike, t: ArrayLike) -> NDArray[np.float64]:
 
 @dataclass(frozen=True)
 class Bank:
-    """Named instruments.
+    """A bank of named instruments.
 
     Attributes:
         names: one for each row of `latents`.
         latents: float64 [instruments, latent size].
-        programs: MIDI program to row, where the bank says which it stands for.
-        families: family of each named instrument, where known.
+        programs: MIDI program to row, for programs that the bank lists.
+        families: instrument name to its family, where known.
     """
 
     names: tuple[str, ...]
@@ -92,15 +92,19 @@ class Bank:
 
     @property
     def digest(self) -> str:
-        """sha256 of the instruments."""
+        """Returns "sha256:..." of names, programs and latents."""
         content = [*self.names, *sorted(self.programs.items()), self.latents.tolist()]
         return "sha256:" + hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
     def index(self, name: int | str, setting: str = "instruments") -> int:
-        """The row of an instrument given by name or number; `setting` is who asks, for the message.
+        """Returns the row of an instrument.
+
+        Args:
+            name: name of the instrument, or its row number.
+            setting: setting that names it, for the message.
 
         Raises:
-            ConfigError: there is none.
+            ConfigError: the bank has no such instrument.
         """
         if isinstance(name, str) and name in self.names:
             return self.names.index(name)
@@ -112,12 +116,12 @@ class Bank:
         raise ConfigError(f"{setting}: no instrument {name!r} in the bank; {hint} 0..{len(self) - 1}: {known}.")
 
     def for_program(self, program: int) -> int:
-        """The row that plays MIDI `program`; the same in every song."""
+        """Returns the row for MIDI `program`, 0..128: the bank's own choice, or the number modulo the bank's size."""
         return self.programs.get(program, program % len(self))
 
 
 def random_bank(count: int, size: int, seed: int) -> Bank:
-    """A bank of `count` random instruments named by number."""
+    """Builds a bank of `count` random instruments with latents of `size` numbers, named by seed and number."""
     return Bank(tuple(f"random-{seed}-{i}" for i in range(count)), random_latents(count, size, seed))
 
 
@@ -127,10 +131,11 @@ def load_bank(url: str, size: int) -> Bank:
     Args:
         url: a local path or fsspec URL. .yaml: a list under `instruments` of name, latent and, optionally, family
             and programs. .json: the same, or an object of name to latent. .npz: arrays `names` and `latents`.
-        size: latent size of the checkpoint it is for.
+        size: latent size of the checkpoint.
 
     Raises:
-        ConfigError: names the file and what is wrong with it. Pickled arrays are refused.
+        ConfigError: the file cannot be read, does not fit the checkpoint, or contains pickled arrays; the message
+            names the file and the defect.
     """
     try:
         data = files.read_bytes(url)
@@ -141,15 +146,15 @@ def load_bank(url: str, size: int) -> Bank:
 
 
 def save_bank(bank: Bank, url: str) -> None:
-    """Writes a bank that `load_bank` reads back exactly; an .npz holds names and latents alone.
+    """Writes a bank that `load_bank` reads back exactly; an .npz file keeps only names and latents.
 
     Args:
         bank: the instruments.
         url: a local path or fsspec URL that ends in .yaml, .yml or .npz.
 
     Raises:
-        ConfigError: it ends otherwise.
-        OSError: it cannot be written.
+        ConfigError: `url` has another suffix.
+        OSError: the file cannot be written.
     """
     if url.endswith(".npz"):
         buffer = io.BytesIO()
@@ -157,7 +162,7 @@ def save_bank(bank: Bank, url: str) -> None:
         files.write_bytes(url, buffer.getvalue())
         return
     if not url.endswith((".yaml", ".yml")):
-        raise ConfigError(f"{url}: a bank is written as .yaml or .npz.")
+        raise ConfigError(f"{url}: a bank is written as .yaml or .npz; choose one of these suffixes.")
     programs: dict[int, list[int]] = {}
     for program, row in sorted(bank.programs.items()):
         programs.setdefault(row, []).append(program)
@@ -189,7 +194,7 @@ def _bank(entries: list[dict[str, Any]], size: int, url: str) -> Bank:
         if entry.get("family"):
             families[name] = str(entry["family"])
     if not names:
-        raise ConfigError(f"instruments.bank {url}: holds no instruments.")
+        raise ConfigError(f"instruments.bank {url}: contains no instruments.")
     return Bank(tuple(names), np.stack(latents), programs, families)
 
 

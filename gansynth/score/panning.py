@@ -1,4 +1,4 @@
-"""Where between two loudspeakers each note is heard: from 1 (left) over 64 (middle) to 127 (right), as in MIDI."""
+"""Panning of notes in stereo, with MIDI's values from 1 (left) over 64 (centre) to 127 (right)."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from gansynth.midi.notes import CENTRE, Notes
 from gansynth.score.schedule import Schedule
 
 _WIDTH = 44
-"""How far from the middle the outermost instruments are, of 63."""
+"""Distance of the outermost instruments from the centre, of at most 63."""
 
 
 def positions(notes: Notes, schedule: Schedule, panning: str) -> NDArray[np.uint8] | None:
-    """Where each note is heard.
+    """Finds the pan position of each note.
 
     Args:
-        notes: of a song.
-        schedule: their instruments; of two between which a note lies, the nearer counts.
-        panning: see MixConfig.
+        notes: the notes of a song.
+        schedule: their instruments; a note between two instruments counts for the nearer one.
+        panning: "off", "spread" or "midi", see MixConfig.
 
     Returns:
         uint8 [notes], 0..127; None for "off".
@@ -42,15 +42,18 @@ def positions(notes: Notes, schedule: Schedule, panning: str) -> NDArray[np.uint
 
 
 def gains(position: int) -> tuple[float, float]:
-    """What a note is multiplied by for the left and the right loudspeaker: equal power, wherever it is.
+    """Returns the factors for the left and the right channel; their power is the same at every position.
 
-    Source: MIDI Manufacturers Association, RP-036, default pan formula: 0 is as far left as 1.
+    Args:
+        position: 0..127; 0 is as far left as 1.
+
+    Source: MIDI Manufacturers Association, RP-036, default pan formula.
     """
     angle = math.pi / 2 * max(0, position - 1) / 126
     return math.sin(math.pi / 2 - angle), math.sin(angle)
 
 
 def panned(note: FixedPointNote, position: int) -> FixedPointNote:
-    """A note in stereo, [2, samples]."""
+    """Converts a mono note to stereo, int [2, samples], at a pan position, 0..127."""
     samples = np.stack([np.rint(note.samples * gain) for gain in gains(position)])
     return FixedPointNote(samples.astype(note.samples.dtype), note.peak)

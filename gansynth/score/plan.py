@@ -1,4 +1,4 @@
-"""Render plans: a song's notes cut into chunks that travel alone, and the facts by which the mix checks them."""
+"""Render plans: a song's notes cut into independent chunks, and the facts by which the mix checks them."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from gansynth.score.schedule import schedule_song
 from gansynth.score.spec import SynthSpec
 
 CHUNK_NOTES = 256
-"""The most notes of a chunk."""
+"""Highest number of notes in a chunk."""
 CHUNK_SECONDS = 256.0
-"""The most seconds of sound in a chunk, all notes added up; bounds the mix that it becomes."""
+"""Longest sound of a chunk in seconds, all notes added up; bounds the size of its mix."""
 
 
 _STILL = Channel()
@@ -62,7 +62,7 @@ class NoteChunk:
 
     @property
     def weight(self) -> int:
-        """Memory that playing the chunk takes, counted in notes: a chunk of few long notes becomes a large mix."""
+        """Returns the memory that playing the chunk takes, counted in notes: a few long notes make a large mix."""
         start, sustain = self.notes.start, self.notes.sustain
         covered = min(int((start + sustain).max() - start.min()), int(sustain.sum()) + len(self) * mix.BLOCK)
         return max(len(self), 2 * covered // mix.BLOCK)
@@ -70,13 +70,13 @@ class NoteChunk:
 
 @dataclass(frozen=True)
 class RenderPlan:
-    """A song before anything sounds: its notes and the facts by which the mix checks that all of it came back.
+    """A song before it is rendered: its notes and the facts by which the mix checks that all of it came back.
 
     Attributes:
         song_id: path of the file relative to the input root.
-        digest: sha256 of the file's bytes.
+        digest: "sha256:..." of the file's bytes.
         chunk_count: number of chunks that the notes are cut into.
-        samples: length of the clip.
+        samples: length of the clip in samples.
         counts: notes by outcome of the policies.
         instruments: names of the instruments that play.
         parts: the song's parts, each with its instrument and the rule that chose it; mode per_program only.
@@ -110,7 +110,7 @@ class RenderPlan:
 
     @property
     def programs(self) -> dict[int, str]:
-        """MIDI programs (128: drums) and the instrument of each: of several, the one with most notes."""
+        """Returns the instrument of each MIDI program (128: drums); of several, the one with the most notes."""
         most = sorted(self.parts, key=lambda part: (part.program, part.notes))
         return {part.program: part.instrument for part in most}
 

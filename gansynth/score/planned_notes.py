@@ -1,4 +1,4 @@
-"""The one table of a song's notes from the render plan on: what is synthesised, drawn and written."""
+"""Table of a song's notes that is synthesised, drawn and written, from the render plan on."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class PlannedNotes(NoteTable):
     stem: NDArray[np.uint8] | None = None
 
     def without(self, rows: Sequence[int]) -> PlannedNotes:
-        """Leaves out some notes, by row number: those that came out silent, say."""
+        """Returns the notes without the rows `rows`, such as those that were rendered silent."""
         return self[np.delete(np.arange(len(self)), rows)] if rows else self
 
     def slim(self) -> PlannedNotes:

@@ -1,4 +1,4 @@
-"""Policies: which notes of a song are played, at which pitch and when."""
+"""Policies for the notes of a song: selection, pitch and timing."""
 
 from __future__ import annotations
 
@@ -24,13 +24,14 @@ def apply_policies(notes: Notes, config: NotesConfig) -> tuple[Notes, dict[str, 
         out_of_range_dropped. Pitches of stretched notes stay outside the range.
 
     Raises:
-        MidiError: nothing is left to play, a limit is passed, or a note is out of range where that is an error.
+        MidiError: no note is left to play, a limit is exceeded, or a note is outside the pitch range and
+            `out_of_range` is "error".
     """
     counts: Counter[str] = Counter(total=len(notes))
     if not len(notes):
-        raise MidiError("it holds no notes", code="midi-no-notes")
+        raise MidiError("the file contains no notes", code="midi-no-notes")
     if len(notes) > config.max_notes:
-        message = f"{len(notes)} notes are more than notes.max_notes {config.max_notes}"
+        message = f"{len(notes)} notes are more than notes.max_notes {config.max_notes}; raise the limit to play them"
         raise MidiError(message, code="midi-too-many-notes")
     if config.drums == "skip":
         counts["drums_skipped"] = int(notes.is_drum.sum())
@@ -40,7 +41,7 @@ def apply_policies(notes: Notes, config: NotesConfig) -> tuple[Notes, dict[str, 
     notes = _into_range(notes, config, counts)
     notes = notes.stretched(config.time_stretch)
     if notes.span > config.max_song_seconds:
-        message = f"it lasts {notes.span:.0f} s, longer than notes.max_song_seconds {config.max_song_seconds:.0f}"
+        message = f"the song lasts {notes.span:.0f} s, longer than notes.max_song_seconds {config.max_song_seconds:.0f}"
         raise MidiError(message, code="midi-too-long")
     counts["played"] = len(notes)
     if config.drums == "kit":

@@ -1,4 +1,4 @@
-"""The notes of a song that are heard, where they are heard: small arrays, and files aligned to the audio."""
+"""Files that list the rendered notes of a song, aligned to its audio: JSON and MIDI."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from gansynth.midi.notes import Channel, Timeline
 from gansynth.score.planned_notes import PlannedNotes
 
 TICKS_PER_SECOND = 1000
-"""Of the MIDI files: one beat a second, a thousand ticks to the beat."""
+"""Resolution of the MIDI files: one beat a second, a thousand ticks a beat."""
 _DRUM_CHANNEL = 9
 
 

@@ -1,4 +1,4 @@
-"""Which instrument, or which mixture of two, plays each note of a song."""
+"""Schedule of the instruments of a song: one for each note, or a mixture of two."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ KIT = "drums"
 
 @dataclass(frozen=True)
 class Schedule:
-    """The instruments of a song, and where between two of them each note lies.
+    """The instruments of a song, and the position of each note between two of them.
 
     Attributes:
         latents: float64 [instruments, latent size].
-        names: one for each of them, for the manifest.
+        names: one for each row of `latents`.
         left, right: int32 [notes], rows of `latents`.
-        fraction: float64 [notes], 0 at left, 1 at right.
-        parts: who plays what, and why; for mode per_program.
+        fraction: float64 [notes], 0 at `left`, 1 at `right`.
+        parts: the song's parts, each with its instrument and the rule that chose it; mode per_program only.
     """
 
     latents: NDArray[np.float64]
@@ -41,14 +41,14 @@ class Schedule:
 
     @property
     def nearest(self) -> NDArray[np.int32]:
-        """The instrument of each note, int32 [notes], a row of `latents`; rows of one name count as the first."""
+        """Returns the nearer instrument of each note, int32 [notes]: the first row of `latents` that has its name."""
         first = {name: row for row, name in reversed(list(enumerate(self.names)))}
         same = np.array([first[name] for name in self.names], np.int32)
         return same[np.where(self.fraction > 0.5, self.right, self.left)]
 
 
 def song_seed(seed: int, song_id: str) -> tuple[int, ...]:
-    """The numpy seed of one song: depends on the configured seed and the song's id alone."""
+    """Derives the numpy seed of a song from the configured seed and the song's id; four integers 0..2**32 - 1."""
     digest = hashlib.sha256(f"{seed}:{song_id}".encode("utf-8", "surrogateescape")).digest()
     return tuple(int.from_bytes(digest[i : i + 4], "little") for i in range(0, 16, 4))
 
@@ -86,17 +86,17 @@ def make_schedule(
 
     Args:
         notes: at least one note, after the policies.
-        config: mode and what it needs.
-        bank: where instruments come from, but for mode random, which draws its own.
-        song_id: makes random instruments the song's own.
-        track_names: by the numbers in `notes.track`.
+        config: mode, and the settings of that mode.
+        bank: the instruments; mode random draws its own instead.
+        song_id: seeds the instruments of mode random.
+        track_names: track names by the numbers in `notes.track`.
 
     Raises:
-        ConfigError: the config names an instrument that the bank has not.
+        ConfigError: the config names an instrument that is not in the bank.
 
     Source: generate_util.get_random_instruments and get_z_notes; the notebook's list of instruments and times.
-    Deviations: the span is the latest note end, not the last listed note's; a song shorter than
-    secs_per_instrument still gets its first and last instrument.
+    Deviations: the song lasts until its latest note end, not until the end of the last note in the list; a song
+    shorter than secs_per_instrument still gets two instruments.
     """
     if config.mode == "per_program":
         rows, which, parts = InstrumentAssigner(config, bank).assign(notes, track_names or {})
@@ -124,7 +124,14 @@ def interpolate(
     times: NDArray[np.float64],
     names: tuple[str, ...],
 ) -> Schedule:
-    """Slides from instrument to instrument: each note lies between the two whose times surround its start."""
+    """Places each note between the two instruments whose times surround its start.
+
+    Args:
+        start: float64 [notes], in seconds.
+        latents: float64 [instruments, latent size], at least two.
+        times: float64 [instruments], ascending, in seconds.
+        names: one for each instrument.
+    """
     left = np.clip(np.searchsorted(times, start, side="left") - 1, 0, len(times) - 2)
     gap = times[left + 1] - times[left]
     fraction = np.where(gap > 0, (start - times[left]) / np.where(gap > 0, gap, 1.0), 0.0)

@@ -1,4 +1,4 @@
-"""The synthesizer as planning sees it: the notes it can play and the instruments it plays them with."""
+"""Facts about a checkpoint that planning needs: the notes that it can play, and its instruments."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from gansynth.score.instruments import Bank, load_bank, random_bank
 
 @dataclass(frozen=True)
 class SynthSpec:
-    """Facts about a checkpoint that planning a song needs; small enough to travel with every song.
+    """Facts about a checkpoint that planning a song needs; small enough to be sent with every song.
 
     Attributes:
-        pitches: MIDI pitches the checkpoint was trained on.
+        pitches: MIDI pitches that the checkpoint was trained on.
         sample_rate: in Hz.
         note_samples: samples of a whole note.
         bank: instruments to choose from.
-        checkpoint_digest: "sha256:..." of weights and flags; empty where nothing depends on it.
+        checkpoint_digest: "sha256:..." of weights and flags; empty if it is not needed.
     """
 
     pitches: range
@@ -36,19 +36,19 @@ class SynthSpec:
 
 
 class HasShape(Protocol):
-    """A loaded model: the shape of its notes and the digest of its weights."""
+    """A loaded model, with the dimensions of its notes and the digest of its weights."""
 
     shape: NoteShape
     digest: str
 
 
 def synth_spec(shape: NoteShape, instruments: InstrumentsConfig, digest: str = "") -> SynthSpec:
-    """Describes a checkpoint to planning, without its network.
+    """Collects the facts about a checkpoint, without loading its network.
 
     Args:
-        shape: the checkpoint's notes; `shape.source` is its folder.
+        shape: dimensions of the checkpoint's notes; `shape.source` is its folder.
         instruments: chooses the bank: a file, the checkpoint's own `instruments.yaml`, or random latents.
-        digest: of the checkpoint.
+        digest: "sha256:..." of the checkpoint, if needed.
 
     Raises:
         ConfigError: the bank cannot be read, does not fit the checkpoint, or lacks an instrument that the config names.
@@ -65,7 +65,7 @@ def synth_spec(shape: NoteShape, instruments: InstrumentsConfig, digest: str = "
 
 
 def checked_spec(model: HasShape, instruments: InstrumentsConfig, envelope: EnvelopeConfig) -> SynthSpec:
-    """Describes a loaded model to planning, once bank and envelope are known to fit it.
+    """Collects the facts about a loaded model, and checks that bank and envelope fit it.
 
     Raises:
         ConfigError: see `synth_spec` and `check_envelope`.
@@ -76,15 +76,20 @@ def checked_spec(model: HasShape, instruments: InstrumentsConfig, envelope: Enve
 
 
 def default_bank(config: InstrumentsConfig, size: int) -> Bank:
-    """Draws the bank that stands in where neither the config nor the checkpoint names instruments."""
+    """Draws the random bank that is used if neither the config nor the checkpoint has instruments.
+
+    Args:
+        config: mode, count and seed.
+        size: latent size of the checkpoint.
+    """
     return random_bank(DRUMS + 1 if config.mode == "per_program" else config.count, size, config.seed)
 
 
 def check_instruments(config: InstrumentsConfig, bank: Bank) -> None:
-    """Refuses settings that name an instrument the bank lacks.
+    """Refuses settings that name an instrument that is not in the bank.
 
     Raises:
-        ConfigError: names the setting, the instrument and the nearest name in the bank.
+        ConfigError: the message has the setting, the instrument and the nearest name in the bank.
     """
     if config.mode == "per_program":
         InstrumentAssigner(config, bank)
@@ -96,7 +101,7 @@ def check_envelope(envelope: EnvelopeConfig, spec: SynthSpec) -> None:
     """Refuses an envelope that is longer than the checkpoint's notes, where these are not held.
 
     Raises:
-        ConfigError: names both lengths.
+        ConfigError: the message has both lengths.
     """
     holds = envelope.long_notes == "hold" and can_hold(spec.note_samples)
     sustain = envelope.max_sustain or 0.0

@@ -1,4 +1,4 @@
-"""A song's notes sorted into stems: which parts get a sound file of their own, and what it is called."""
+"""Stems of a song: the parts that get sound files of their own, and their names."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from gansynth.config import StemsConfig
 from gansynth.score.schedule import Schedule
 
 MAX_BYTES = 768 << 20
-"""Memory of a song's stems together, by the blocks of time in which each has notes: those that do not fit are in
-the rest. It is what a worker holds of the song before it is written."""
+"""Memory in bytes of all stems of a song, by the blocks of time in which each has notes; a worker holds it until the
+song is written. Stems that do not fit go to the rest."""
 REST = "rest"
 _BLOCK_BYTES = 4 * mix.BLOCK
 
@@ -24,8 +24,8 @@ class Stems:
     """The stems of a song.
 
     Attributes:
-        names: of each, any text; in the order in which they begin, REST last.
-        number: uint8 [notes], the stem of each note.
+        names: name of each stem, any text, in the order in which they begin, REST last.
+        number: uint8 [notes], number of each note's stem.
     """
 
     names: tuple[str, ...]
@@ -44,15 +44,15 @@ def sort_notes(
     """Finds the stem of each note.
 
     Args:
-        config: by what, and how many at most.
-        schedule: the notes' instruments.
-        tracks: int32 [notes], numbers of their tracks.
-        track_names: of those that have any; others are called after the instrument of their first note.
-        start, samples: int64 [notes], where each begins in the clip, and for how long it is heard.
-        channels: of the clip.
+        config: grouping, and highest number of stems.
+        schedule: instruments of the notes.
+        tracks: int32 [notes], track numbers.
+        track_names: track names by number; unnamed tracks are named after the instrument of their first note.
+        start, samples: int64 [notes], first sample in the clip and length, including the release.
+        channels: channels of the clip, 1 or 2.
 
     Returns:
-        None without stems.
+        The stems; None if `config.by` is "off".
     """
     if config.by == "off":
         return None
@@ -65,7 +65,7 @@ def sort_notes(
     if config.by == "track":
         given = [track_names.get(track, "").strip() for track in groups.tolist()]
         names = [name or instrument for name, instrument in zip(given, instruments, strict=True)]
-    kept = _kept(which, start, samples, config.max_files, MAX_BYTES // (channels * _BLOCK_BYTES))
+    kept = _own_stems(which, start, samples, config.max_files, MAX_BYTES // (channels * _BLOCK_BYTES))
     kept = kept[np.argsort(first[kept], kind="stable")]
     number = np.full(len(groups), len(kept), np.uint8)
     number[kept] = np.arange(len(kept))
@@ -73,10 +73,10 @@ def sort_notes(
     return Stems(own if len(kept) == len(groups) else (*own, REST), number[which])
 
 
-def _kept(
+def _own_stems(
     which: NDArray[np.integer], start: NDArray[np.int64], samples: NDArray[np.int64], max_files: int, room: int
 ) -> NDArray[np.integer]:
-    """Numbers of the groups that get a stem of their own: those that sound longest, as many as may be."""
+    """Chooses the groups that get a stem of their own: those that sound longest, as many as the limits allow."""
     group, block = _blocks(which, start, samples)
     blocks = np.bincount(group)
     if len(blocks) <= max_files and blocks.sum() <= room:
@@ -89,7 +89,7 @@ def _kept(
 def _blocks(
     which: NDArray[np.integer], start: NDArray[np.int64], samples: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Every block of time in which a group has notes, as pairs of group and block."""
+    """Finds every block of time in which a group has notes, as pairs of group and block."""
     first, last = start // mix.BLOCK, (start + np.maximum(samples, 1) - 1) // mix.BLOCK
     width = int(last.max()) + 1
     spans = (np.minimum(first + i, last) for i in range(int((last - first).max()) + 1))
@@ -98,5 +98,12 @@ def _blocks(
 
 
 def by_stem(number: NDArray[np.uint8]) -> NDArray[np.intp]:
-    """Numbers of the notes, those of the first stem first: the order in which they are cut into chunks."""
+    """Orders the notes by stem, as they are cut into chunks.
+
+    Args:
+        number: uint8 [notes], the stem of each note.
+
+    Returns:
+        int [notes], row numbers of the notes.
+    """
     return np.argsort(number, kind="stable")

@@ -177,11 +177,11 @@ def test_more_colours_than_a_palette_holds_are_rounded() -> None:
     rows = [(60 + i % 24, i * 0.01, i * 0.01 + 0.005, i % 16, (i + 1) % 16, i / 900, 1 + i % 127) for i in range(900)]
     colours = piano_roll._colours(notes_of(*rows), names)
     assert len(np.unique(colours.reshape(-1, 3), axis=0)) > 1000
-    palette, index = piano_roll._coarse(colours)
+    palette, index = piano_roll._fit_palette(colours)
     assert len(palette) <= 192
     assert np.abs(palette[index].astype(int) - colours).max() <= 16
     few = colours[:30]
-    palette, index = piano_roll._coarse(few)
+    palette, index = piano_roll._fit_palette(few)
     np.testing.assert_array_equal(palette[index], few)
 
 

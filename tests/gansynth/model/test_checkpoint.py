@@ -345,7 +345,7 @@ def test_checkpoint_file_that_names_nothing(tmp_path: Path) -> None:
 def test_missing_index(tmp_path: Path) -> None:
     folder = write_checkpoint(tmp_path)
     (folder / "stage_00004" / "model.ckpt-1000000.index").unlink()
-    fails(folder, str(folder / "stage_00004" / "checkpoint"), "model.ckpt-1000000.index", "not there")
+    fails(folder, str(folder / "stage_00004" / "checkpoint"), "model.ckpt-1000000.index", "is missing")
 
 
 def test_missing_data(tmp_path: Path) -> None:

@@ -82,7 +82,7 @@ def test_whoever_asks_a_dead_process_goes_on_alone(
     os.kill(model.ask(process_of), signal.SIGKILL)
     after = dict(source.sounds(sounds[:2], bucket, Tally()))
     assert all(np.array_equal(before[sound], after[sound]) for sound in before)
-    assert "the model's process has died" in caplog.text
+    assert "the model server has died" in caplog.text
     source.expect({sounds[0]: 1})
     late = ModelClient(model.address, LOAD, cache_bytes=0)
     assert (late.bucket(9000), late.sample_rate) == (bucket, synth.sample_rate)

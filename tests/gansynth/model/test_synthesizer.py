@@ -102,7 +102,7 @@ def test_inputs_of_many_types(small: Synthesizer) -> None:
         (np.zeros([1, 5]), [60.5], None, "60.5"),
         (np.zeros([1, 5]), [-60], None, "-60"),
         (np.zeros([1, 5]), [60], -1, "samples is -1"),
-        (np.zeros([1, 5]), [60], 41, "samples is 41; 0..40"),
+        (np.zeros([1, 5]), [60], 41, "samples is 41; it must be in 0..40"),
     ],
 )
 def test_refusals(z: Any, pitches: Any, samples: int | None, says: str, small: Synthesizer) -> None:
