@@ -108,7 +108,7 @@ def prepare(folder: Path, notes: Path | None = None, soundfont: Path = render.SO
 def _instrument(
     folder: Path, instrument: Instrument, files: dict[int, Path] | None, soundfont: Path
 ) -> NDArray[np.float16]:
-    """One instrument's targets, float16 [pitches, ROWS, BINS]; writes its envelopes beside."""
+    """Makes one instrument's targets, float16 [pitches, ROWS, BINS]; writes its envelopes to a file."""
     if files is None:
         assert instrument.source is not None
         audio = dict(render.fluidsynth_notes(instrument.source, PITCHES, soundfont))

@@ -407,7 +407,7 @@ class Trainer:
 
     @torch.no_grad()
     def _picture(self, depth: int, sampler: Sampler) -> None:
-        """Writes target beside generated log power of some notes, as comparison.png and by step."""
+        """Draws target and generated log power of some notes, as comparison.png and by step."""
         count = len(self.data.instruments)
         which = np.arange(0, count, max(1, count // 6))[:6]
         labels = np.array([24, 36, 43, 31, 48, 12])[: len(which)]
