@@ -43,9 +43,7 @@ _POOL, _IMPORTS, _REST = "network (TensorFlow's threads)", "imports", "Beam and 
 
 def main(argv: list[str] | None = None) -> None:
     options = parser(__doc__, corpus=True)
-    options.add_argument(
-        "--in-memory", action="store_true", help="use the Python API, without Beam"
-    )
+    options.add_argument("--in-memory", action="store_true", help="use the Python API, without Beam")
     options.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting of the job")
     args = options.parse_args(argv)
     folder = checkpoint_folder(args.checkpoint)

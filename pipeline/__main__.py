@@ -34,8 +34,8 @@ Exit code: 0 all songs rendered, 3 some failed, 1 none rendered, 2 usage error.
 
 _PLAN = """\
 Reads all songs as render would and prints a forecast: songs, notes, distinct sounds, network operations, time on this
-machine, cost on Dataflow, and files that will fail. Takes the same options as render. Renders only a few songs, to
-measure time, and writes only the files that --save asks for.
+machine, cost on Dataflow, and files that will fail. Takes the same inputs and settings as render. Renders only a few
+songs, to measure time, and writes only the files that --save asks for.
 
 examples:
   python -m pipeline plan midi/ --output out
@@ -198,16 +198,16 @@ def _parser() -> argparse.ArgumentParser:
 def _add_job_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options that `render` and `plan` share."""
     # Patterns are not an argument of this parser: it would mistake values of Beam's options for patterns.
-    parser.add_argument("--input", action="append", default=[], metavar="PATTERN", help="PATTERN as an option")
+    parser.add_argument("--input", action="append", default=[], metavar="PATTERN", help="same as PATTERN (repeatable)")
     parser.add_argument("--output", metavar="DIR", help="folder or URL for all outputs (default: out)")
     parser.add_argument("--config", metavar="FILE", help="YAML file of settings, see configs/")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override one setting")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override one setting (repeatable)")
     again = parser.add_mutually_exclusive_group()
     again.add_argument("--resume", action="store_true", help="skip songs that an earlier run finished (default)")
     again.add_argument("--overwrite", action="store_true", help="render all songs again, even finished ones")
     stop = parser.add_mutually_exclusive_group()
     stop.add_argument("--fail-fast", "--fail_fast", action="store_true", help="stop after the first failed song")
-    stop.add_argument("--max-failures", "--max_failures", metavar="N|N%%", help="stop when more songs than this fail")
+    stop.add_argument("--max-failures", "--max_failures", metavar="N|N%", help="stop when more songs than this fail")
     parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
 
 
