@@ -201,7 +201,9 @@ def _add_job_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--input", action="append", default=[], metavar="PATTERN", help="same as PATTERN (repeatable)")
     parser.add_argument("--output", metavar="DIR", help="folder or URL for all outputs (default: out)")
     parser.add_argument("--config", metavar="FILE", help="YAML file of settings, see configs/")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override one setting (repeatable)")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="override one setting (repeatable)"
+    )
     again = parser.add_mutually_exclusive_group()
     again.add_argument("--resume", action="store_true", help="skip songs that an earlier run finished (default)")
     again.add_argument("--overwrite", action="store_true", help="render all songs again, even finished ones")

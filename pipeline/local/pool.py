@@ -148,7 +148,7 @@ def _model_server(config: JobConfig) -> ModelServer:
     """Starts the model server, with half of the cache."""
     server = config.compute.model_copy(update={"cache_bytes": config.compute.cache_bytes // 2})
     load = model_settings(config.model_copy(update={"compute": server})).load
-    # Spawned instead of forked from the pool's fork server: TensorFlow is imported while the fork server imports Beam.
+    # Spawned, not forked from the pool's fork server: TensorFlow is imported while that server imports Beam.
     return ModelServer(multiprocessing.get_context("spawn"), load)
 
 
