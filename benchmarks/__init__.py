@@ -1,1 +1,1 @@
-"""What the figures in README.md come from: one command each, see benchmarks/README.md."""
+"""Benchmarks that measure this project's published figures, one command each; see benchmarks/README.md."""

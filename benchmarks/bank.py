@@ -1,11 +1,11 @@
-"""(h) Each sound once: a cache in every worker, against all of a corpus' sounds rendered before it is played.
+"""(h) Rendering each sound once: a cache in every worker, compared with rendering all sounds before playing.
 
     python -m benchmarks.bank                 all of ../shared/corpus
-    python -m benchmarks.bank --songs 100     a hundred of them
+    python -m benchmarks.bank --songs 100     a hundred songs of it
 
-Both play the same notes, `per_program`, in one process that has parsed them already; nothing is written. A cache is
-filled again by each worker; a bank is filled by all together, but nobody plays before it is full, and its sounds
-travel to every worker.
+Both play the same notes with `per_program`, in one process that has already parsed them; nothing is written. Each
+worker fills its own cache. A bank of sounds is filled by all workers together, but none can play before it is full, and
+its sounds must be sent to every worker.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ def main(argv: list[str] | None = None) -> None:
     folder = checkpoint_folder(args.checkpoint)
     songs = songs_of(args.corpus, args.songs)
     report = Report("bank", args.checkpoint)
-    kept: dict[str, list[tuple[dict[str, float], Cost]]] = {"cache": [], "bank": []}
+    runs: dict[str, list[tuple[dict[str, float], Cost]]] = {"cache": [], "bank": []}
     for _ in range(args.rounds):
-        for way, results in kept.items():
+        for method, results in runs.items():
             with Worker() as worker:
                 worker.call(ours.load, folder)
                 notes, _ = worker.call(ours.plan, songs)
-                results.append(worker.call(ours.play_planned, way == "bank"))
+                results.append(worker.call(ours.play_planned, method == "bank"))
     report.add("songs", len(songs))
     report.add("notes", notes)
-    for way, results in kept.items():
+    for method, results in runs.items():
         for name in ("rendered", "slots", "batches"):
-            report.add(f"{way}: {name}", [found[name] for found, _ in results])
-        report.add(f"{way}: batch fill", [100 * found["rendered"] / found["slots"] for found, _ in results], "%")
-        report.add(f"{way}: CPU", [cost.cpu for _, cost in results], "s")
-        report.memory(way, [cost for _, cost in results])
-    report.add("bank: bytes of all sounds", [found["bytes"] / 2**20 for found, _ in kept["bank"]], "MiB")
-    report.ratio("CPU, cache / bank", [c.cpu for _, c in kept["cache"]], [c.cpu for _, c in kept["bank"]])
+            report.add(f"{method}: {name}", [found[name] for found, _ in results])
+        report.add(f"{method}: batch fill", [100 * found["rendered"] / found["slots"] for found, _ in results], "%")
+        report.add(f"{method}: CPU", [cost.cpu for _, cost in results], "s")
+        report.memory(method, [cost for _, cost in results])
+    report.add("bank: bytes of all sounds", [found["bytes"] / 2**20 for found, _ in runs["bank"]], "MiB")
+    report.ratio("CPU, cache / bank", [c.cpu for _, c in runs["cache"]], [c.cpu for _, c in runs["bank"]])
     report.close(args.json)
 
 

@@ -1,10 +1,10 @@
-"""(d) What the pipeline costs over the in-memory API, doing the same work on the same songs.
+"""(d) Overhead of the pipeline over the in-memory API for the same work on the same songs.
 
     python -m benchmarks.beam
 
-Both write every song's WAV and spectrogram, starting from a fresh process with its imports and its checkpoint; they
-take turns. That their files have the same bytes is checked. The API plays song after song in one process, with
-TensorFlow's threads on all cores; the pipeline shares the songs among processes as its settings say.
+Both write every song's WAV and spectrogram. Each run starts a new process, which imports the code and loads the
+checkpoint; the two alternate. Their files are checked to have the same bytes. The API plays song after song in one
+process, with TensorFlow's threads on all cores; the pipeline distributes the songs to processes as configured.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from benchmarks.common import Cost, Report, Worker, checkpoint_folder, parser, s
 
 def main(argv: list[str] | None = None) -> None:
     options = parser(__doc__, corpus=True, rounds=3)
-    options.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="settings of both")
+    options.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting of both")
     args = options.parse_args(argv)
     folder = checkpoint_folder(args.checkpoint)
     songs = songs_of(args.corpus, args.songs)
     inputs = songs if args.songs else [str(args.corpus)]
-    settings = [f"checkpoint={folder}", "piano_roll.png=false", *args.set]  # which the in-memory API has not
+    settings = [f"checkpoint={folder}", "piano_roll.png=false", *args.set]  # the in-memory API draws no piano roll
     report = Report("beam", args.checkpoint)
 
     pipeline: list[Cost] = []
@@ -32,9 +32,9 @@ def main(argv: list[str] | None = None) -> None:
     for number in range(args.rounds):
         with scratch() as out:
             sides = [(ours.run_job, pipeline, out / "pipeline"), (ours.run_in_memory, memory, out / "memory")]
-            for function, costs, where in sides if number % 2 == 0 else sides[::-1]:
+            for function, costs, target in sides if number % 2 == 0 else sides[::-1]:
                 with Worker() as worker:
-                    costs.append(worker.call(function, inputs, str(where), settings)[1])
+                    costs.append(worker.call(function, inputs, str(target), settings)[1])
             expected = _digests(out / "memory")
             found = _digests(out / "pipeline")
             total += len(expected)
@@ -54,7 +54,7 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def _digests(folder: Path) -> dict[str, str]:
-    """sha256 of every sound and picture, by its path below the folder."""
+    """Computes the sha256 of every audio file and picture, by its path below the folder."""
     files = [path for part in ("audio", "spectrograms") for path in (folder / part).rglob("*") if path.is_file()]
     return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 

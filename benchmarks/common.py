@@ -1,4 +1,4 @@
-"""What all benchmarks share: options, the machine, the checkpoint, processes with their cost, and the report."""
+"""Code shared by the benchmarks: options, machine, checkpoint, worker processes with their cost, and report."""
 
 from __future__ import annotations
 
@@ -41,41 +41,41 @@ T = TypeVar("T")
 
 
 def parser(doc: str | None, *, corpus: bool = False, rounds: int | None = None) -> argparse.ArgumentParser:
-    """The options that benchmarks have in common."""
+    """Creates a parser with the options that benchmarks have in common."""
     options = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument(
         "--checkpoint",
         default=FULL_SIZE,
-        help=f"{FULL_SIZE} (random weights, made once), mini, or a folder (default: {FULL_SIZE})",
+        help=f"{FULL_SIZE} (random weights, created once), mini, or a folder (default: {FULL_SIZE})",
     )
-    options.add_argument("--json", metavar="FILE", help="write everything measured there too")
+    options.add_argument("--json", metavar="FILE", help="also write all results to this file")
     if corpus:
         options.add_argument("--corpus", type=Path, default=CORPUS, metavar="DIR", help="folder of MIDI files")
-        options.add_argument("--songs", type=int, metavar="N", help="only N of them, evenly spread")
+        options.add_argument("--songs", type=int, metavar="N", help="use only N of them, evenly spaced")
     if rounds is not None:
         options.add_argument("--rounds", type=int, default=rounds, help=f"repetitions, alternating (default: {rounds})")
     return options
 
 
 def songs_of(folder: Path, count: int | None = None) -> list[str]:
-    """The MIDI files below a folder, sorted; `count` of them, evenly spread, if given."""
+    """Lists the MIDI files below a folder, sorted; only `count` of them, evenly spaced, if given."""
     found = sorted(str(path) for path in folder.rglob("*.mid"))
     if not found:
-        sys.exit(f"{folder}: holds no .mid file; name another with --corpus.")
+        sys.exit(f"{folder}: contains no .mid file; choose another folder with --corpus.")
     if count is None or count >= len(found):
         return found
     return [found[i * len(found) // count] for i in range(count)]
 
 
 def checkpoint_folder(name: str) -> str:
-    """The checkpoint to measure with; the full-size one is made by Magenta's own code when first asked for."""
+    """Returns the checkpoint's name or folder; the full-size one is created by Magenta's code on first use."""
     if name != FULL_SIZE:
         return name
     folder = CACHE / FULL_SIZE
     if not folder.is_dir():
         from training import reference as reference_server
 
-        print(f"making a full-size checkpoint with random weights in {folder} (once)", file=sys.stderr)
+        print(f"creating a full-size checkpoint with random weights in {folder} (once)", file=sys.stderr)
         unfinished = CACHE / "unfinished"
         shutil.rmtree(unfinished, ignore_errors=True)
         with Worker() as worker:
@@ -86,7 +86,7 @@ def checkpoint_folder(name: str) -> str:
 
 @contextlib.contextmanager
 def scratch() -> Iterator[Path]:
-    """A folder for outputs, removed afterwards."""
+    """Provides a folder for outputs, which is removed afterwards."""
     with tempfile.TemporaryDirectory(prefix="gansynth-benchmark-") as name:
         yield Path(name)
 
@@ -95,12 +95,12 @@ def scratch() -> Iterator[Path]:
 
 
 def cores() -> int:
-    """CPU cores that this process may use."""
+    """Returns the number of CPU cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def machine() -> dict[str, Any]:
-    """What the measuring is done on, and with."""
+    """Describes hardware and software of the measurement."""
     info = Path("/proc/cpuinfo")
     lines = [line.split(":", 1) for line in info.read_text().splitlines() if ":" in line] if info.exists() else []
     facts = {key.strip(): value.strip() for key, value in lines}
@@ -136,18 +136,18 @@ def _commit() -> str:
     return (git("rev-parse", "--short", "HEAD") or "unknown") + (" with changes" if changed else "")
 
 
-# --- processes and what they cost --------------------------------------------------------------------------------
+# --- processes and their cost ------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What some work took, the processes it started included.
+    """Time and memory of some work, including the processes it started.
 
     Attributes:
-        wall: seconds.
-        cpu: seconds of all cores, user and system.
-        peak_rss: bytes, the most that all processes held together; pages that they share count in each.
-        peak_pss: the same with shared pages counted once, as seen twice a second.
+        wall: wall time in seconds.
+        cpu: CPU time of all cores in seconds, user and system.
+        peak_rss: peak memory of all processes together in bytes; shared pages count in each process.
+        peak_pss: the same with shared pages counted once, sampled twice a second.
     """
 
     wall: float
@@ -162,7 +162,7 @@ class Cost:
 
 
 def cpu_seconds() -> float:
-    """CPU time so far of this process and of all that descend from it, living or waited for."""
+    """Returns the CPU time so far of this process and its descendants, running or waited for."""
     usages = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     total = sum(usage.ru_utime + usage.ru_stime for usage in usages)
     for process in psutil.Process().children(recursive=True):
@@ -172,17 +172,17 @@ def cpu_seconds() -> float:
 
 
 def timed(function: Callable[..., T], *args: Any) -> tuple[T, Cost]:
-    """Calls a function; its result and what it cost this process and its children."""
+    """Calls a function; returns its result and its cost in this process and its descendants."""
     began, cpu = time.perf_counter(), cpu_seconds()
     result = function(*args)
     return result, Cost(time.perf_counter() - began, cpu_seconds() - cpu)
 
 
 class PeakMemory:
-    """Watches the memory of a process and its descendants: `with PeakMemory(pid) as peak: ...; peak.rss`.
+    """A sampler of the memory of a process and its descendants: `with PeakMemory(pid) as peak: ...; peak.rss`.
 
     Attributes:
-        rss, pss: the most seen, in bytes (see Cost).
+        rss, pss: peak memory in bytes, see Cost.
     """
 
     def __init__(self, pid: int) -> None:
@@ -214,12 +214,12 @@ class PeakMemory:
             with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
                 rss += process.memory_info().rss
                 pss += getattr(process.memory_full_info(), "pss", 0) if thorough else 0
-        # Between two samples a single process may have held more; the kernel knows.
+        # A process may have held more between two samples; the kernel records its peak.
         self.rss, self.pss = max(self.rss, rss, _high_water(self._root)), max(self.pss, pss)
 
 
 def _high_water(pid: int) -> int:
-    """The most that one process ever held, in bytes; 0 where the system does not tell."""
+    """Returns the peak memory of one process in bytes; 0 if the system does not tell."""
     with contextlib.suppress(OSError):
         for line in Path(f"/proc/{pid}/status").read_text().splitlines():
             if line.startswith("VmHWM:"):
@@ -228,9 +228,9 @@ def _high_water(pid: int) -> int:
 
 
 class Worker:
-    """A process of its own, in which functions are called one at a time and what they load stays loaded.
+    """A separate process in which functions are called one at a time; what they load stays loaded.
 
-    Reference and ours each live in one, so that neither's TensorFlow, threads or memory disturb the other's.
+    Reference and this project run in separate workers, so that their TensorFlow, threads and memory do not interfere.
     """
 
     def __init__(self) -> None:
@@ -244,17 +244,17 @@ class Worker:
         self._pool.shutdown()
 
     def call(self, function: Callable[..., T], *args: Any) -> tuple[T, Cost]:
-        """Calls a module's function in there; its result and cost, the passing of both not counted."""
+        """Calls a module's function in the process; returns its result and its cost, without that of the transfer."""
         with PeakMemory(self.pid) as peak:
             result, cost = self._pool.submit(timed, function, *args).result()
         return result, Cost(cost.wall, cost.cpu, peak.rss, peak.pss)
 
 
 def run_command(argv: Sequence[str], env: dict[str, str] | None = None) -> tuple[str, Cost]:
-    """Runs a command in the repository's root; what it printed to stdout, and its cost.
+    """Runs a command in the repository's root; returns its standard output and its cost.
 
     Raises:
-        SystemExit: it failed; what it wrote to stderr is shown.
+        SystemExit: the command failed; the message has its standard error.
     """
     _adopt_orphans()
     before = set(psutil.Process().children())
@@ -279,7 +279,7 @@ def run_command(argv: Sequence[str], env: dict[str, str] | None = None) -> tuple
 
 
 def _adopt_orphans() -> None:
-    """Makes what a command leaves running this process's child, so that its CPU time can be counted (Linux)."""
+    """Makes processes that a command leaves running children of this one, to count their CPU time (Linux)."""
     set_child_subreaper = 36
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(set_child_subreaper, 1, 0, 0, 0)
@@ -290,13 +290,13 @@ def _adopt_orphans() -> None:
 
 @dataclass(frozen=True)
 class Spread:
-    """Repeated measurements of one thing."""
+    """Repeated measurements of one quantity."""
 
     values: tuple[float, ...]
 
     @property
     def median(self) -> float:
-        """The middle one."""
+        """Median of the values."""
         return statistics.median(self.values)
 
     def __str__(self) -> str:
@@ -307,7 +307,7 @@ class Spread:
 
 
 def _number(value: float) -> str:
-    """About three significant digits, and no exponent."""
+    """Formats a number with about three significant digits and without exponent."""
     if isinstance(value, int) or value == 0 or abs(value) >= 100 or not np.isfinite(value):
         return f"{value:,.0f}"
     return f"{value:.{max(0, 2 - int(np.floor(np.log10(abs(value)))))}f}"
@@ -315,12 +315,13 @@ def _number(value: float) -> str:
 
 @dataclass
 class Report:
-    """What a benchmark measured, printed as it comes.
+    """The results of a benchmark, printed as they are added.
 
     Attributes:
-        name: of the benchmark.
-        checkpoint: it was run with.
-        rows: everything measured: name to values and unit.
+        name: name of the benchmark.
+        checkpoint: checkpoint that it runs with.
+        rows: results: name to values and unit.
+        machine: hardware and software, see `machine`.
     """
 
     name: str
@@ -338,28 +339,28 @@ class Report:
         print(f"software    Python {facts['python']}, {packages}; commit {facts['commit']}")
         print(f"date        {facts['date']}; load average before: {facts['load_average'][0]}")
         if facts["load_average"][0] > 0.3:
-            print("            NOT ALONE on this machine: trust ratios and CPU seconds more than wall seconds")
+            print("            The machine is busy: trust ratios and CPU times more than wall times")
         print(flush=True)
 
     def add(self, what: str, values: float | Sequence[float], unit: str = "", note: str = "") -> Spread:
-        """Prints and keeps one result: a value, or the values of all rounds (median, minimum .. maximum)."""
+        """Prints and stores one result: a value, or the values of all rounds (median, minimum .. maximum)."""
         spread = Spread(tuple(values) if isinstance(values, Sequence) else (values,))
         self.rows[what] = {"values": list(spread.values), "unit": unit, **({"note": note} if note else {})}
         print(f"{what:<62} {f'{spread} {unit}'.rstrip()}{f'   [{note}]' if note else ''}", flush=True)
         return spread
 
     def memory(self, what: str, costs: Sequence[Cost], note: str = "") -> None:
-        """The peak memory of some runs."""
+        """Adds the peak memory of some runs."""
         self.add(f"peak RSS, {what}", [cost.peak_rss / 2**20 for cost in costs], "MiB", note)
         if all(cost.peak_pss for cost in costs):
             self.add(f"  shared pages counted once (PSS), {what}", [cost.peak_pss / 2**20 for cost in costs], "MiB")
 
     def ratio(self, what: str, numerator: Sequence[float], denominator: Sequence[float], note: str = "") -> Spread:
-        """The ratio of two results, round by round."""
+        """Adds the ratio of two results, round by round."""
         return self.add(what, [a / b for a, b in zip(numerator, denominator, strict=True)], "times", note)
 
     def close(self, file: str | None) -> None:
-        """Ends the report; writes it as JSON if a file is named."""
+        """Ends the report; writes it as JSON if a file is given."""
         after = round(os.getloadavg()[0], 2)
         print(f"\nload average after: {after}")
         if file:
@@ -374,6 +375,6 @@ class Report:
 
 
 def signal_to_noise(wanted: np.ndarray, got: np.ndarray) -> float:
-    """How near `got` is to `wanted`, in dB of their norms."""
+    """Computes the signal-to-noise ratio of `got` against `wanted`, in dB."""
     noise = float(np.linalg.norm(np.asarray(wanted, np.float64) - got))
     return float(20 * np.log10(np.linalg.norm(wanted) / max(noise, 1e-30)))

@@ -1,11 +1,11 @@
-"""(c) A whole corpus, each MIDI program its own instrument: songs per minute, and how the work was done.
+"""(c) A whole corpus with one instrument per MIDI program: songs per minute, and counters of the work.
 
     python -m benchmarks.corpus                 all of ../shared/corpus
-    python -m benchmarks.corpus --songs 50      fifty of them
+    python -m benchmarks.corpus --songs 50      fifty songs of it
 
-Ours renders every song to WAV and spectrogram through the pipeline, in a fresh process that loads everything
-itself. The reference would take hours: its cost is that of a sample of notes, measured before and after each of
-our runs, times the notes that ours played; its parsing and mixing are given to it for nothing.
+Our pipeline renders every song to WAV and spectrogram, in a new process that loads everything itself. The reference
+would take hours, so its cost is extrapolated from a sample of notes, measured before and after each of our runs, to the
+number of notes that we played; its parsing and mixing are not counted.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def _report_runs(report: Report, songs: int, runs: list[tuple[dict[str, Any], Co
 def _report_reference(
     report: Report, sample: int, samples: list[Cost], runs: list[tuple[dict[str, Any], Cost]]
 ) -> None:
-    """Each of our runs beside the mean of the reference's samples before and after it."""
+    """Compares each of our runs with the mean of the reference's samples before and after it."""
     for measure in ("cpu", "wall"):
         notes = [getattr(cost, measure) / sample for cost in samples]
         around = [(a + b) / 2 for a, b in itertools.pairwise(notes)]

@@ -1,9 +1,9 @@
-"""(g) FluidSynth on the same MIDI files: its real-time factor beside ours.
+"""(g) FluidSynth on the same MIDI files: its real-time factor and ours.
 
     python -m benchmarks.fluidsynth
 
-FluidSynth plays samples, which is far less work; it is the measure of what a batch of MIDI costs today. Each
-program renders the songs to WAV at 16 kHz from a fresh process; they take turns. Ours also draws spectrograms.
+FluidSynth plays recorded samples, which is far less work; it shows the usual cost of rendering a batch of MIDI files.
+Each program renders the songs to WAV at 16 kHz in new processes; they alternate. Ours also draws spectrograms.
 """
 
 from __future__ import annotations
@@ -25,11 +25,14 @@ def main(argv: list[str] | None = None) -> None:
     options = parser(__doc__, corpus=True, rounds=3)
     options.set_defaults(songs=100)
     options.add_argument("--soundfont", type=Path, default=_SOUNDFONT, metavar="SF2", help="(default: Debian's)")
-    options.add_argument("--no-full-size", action="store_true", help="ours with the bundled checkpoint alone")
+    options.add_argument("--no-full-size", action="store_true", help="measure ours only with the bundled checkpoint")
     args = options.parse_args(argv)
     program = shutil.which("fluidsynth")
     if not program or not args.soundfont.exists():
-        sys.exit("fluidsynth: not here (Debian: apt-get install fluidsynth fluid-soundfont-gm), or no --soundfont.")
+        sys.exit(
+            "fluidsynth or its soundfont is not installed (Debian: apt-get install fluidsynth fluid-soundfont-gm); for "
+            "another soundfont use --soundfont."
+        )
     checkpoints = {"mini": "mini"}
     if not args.no_full_size:
         checkpoints[args.checkpoint] = checkpoint_folder(args.checkpoint)
@@ -55,7 +58,7 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def _fluidsynth(program: str, soundfont: Path, songs: list[str], out: Path) -> tuple[float, Cost]:
-    """Renders every song with a FluidSynth of its own; seconds of audio, and the cost of all."""
+    """Renders every song in a FluidSynth process of its own; returns seconds of audio and the cost of all songs."""
     seconds, costs = 0.0, []
     for number, song in enumerate(songs):
         target = out / f"{number}.wav"

@@ -2,8 +2,8 @@
 
     python -m benchmarks.memory
 
-Each size is one run of the pipeline in a fresh process, with the default settings. The long song is made of the
-corpus' songs, one after the other.
+Each size is one run of the pipeline in a new process, with the default settings. The long song is a concatenation of
+songs of the corpus.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from benchmarks.common import Report, Worker, checkpoint_folder, parser, scratch
 def main(argv: list[str] | None = None) -> None:
     options = parser(__doc__, corpus=True, rounds=1)
     options.add_argument("--sizes", type=int, nargs="*", default=[10, 100, 1000], metavar="N", help="corpus sizes")
-    options.add_argument("--minutes", type=float, default=20, help="of the long song; 0 for none (default: 20)")
-    options.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="settings over the defaults")
+    options.add_argument("--minutes", type=float, default=20, help="length of the long song; 0: none (default: 20)")
+    options.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting of the job")
     args = options.parse_args(argv)
     folder = checkpoint_folder(args.checkpoint)
     report = Report("memory", args.checkpoint)
@@ -42,7 +42,7 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def _join(songs: list[str], target: Path, seconds: float) -> None:
-    """Writes songs one after the other as one MIDI file of `seconds`."""
+    """Writes a concatenation of songs as one MIDI file of `seconds`."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         import pretty_midi

@@ -1,9 +1,9 @@
-"""(b) One song in the notebook's mode, sliding between instruments: Magenta's script against ours.
+"""(b) One song in the notebook's mode, which interpolates instruments: Magenta's script compared with ours.
 
     python -m benchmarks.notebook
 
-Warm: both have their model loaded and have played the song before (ours without keeping the sounds). Cold: from
-starting Python to the WAV on disk; ours is the whole pipeline, with spectrogram and manifest. They take turns.
+Warm: both have loaded their model and played the song before (ours without a cache of sounds). Cold: from the start of
+Python to the WAV on disk; ours is the whole pipeline, with spectrogram and manifest. The two alternate.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _PRESET = str(ROOT / "configs" / "magenta.yaml")
 def main(argv: list[str] | None = None) -> None:
     options = parser(__doc__, rounds=2)
     options.add_argument("--song", default=str(ROOT / "examples" / "midi" / "bach_prelude_bwv846.mid"))
-    options.add_argument("--cold-rounds", type=int, default=1, metavar="N", help="rounds from cold (default: 1)")
+    options.add_argument("--cold-rounds", type=int, default=1, metavar="N", help="cold rounds (default: 1)")
     args = options.parse_args(argv)
     folder = checkpoint_folder(args.checkpoint)
     report = Report("notebook", args.checkpoint)

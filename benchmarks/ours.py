@@ -1,6 +1,6 @@
-"""Our side of the benchmarks, as functions that run in a process of their own (see common.Worker).
+"""This project's side of the benchmarks: functions that run in a separate process (see common.Worker).
 
-Like the reference's they keep what they load in the module, so that a worker loads once and plays often.
+Like the reference's, they store the loaded model in the module, so that a worker loads it once.
 """
 
 from __future__ import annotations
@@ -18,25 +18,25 @@ _synth: Any = None
 
 
 def load(checkpoint: str, threads: int = 0, **settings: Any) -> None:
-    """Loads a checkpoint, for the functions below to play with."""
+    """Loads a checkpoint, which the functions below use."""
     global _synth
     _synth = gansynth.Synthesizer.from_checkpoint(checkpoint, threads=threads, **settings)
 
 
 def latents(count: int, seed: int) -> NDArray[np.float64]:
-    """Random latents, all different."""
+    """Draws random latents, all different."""
     return gansynth.random_latents(count, _synth.latent_size, seed)
 
 
 def notes(z: NDArray[np.float64], pitches: list[int], kept: int = 0) -> NDArray[np.float32]:
-    """Renders whole notes; passes back the first `kept` of them."""
+    """Renders whole notes; returns the first `kept` of them."""
     return _synth.synthesize(z, pitches)[:kept]
 
 
 def notes_of_lengths(z: NDArray[np.float64], pitches: list[int], samples: list[int]) -> None:
-    """Renders notes, each with as many samples as it is heard for.
+    """Renders notes, each with the number of samples for which it is heard.
 
-    Notes are sorted into the synthesizer's buckets and rendered in its batches, none of them twice.
+    Notes are sorted into the synthesizer's buckets and rendered in its batches, each once.
     """
     buckets: dict[int, list[int]] = defaultdict(list)
     for n, count in enumerate(samples):
@@ -46,12 +46,12 @@ def notes_of_lengths(z: NDArray[np.float64], pitches: list[int], samples: list[i
 
 
 def rows_of(samples: list[int]) -> list[int]:
-    """Rows (time steps, of a whole note's 128) that notes of so many samples are rendered with."""
+    """Returns the rows (a whole note has 128) with which notes of these lengths in samples are rendered."""
     return [_synth.bucket(count) for count in samples]
 
 
 def corpus_notes(songs: list[str], count: int, seed: int) -> tuple[list[int], list[int]]:
-    """Pitches and samples heard (release included) of `count` notes drawn from songs, at the default settings."""
+    """Draws `count` notes from songs; returns their pitches and lengths in samples, release included, by default."""
     from gansynth.audio.envelope import release_samples, sustain_samples
 
     config = gansynth.SoundConfig()
@@ -68,7 +68,7 @@ def corpus_notes(songs: list[str], count: int, seed: int) -> tuple[list[int], li
 
 
 def matmul(size: int, times: int) -> float:
-    """Multiplies float32 matrices with TensorFlow; floating-point operations done."""
+    """Multiplies float32 matrices with TensorFlow; returns the number of floating-point operations."""
     from gansynth.model._tensorflow import tf
 
     a = tf.random.stateless_normal([size, size], seed=[1, 2])
@@ -78,7 +78,7 @@ def matmul(size: int, times: int) -> float:
 
 
 def set_threads(threads: int) -> None:
-    """Chooses TensorFlow's number of threads, before its first use."""
+    """Sets TensorFlow's number of threads; must be called before its first use."""
     from gansynth.model._tensorflow import tf
 
     tf.config.threading.set_intra_op_parallelism_threads(threads)
@@ -86,7 +86,7 @@ def set_threads(threads: int) -> None:
 
 
 def operations(z: NDArray[np.float64], pitches: list[int]) -> dict[str, float]:
-    """Wall seconds that TensorFlow spends in each kind of operation while it renders whole notes."""
+    """Measures the wall seconds that TensorFlow spends in each kind of operation while rendering whole notes."""
     import tempfile
 
     from gansynth.model._tensorflow import tf
@@ -118,24 +118,24 @@ def _operation_seconds(trace: bytes) -> dict[str, float]:
 
 
 def clip(midi: str, config: Any = None, song_id: str = "") -> NDArray[np.float32]:
-    """One song in memory."""
+    """Renders one song in memory."""
     return gansynth.render(midi, _synth, config, song_id)
 
 
 def load_without_cache(checkpoint: str) -> None:
-    """Loads a checkpoint, and has it render every sound anew each time."""
+    """Loads a checkpoint without a cache of rendered sounds."""
     load(checkpoint, cache_bytes=0)
 
 
 def clip_of_preset(midi: str, preset: str) -> NDArray[np.float32]:
-    """One song in memory, as a file of settings wants it."""
+    """Renders one song in memory with the settings of a config file."""
     from pipeline.config import load_config
 
     return clip(midi, load_config(preset).sound)
 
 
 def run_job(inputs: list[str], output: str, settings: list[str], preset: str | None = None) -> dict[str, Any]:
-    """Renders songs through the pipeline, as the command line does; what it says it did."""
+    """Renders songs with the pipeline, as the command line does; returns the totals of the job."""
     import logging
 
     from pipeline.config import load_config
@@ -153,7 +153,7 @@ def run_job(inputs: list[str], output: str, settings: list[str], preset: str | N
 
 
 def run_in_memory(inputs: list[str], output: str, settings: list[str]) -> dict[str, Any]:
-    """Does with the Python API, song after song, what the pipeline does: the same files of sound and pictures."""
+    """Renders songs one by one with the Python API; writes the same audio files and pictures as the pipeline."""
     from gansynth.audio.encode import SUFFIX, encode_audio
     from gansynth.figures import spectrogram
     from gansynth.io import files, paths, urls
@@ -184,40 +184,44 @@ def run_in_memory(inputs: list[str], output: str, settings: list[str]) -> dict[s
     return {"rendered": count, "seconds": seconds}
 
 
-_gathers: list[list[Any]] = []
+_batches: list[list[Any]] = []
 
 
 def plan(songs: list[str], batch_notes: int = 4096) -> int:
-    """Parses songs and cuts them into chunks, gathered as the pipeline gathers them; the number of their notes."""
+    """Parses and plans songs and batches their chunks as the pipeline does; returns the number of notes."""
     from gansynth.score.plan import plan_song
 
     config = gansynth.SoundConfig()
     spec = _synth.spec(config.instruments)
-    _gathers.append([])
+    _batches.append([])
     weight = count = 0
     for song in songs:
         for chunk in plan_song(song, gansynth.load_midi(song, config.notes), config, spec)[1]:
             if weight >= batch_notes:
-                _gathers.append([])
+                _batches.append([])
                 weight = 0
-            _gathers[-1].append(chunk)
+            _batches[-1].append(chunk)
             weight, count = weight + chunk.weight, count + len(chunk)
     return count
 
 
 def play_planned(bank: bool) -> dict[str, float]:
-    """Plays what was planned: sounds as they are first heard, or all of them first; what that cost."""
+    """Plays the planned songs and returns the tally of rendered sounds.
+
+    Args:
+        bank: if true, all sounds are rendered before playing; otherwise when they are first needed.
+    """
     from gansynth.model.sounds import Tally
     from gansynth.rendering.player import distinct_sounds, play
 
     config = gansynth.SoundConfig().envelope
     tally = Tally()
     if bank:
-        everything = [chunk for gather in _gathers for chunk in gather]
+        everything = [chunk for batch in _batches for chunk in batch]
         release = int(_synth.sample_rate * config.release)
         for bucket, sounds in sorted(distinct_sounds(everything, _synth, release).items()):
             for _ in _synth.sounds(list(sounds), bucket, tally):
                 pass
-    for gather in _gathers:
-        play(gather, _synth, config, tally)
+    for batch in _batches:
+        play(batch, _synth, config, tally)
     return {**vars(tally), "bytes": _synth.cache._bytes}

@@ -1,11 +1,11 @@
-"""Where the CPU time of a corpus run goes, stage by stage.
+"""Profile of a corpus run: CPU time by stage.
 
     python -m benchmarks.profile_corpus
     python -m benchmarks.profile_corpus --in-memory        the same work without Beam
 
-The functions of gansynth that do each stage's work are wrapped in clocks of their thread's CPU time, each without
-what it calls of the others. TensorFlow's own threads are asked of the system; what no clock saw is Beam's, and
-Python's between. The job is the pipeline's, but in a single process (compute.workers=1), where the clocks are.
+The functions of gansynth that do the work of each stage are wrapped in clocks of their thread's CPU time, which exclude
+calls of other clocked functions. The time of TensorFlow's threads comes from the operating system. The remainder is
+Beam and other Python code. The pipeline runs in a single process (compute.workers=1), so that the clocks see it.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ _POOL, _IMPORTS, _REST = "network (TensorFlow's threads)", "imports", "Beam and 
 
 def main(argv: list[str] | None = None) -> None:
     options = parser(__doc__, corpus=True)
-    options.add_argument("--in-memory", action="store_true", help="the Python API, song after song, without Beam")
-    options.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="settings of the job")
+    options.add_argument("--in-memory", action="store_true", help="use the Python API, without Beam")
+    options.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting of the job")
     args = options.parse_args(argv)
     folder = checkpoint_folder(args.checkpoint)
     songs = songs_of(args.corpus, args.songs)
@@ -66,7 +66,7 @@ def main(argv: list[str] | None = None) -> None:
 def _profiled(
     in_memory: bool, songs: list[str], output: str, settings: list[str]
 ) -> tuple[dict[str, float], list[str]]:
-    """Runs the job; CPU seconds by stage, and the functions that were not found."""
+    """Runs the job; returns CPU seconds by stage, and the functions that were not found."""
     began = cpu_seconds()
     clocks = _Clocks("gansynth.rendering.performance" if in_memory else "pipeline.run")
     missing = [name for stage, names in _STAGES.items() for name in names if not clocks.wrap(stage, name)]
@@ -81,16 +81,16 @@ def _profiled(
 
 
 def _foreign_threads() -> float:
-    """CPU seconds of the threads that are not Python's: those of TensorFlow, and of BLAS if it has any."""
+    """Returns the CPU seconds of threads that Python did not start: those of TensorFlow and BLAS."""
     own = {thread.native_id for thread in threading.enumerate()}
     return sum(t.user_time + t.system_time for t in psutil.Process().threads() if t.id not in own)
 
 
 class _Clocks:
-    """Adds up what functions take of their thread's CPU time, less what other clocked functions in them took."""
+    """Clocks that sum the CPU time of functions in their thread, excluding other clocked functions they call."""
 
     def __init__(self, entry: str) -> None:
-        """Imports the module that starts the work, and with it all that may import a clocked function by its name."""
+        """Imports the module that starts the work, and with it all modules that import clocked functions by name."""
         self.seconds: dict[str, float] = defaultdict(float)
         importlib.import_module(entry)
         ours = ("gansynth", "transforms", "pipeline")
@@ -99,7 +99,7 @@ class _Clocks:
         self._lock = threading.Lock()
 
     def wrap(self, stage: str, name: str) -> bool:
-        """Puts a clock on `module:function` or `module:Class.method`, wherever it is used; whether it was found."""
+        """Wraps `module:function` or `module:Class.method` wherever it is used; returns False if it does not exist."""
         module, _, path = name.partition(":")
         holder: Any = importlib.import_module(module)
         *classes, attribute = path.split(".")

@@ -1,9 +1,9 @@
-"""What a job on a cluster takes, from constants that were measured: time by stage, bytes shuffled and stored.
+"""Estimate of a job on a cluster from measured constants: time by stage, bytes shuffled and stored.
 
     python -m benchmarks.scaling                          the table of docs/scaling.md
     python -m benchmarks.scaling --gpu-notes-per-second 900 --reuse 0.9
 
-A constant that nobody has measured yet is left out, and so is what depends on it.
+Constants that have not been measured yet are unknown, and so are the results that depend on them.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ HOUR = 3600.0
 
 @dataclass(frozen=True)
 class Corpus:
-    """What an average song is like; an assumption, to be replaced by the corpus' own figures."""
+    """The average song of a corpus; the defaults are assumptions, to be replaced by the figures of the corpus."""
 
     notes: float = 4000
     minutes: float = 4
@@ -26,7 +26,7 @@ class Corpus:
 
 @dataclass(frozen=True)
 class Constants:
-    """Measured (docs/scaling.md says where); None where not yet. Seconds are of one core, or of one GPU."""
+    """The measured constants, see docs/scaling.md; None if not measured yet. Seconds are of one core or one GPU."""
 
     parse_seconds_per_mb: float | None = 2.2
     place_seconds_per_note: float | None = 23e-6
@@ -40,8 +40,10 @@ class Constants:
 
 @dataclass(frozen=True)
 class Estimate:
-    """Of one job: hours by stage, GB shuffled and stored; None where a constant is missing. `place` is a part of
-    `synthesis`: what its Python does."""
+    """The estimate of one job: hours by stage, GB shuffled and stored; None if a constant is missing.
+
+    `place` is the part of `synthesis` outside the network.
+    """
 
     parse: float | None
     place: float | None
@@ -53,15 +55,15 @@ class Estimate:
 
 
 def estimate(songs: int, gpus: int, workers: int, reuse: float, corpus: Corpus, constants: Constants) -> Estimate:
-    """A job of so many songs.
+    """Estimates a job.
 
     Args:
-        songs: how many.
-        gpus: GPU workers; without any, the network runs on `workers`.
-        workers: other workers, each with the use of one core: Python has one process on each.
-        reuse: share of the notes that are found in a cache, 0..1.
-        corpus: what an average song is like.
-        constants: what was measured.
+        songs: number of songs.
+        gpus: number of GPU workers; if 0, the network runs on `workers`.
+        workers: number of other workers, each of which uses one core, since it runs one Python process.
+        reuse: share of the notes whose sound is found in a cache, 0..1.
+        corpus: the average song.
+        constants: the measured constants.
     """
     c, notes, minutes = constants, songs * corpus.notes, songs * corpus.minutes
     fresh = notes * (1 - reuse)
@@ -90,7 +92,7 @@ def estimate(songs: int, gpus: int, workers: int, reuse: float, corpus: Corpus, 
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "--reuse", type=float, default=0.9, help="share of notes found in a cache (default: %(default)s)"
+        "--reuse", type=float, default=0.9, help="share of notes whose sound is found in a cache (default: %(default)s)"
     )
     for group in (Corpus, Constants):
         for field in fields(group):

@@ -1,10 +1,10 @@
-"""(f) Start-up, cold and warm: imports, loading, the first note, `--help`.
+"""(f) Start-up times, cold and warm: imports, loading, the first note, `--help`.
 
     python -m benchmarks.startup
 
-Each figure is of a process of its own. Warm: the files are in the system's page cache. Cold: Python's,
-the environment's, the project's and the checkpoint's files are dropped from it before (posix_fadvise; pages that
-another running process has mapped stay). Reference and ours take turns.
+Each figure is measured in a new process. Warm: the files are in the system's page cache. Cold: the files of Python, the
+environment, the project and the checkpoint are dropped from it first (posix_fadvise; pages that another running process
+has mapped stay). Reference and ours alternate.
 """
 
 from __future__ import annotations
@@ -57,8 +57,8 @@ print(json.dumps(marks))
 
 def main(argv: list[str] | None = None) -> None:
     options = parser(__doc__, rounds=3)
-    options.add_argument("--no-reference", action="store_true", help="measure ours alone")
-    options.add_argument("--no-cold", action="store_true", help="leave the page cache alone")
+    options.add_argument("--no-reference", action="store_true", help="measure only ours")
+    options.add_argument("--no-cold", action="store_true", help="skip the cold runs")
     args = options.parse_args(argv)
     folder = checkpoint_folder(args.checkpoint)
     report = Report("startup", args.checkpoint)
@@ -78,7 +78,7 @@ def main(argv: list[str] | None = None) -> None:
         for _ in range(args.rounds):
             for name, command in commands.items():
                 if state == "cold":
-                    _forget({ROOT, Path(sys.prefix), Path(sysconfig.get_path("stdlib")), Path(folder)})
+                    _drop_from_page_cache({ROOT, Path(sys.prefix), Path(sysconfig.get_path("stdlib")), Path(folder)})
                 runs[name].append(run_command([sys.executable, *command]))
         for name, results in runs.items():
             _report_command(report, f"{state}: {name}", results)
@@ -101,7 +101,7 @@ def _report_command(report: Report, name: str, results: list[tuple[str, Cost]]) 
             report.add(f"  {name}: {stage}, wall", [mark[stage] for mark in marks], "s")
 
 
-def _forget(folders: set[Path]) -> None:
+def _drop_from_page_cache(folders: set[Path]) -> None:
     """Drops all files below some folders from the page cache."""
     os.sync()
     for folder in folders:

@@ -1,9 +1,9 @@
-"""(a) CPU-seconds per note, Magenta's code against ours, beside what the cores can do at best.
+"""(a) CPU seconds per note: Magenta's code, ours, and the cores' peak performance.
 
     python -m benchmarks.synthesis
 
-Whole notes, and notes of the lengths that the corpus' notes have; all latents differ, so nothing is rendered
-once and heard twice. In each round the reference, ours and a matrix product take turns.
+Measures whole notes, and notes with lengths from the corpus; all latents differ, so no sound is reused. In each round
+the reference, ours and a matrix product alternate.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ from training import reference as reference_server
 
 _MATMUL_SIZE = 3072
 _CONVOLUTIONS = "Conv"
-"""What the names of TensorFlow's convolution kernels contain, fused and transposed ones too."""
+"""Substring of the names of TensorFlow's convolution kernels, including fused and transposed ones."""
 
 
 def convolution_flop(config: dict[str, Any], rows: int, taps_after_upscaling: int = 4) -> float:
-    """Floating-point operations that the 3x3 convolutions need for a note's first `rows` rows.
+    """Counts the floating-point operations that the 3x3 convolutions need for a note's first `rows` rows.
 
     Args:
-        config: experiment.json, of scale_mode ALL and base 2.
+        config: experiment.json, with scale_mode ALL and base 2.
         rows: time steps of the output.
-        taps_after_upscaling: 4 counts a doubling and the convolution after it as one, in which each output pixel
+        taps_after_upscaling: 4 counts an upscaling by 2 and the convolution after it as one, in which each output pixel
             has 2x2 different inputs; 9 counts them as the reference computes them.
     """
     blocks = config["num_resolutions"]
@@ -59,8 +59,8 @@ def convolution_flop(config: dict[str, Any], rows: int, taps_after_upscaling: in
 
 def main(argv: list[str] | None = None) -> None:
     options = parser(__doc__, corpus=True, rounds=3)
-    options.add_argument("--whole", type=int, default=16, metavar="N", help="whole notes a round (default: 16)")
-    options.add_argument("--notes", type=int, default=1024, metavar="N", help="notes of real lengths a round")
+    options.add_argument("--whole", type=int, default=16, metavar="N", help="whole notes per round (default: 16)")
+    options.add_argument("--notes", type=int, default=1024, metavar="N", help="notes of real lengths per round")
     options.add_argument("--batch", type=int, default=8, metavar="N", help="the reference's batch (its default: 8)")
     args = options.parse_args(argv)
     folder = checkpoint_folder(args.checkpoint)
@@ -88,7 +88,7 @@ def main(argv: list[str] | None = None) -> None:
         alone.call(ours.set_threads, 1)
         single = [alone.call(ours.matmul, _MATMUL_SIZE // 2, 1)[1].wall for _ in range(args.rounds + 1)]
 
-    del rounds[0], single[0]  # in which graphs were traced and kernels chosen
+    del rounds[0], single[0]  # the first round traces graphs and selects kernels
     config = json.loads((Path(folder) / "experiment.json").read_text())
     _report_notes(report, rounds, args)
     _report_speed(report, rounds, args, config, rows)
@@ -100,7 +100,7 @@ def main(argv: list[str] | None = None) -> None:
 
 @dataclass(frozen=True)
 class _Round:
-    """What each took in turn; `operations` are TensorFlow's, in seconds, for as many notes as `whole`."""
+    """The costs of one round; `operations` has the seconds of TensorFlow's operations for the notes of `whole`."""
 
     reference: Cost
     whole: Cost

@@ -1,4 +1,7 @@
-"""The job: command line, config, graph, run, report."""
+"""The rendering job: command line, settings, pipeline graph, local and remote runs, reports and pages.
+
+Imports gansynth and transforms; nothing below imports this package.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> Any:
-    """`pipeline.build` is imported when first used: Beam takes seconds to import."""
+    """Imports `pipeline.build` on first use, since Beam takes seconds to import."""
     if name == "build":
         from pipeline.graph import build
 

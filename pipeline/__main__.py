@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 EXAMPLES = Path(__file__).parent.parent / "examples" / "midi"
 _HELP = """\
-Renders MIDI files with GANSynth: one WAV and one spectrogram for each.
+Renders MIDI files with GANSynth; writes a WAV, a spectrogram and a piano roll for each.
 
-PATTERN is a file, a folder, a pattern such as 'midi/**/*.mid' (in quotes), an archive (.zip, .tar, .tar.gz), or
-@FILE, a list of files; local or gs://.
+PATTERN is a file, a folder, a glob pattern such as 'midi/**/*.mid' (in quotes), an archive (.zip, .tar, .tar.gz), or
+@FILE, a text file that lists inputs, one per line. All of them may be local or gs:// URLs.
 
 examples:
   python -m pipeline render                                      the bundled example songs, into out/
@@ -27,24 +27,24 @@ examples:
   python -m pipeline render midi/ --set instruments.mode=random --set instruments.seed=7
 """
 _END = """\
-Options not listed here are Beam's (--runner, --project, ...). The settings for --set are in configs/local.yaml.
-Exit code: 0 all songs rendered, 3 some failed, 1 none rendered, 2 wrong usage.
+All other options are passed to Beam (--runner, --project, ...). configs/local.yaml lists the settings for --set.
+Exit code: 0 all songs rendered, 3 some failed, 1 none rendered, 2 usage error.
 """
 
 
 _PLAN = """\
-Reads all songs as render would, and tells what that would do and take: songs, notes, distinct sounds, operations of
-the network, time on this machine, cost on Dataflow, files that will fail. Takes what render takes; renders nothing but
-a few songs to measure time, and writes nothing but what --save names.
+Reads all songs as render would and prints a forecast: songs, notes, distinct sounds, network operations, time on this
+machine, cost on Dataflow, and files that will fail. Takes the same inputs and settings as render. Renders only a few
+songs, to measure time, and writes only the files that --save asks for.
 
 examples:
   python -m pipeline plan midi/ --output out
-  python -m pipeline plan midi/ --save plan                      plan/plan.json, plan.txt and plan.jsonl, a line a song
+  python -m pipeline plan midi/ --save plan                      plan/plan.json, plan.txt, plan.jsonl (a line per song)
   python -m pipeline plan --config configs/dataflow.yaml --project P --region R --input 'gs://B/**.mid' \\
       --output gs://B/out
 """
 _PREVIEW = """\
-Renders instruments to be heard side by side: a note and a phrase of each, and the way between any two.
+Renders instruments to a page where you can compare them: a note and a phrase of each, and interpolations between pairs.
 
 examples:
   python -m pipeline preview                                     ten random instruments, into preview/
@@ -132,7 +132,7 @@ def _plan(args: argparse.Namespace, config: JobConfig, beam_args: Sequence[str])
 
 
 def _as_settings(args: argparse.Namespace) -> Iterator[str]:
-    """Options that are shorthand for a setting."""
+    """Yields the settings that options are shorthand for, as "key=value"."""
     if args.resume:
         yield "resume=true"
     if args.fail_fast:
@@ -157,10 +157,10 @@ def _parser() -> argparse.ArgumentParser:
         epilog=_END,
     )
     _add_job_arguments(render)
-    render.add_argument("--dry-run", action="store_true", help="check everything, print what would be done, and end")
+    render.add_argument("--dry-run", action="store_true", help="check everything, print what would be done, and exit")
     plan = add_command(
         "plan",
-        help="tell what rendering would do, take and cost",
+        help="forecast what rendering would do, how long it would take and what it would cost",
         usage="%(prog)s [PATTERN ...] [options] [Beam options]",
         description=_PLAN,
         epilog=_END,
@@ -168,11 +168,11 @@ def _parser() -> argparse.ArgumentParser:
     _add_job_arguments(plan)
     plan.add_argument("--save", metavar="DIR", help="folder or URL for plan.json, plan.txt and plan.jsonl")
     plan.add_argument(
-        "--no-calibration", action="store_false", dest="calibration", help="do not render a few songs to measure time"
+        "--no-calibration", action="store_false", dest="calibration", help="do not render sample songs to measure time"
     )
     preview = add_command(
         "preview",
-        help="hear instruments side by side, keep the good ones",
+        help="compare instruments by ear and save the ones you choose",
         description=_PREVIEW,
     )
     preview.add_argument("--output", default="preview", metavar="DIR", help="folder or URL (default: preview)")
@@ -180,45 +180,49 @@ def _parser() -> argparse.ArgumentParser:
     preview.add_argument(
         "--bank", default="random", metavar="FILE", help="random (default), own (the checkpoint's), or a file"
     )
-    preview.add_argument("--count", type=int, metavar="N", help="how many (default: 10 random ones, all of a bank)")
-    preview.add_argument("--pitch", type=int, default=60, metavar="N", help="MIDI pitch of the notes (default: 60)")
-    preview.add_argument("--seed", type=int, default=0, metavar="N", help="of random instruments (default: 0)")
     preview.add_argument(
-        "--between", type=_pair, action="append", metavar="A,B", help="render the way between these two (repeatable)"
+        "--count", type=int, metavar="N", help="number of instruments (default: 10 random ones, or all of a bank)"
     )
-    preview.add_argument("--keep", type=_numbers, metavar="A,B,...", help="save these instead of rendering all")
-    preview.add_argument("--names", type=_names, default=(), metavar="X,Y,...", help="new names for those kept")
+    preview.add_argument("--pitch", type=int, default=60, metavar="N", help="MIDI pitch of the notes (default: 60)")
+    preview.add_argument("--seed", type=int, default=0, metavar="N", help="seed of random instruments (default: 0)")
+    preview.add_argument(
+        "--between", type=_pair, action="append", metavar="A,B", help="interpolate between these two (repeatable)"
+    )
+    preview.add_argument("--keep", type=_numbers, metavar="A,B,...", help="save these as a bank; render nothing")
+    preview.add_argument("--names", type=_names, default=(), metavar="X,Y,...", help="new names of the kept ones")
     preview.add_argument("--as", dest="save_as", default="bank.yaml", metavar="FILE", help=".yaml or .npz (bank.yaml)")
     preview.add_argument("--quiet", action="store_true", help="print nothing but errors")
     return parser
 
 
 def _add_job_arguments(parser: argparse.ArgumentParser) -> None:
-    """What says which job: the same for rendering and planning it."""
-    # Patterns are no argument of this parser: it would take the values of Beam's options for some.
-    parser.add_argument("--input", action="append", default=[], metavar="PATTERN", help="the same, as an option")
+    """Adds the options that `render` and `plan` share."""
+    # Patterns are not an argument of this parser: it would mistake values of Beam's options for patterns.
+    parser.add_argument("--input", action="append", default=[], metavar="PATTERN", help="same as PATTERN (repeatable)")
     parser.add_argument("--output", metavar="DIR", help="folder or URL for all outputs (default: out)")
-    parser.add_argument("--config", metavar="FILE", help="YAML settings, see configs/")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="one setting over the file's")
+    parser.add_argument("--config", metavar="FILE", help="YAML file of settings, see configs/")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="override one setting (repeatable)"
+    )
     again = parser.add_mutually_exclusive_group()
-    again.add_argument("--resume", action="store_true", help="go on with what is in the output folder (default)")
-    again.add_argument("--overwrite", action="store_true", help="render all again, whatever is in the output folder")
+    again.add_argument("--resume", action="store_true", help="skip songs that an earlier run finished (default)")
+    again.add_argument("--overwrite", action="store_true", help="render all songs again, even finished ones")
     stop = parser.add_mutually_exclusive_group()
-    stop.add_argument("--fail-fast", "--fail_fast", action="store_true", help="stop when a song has failed")
-    stop.add_argument("--max-failures", "--max_failures", metavar="N|N%%", help="stop when more songs have failed")
+    stop.add_argument("--fail-fast", "--fail_fast", action="store_true", help="stop after the first failed song")
+    stop.add_argument("--max-failures", "--max_failures", metavar="N|N%", help="stop when more songs than this fail")
     parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
 
 
 def _numbers(text: str) -> tuple[int, ...]:
     if not all(part.strip().isdecimal() for part in text.split(",")):
-        raise argparse.ArgumentTypeError(f"{text!r}: write numbers with commas between, such as 0,2,4")
+        raise argparse.ArgumentTypeError(f"{text!r}: separate numbers by commas, as in 0,2,4")
     return tuple(int(part) for part in text.split(","))
 
 
 def _pair(text: str) -> tuple[int, ...]:
     pair = _numbers(text)
     if len(pair) != 2:
-        raise argparse.ArgumentTypeError(f"{text!r}: write two numbers, such as 0,2")
+        raise argparse.ArgumentTypeError(f"{text!r}: give two numbers, as in 0,2")
     return pair
 
 

@@ -1,4 +1,4 @@
-"""The job's settings: a YAML file and --set options become one frozen, checked object."""
+"""The job's settings: a YAML file and --set options, merged into one frozen, validated object."""
 
 from __future__ import annotations
 
@@ -31,118 +31,120 @@ from gansynth.io.urls import StorageConfig
 
 _LOG = logging.getLogger(__name__)
 RENAMED = {"stems.most": "stems.max_files"}
-"""Settings by their earlier names, which configs and finished outputs may still have."""
+"""New names of settings by their old names, which configs and finished outputs may still use."""
 
 
 class AudioConfig(Section):
-    """The sound files."""
+    """Settings of the audio files."""
 
     format: AudioFormat = "wav"
-    """wav and flac have 16 bits, wav-float 32-bit floats, ogg is Vorbis."""
+    """File format: wav and flac hold 16-bit samples, wav-float 32-bit floats, ogg Vorbis."""
     sample_rate: int | None = Field(None, ge=8000, le=192_000)
-    """In Hz, e.g. 44100 or 48000, of the clips and their stems; unset: as the checkpoint makes them, 16000."""
+    """Sample rate of clips and stems in Hz, e.g. 44100 or 48000. Unset: the checkpoint's, 16000."""
 
 
 class SpectrogramConfig(Section):
-    """The picture of each song."""
+    """Settings of each song's spectrogram."""
 
     png: bool = True
-    """Whether a PNG is drawn."""
+    """If true, the spectrogram is drawn as a PNG."""
     array: bool = False
-    """Whether the constant-Q transform is kept as .npy too (float32 [bins, frames], dB below its maximum)."""
+    """If true, the constant-Q transform is saved as .npy: float32 [bins, frames], in dB relative to its maximum."""
 
 
 class PianoRollConfig(Section):
-    """The picture of each song's notes."""
+    """Settings of each song's piano roll."""
 
     png: bool = True
-    """Whether a PNG is drawn: the notes as they are heard, in colours by instrument."""
+    """If true, the notes are drawn as a PNG: as they are heard, coloured by instrument."""
 
 
 class ManifestConfig(Section):
-    """The list of rendered songs, manifest.jsonl."""
+    """Settings of the manifest, the list of rendered songs."""
 
     parquet: bool = False
-    """Whether it is written as manifest.parquet too."""
+    """If true, manifest.parquet is written in addition to manifest.jsonl."""
 
 
 class DatasetConfig(Section):
-    """All songs of the job packed into a few files to train on, beside the files of each song."""
+    """Settings of the training data set, which packs all songs of the job into a few large files."""
 
     format: Annotated[Literal["off", "webdataset"], Off] = "off"
-    """webdataset: tar shards in dataset/, each song's audio, notes and metadata under one key."""
+    """webdataset: tar shards in dataset/ with each song's audio, notes and metadata under one key. off: none."""
     shard_bytes: int = Field(256 << 20, ge=1 << 16)
-    """A shard is no larger, unless it holds a single song that is."""
+    """Maximum size of a shard in bytes; only a single song larger than this makes a larger shard."""
 
 
 class ComputeConfig(Section):
-    """How the work is done; but for `precision`, none of it changes how a song sounds."""
+    """Settings of the computation; only `precision` affects the sound."""
 
     device: Literal["auto", "cpu", "gpu"] = "auto"
-    """What the model runs on; gpu refuses to run where there is none."""
+    """Device that runs the network. auto: a GPU if there is one; gpu: an error if there is none."""
     precision: Literal["float32", "tf32", "bfloat16"] = "float32"
-    """tf32 (NVIDIA GPUs) and bfloat16 are faster on processors that have them, and change the sound a little."""
+    """Arithmetic of the network. tf32 (NVIDIA GPUs) and bfloat16 are faster on hardware that supports them, and change
+    the sound slightly."""
     xla: bool = False
-    """Compile the network with XLA: takes seconds for each shape of a batch, meant for GPUs."""
+    """If true, the network is compiled with XLA, which takes seconds for each batch shape; meant for GPUs."""
     workers: int = Field(0, ge=0, le=1024)
-    """Local runs: processes that share the work, and one model; 0: one for each core."""
+    """Local runs: number of processes, which share one model. 0: one per core."""
     threads: int = Field(0, ge=0, le=1024)
-    """CPU threads of the model; 0: as many as there are cores. The next lower of 1, 2, 4, 8 is taken: with others a
-    note's last bits would differ."""
+    """CPU threads of the model. 0: one per core. Rounded down to 1, 2, 4 or 8: other numbers would change the last bits
+    of a note."""
     batch_rows: int = Field(0, ge=0, le=1 << 20)
-    """Size of a batch, in 1/128 of a whole note. Memory grows with it; 0: 256 on a CPU, 8192 on a GPU."""
+    """Size of a network batch in rows (a whole note has 128); memory grows with it. 0: 256 on a CPU, 8192 on a GPU."""
     batch_notes: int = Field(8192, ge=1, le=1 << 20)
-    """Notes handed to the model together, to be sorted into batches."""
+    """Number of notes passed to the model at once, which it sorts into batches."""
     cache_bytes: int = Field(256 << 20, ge=0)
-    """Memory of all local processes together for sounds that may be heard again."""
+    """Size of the cache of rendered sounds in bytes. Local runs: of all processes together."""
     slice_songs: int = Field(128, ge=1)
-    """Local runs: at most so many songs in memory at once."""
+    """Local runs: maximum number of songs in memory at once."""
     slice_bytes: int = Field(256_000, ge=1)
-    """Local runs: at most so many bytes of MIDI in memory at once."""
+    """Local runs: maximum size of the MIDI files in memory at once, in bytes."""
     resource_hints: dict[str, str] = Field(default_factory=dict)
-    """Beam's hints for the workers that run the model: accelerator, min_ram, cpu_count."""
+    """Beam resource hints for the workers that run the model: accelerator, min_ram, cpu_count."""
 
 
 class PricesConfig(Section):
-    """What `plan` counts the cost of a job on Google Cloud with; see Google's price lists."""
+    """Google Cloud prices from which the forecast computes the cost of a job; see Google's price lists."""
 
     date: str | None = None
-    """When these prices were looked up, for the reader of the plan."""
+    """Date of the prices, shown in the forecast."""
     currency: str = "USD"
-    """What they are in."""
+    """Currency of the prices."""
     worker_hour: float | None = Field(None, ge=0, allow_inf_nan=False)
-    """An hour of a worker that reads, mixes and writes: its cores, memory and disk."""
+    """Price per hour of a worker without a GPU: its cores, memory and disk."""
     gpu_worker_hour: float | None = Field(None, ge=0, allow_inf_nan=False)
-    """An hour of a worker that runs the network, its GPU included."""
+    """Price per hour of a worker that runs the network, including its GPU."""
     shuffle_gb: float | None = Field(None, ge=0, allow_inf_nan=False)
-    """A GB of shuffled data."""
+    """Price per GB of shuffled data."""
     storage_gb_month: float | None = Field(None, ge=0, allow_inf_nan=False)
-    """A GB stored for a month."""
+    """Price per GB stored for a month."""
 
 
 class PlanConfig(Section):
-    """What `plan` cannot find out on this machine."""
+    """Settings of the forecast that the command `plan` prints."""
 
     gpu_gflops: float | None = Field(None, gt=0, allow_inf_nan=False)
-    """GFLOP a second of the network on the GPU of the workers, as `benchmarks.synthesis` measures it there."""
+    """Speed of the network on a worker's GPU in GFLOP per second, as `benchmarks.synthesis` measures it there."""
     prices: PricesConfig = PricesConfig()
 
 
 class JobConfig(Section):
-    """A rendering job."""
+    """All settings of a rendering job."""
 
     sound_version: int = SOUND_VERSION
     """Version of the rendering; written into the output's config.yaml, and refused where it is another."""
     input: tuple[str, ...] = ()
-    """Files, folders or patterns (`**` for any depth), local or as fsspec URLs."""
+    """Files, folders, archives, lists (@FILE) or glob patterns (`**` matches any depth); local paths or fsspec URLs."""
     output: str = "out"
-    """Folder or URL that everything is written under."""
+    """Folder or fsspec URL under which all files are written."""
     resume: bool = True
-    """Whether songs that an earlier run with the same settings has finished under `output` are left as they are."""
+    """If true, songs that an earlier run with the same settings finished under `output` are not rendered again."""
     max_failures: str | int | None = None
-    """Stop when more songs than this have failed: a number, or a share such as "2%". Unset: never stop."""
+    """Local runs: the job stops when more songs than this have failed. A number, or a share such as "2%". Unset: never
+    stops."""
     checkpoint: str = "mini"
-    """mini (bundled), acoustic_only or all_instruments (Magenta's), a folder, or an fsspec URL of one."""
+    """mini (bundled), acoustic_only or all_instruments (Magenta's), a folder, or the fsspec URL of a folder."""
     notes: NotesConfig = NotesConfig()
     instruments: InstrumentsConfig = InstrumentsConfig()
     envelope: EnvelopeConfig = EnvelopeConfig()
@@ -153,15 +155,15 @@ class JobConfig(Section):
     spectrogram: SpectrogramConfig = SpectrogramConfig()
     piano_roll: PianoRollConfig = PianoRollConfig()
     played_notes: tuple[Literal["midi", "json"], ...] = ()
-    """Files of the notes that are heard, aligned to the audio: notes/REL.mid, notes/REL.json, or both. A data set has
-    the JSON in any case."""
+    """Formats in which the notes that are heard are saved, aligned to the audio: notes/NAME.mid, notes/NAME.json, or
+    both. With a data set, the JSON is always written."""
     manifest: ManifestConfig = ManifestConfig()
     dataset: DatasetConfig = DatasetConfig()
     compute: ComputeConfig = ComputeConfig()
     storage: StorageConfig = StorageConfig()
     plan: PlanConfig = PlanConfig()
     beam: dict[str, Any] = Field(default_factory=dict)
-    """Beam pipeline options by name, e.g. runner: DataflowRunner."""
+    """Beam pipeline options by name, without the leading dashes, e.g. `runner: DataflowRunner`."""
 
     @field_validator("sound_version")
     @classmethod
@@ -179,7 +181,12 @@ class JobConfig(Section):
         return value if percent or value is None else int(number)
 
     def too_many(self, failures: int, songs: int) -> bool:
-        """Whether the job stops after so many failures; `songs` is how many there are in all."""
+        """Tells whether the job stops.
+
+        Args:
+            failures: number of songs that have failed so far.
+            songs: number of all songs of the job.
+        """
         if self.max_failures is None:
             return False
         number, percent, _ = str(self.max_failures).partition("%")
@@ -187,12 +194,12 @@ class JobConfig(Section):
 
     @property
     def note_files(self) -> list[str]:
-        """The files that are written of a song's notes: "midi", "json"."""
+        """Formats in which a song's notes are written: "midi", "json", sorted."""
         return sorted({*self.played_notes, *(() if self.dataset.format == "off" else ("json",))})
 
     @property
     def sound(self) -> SoundConfig:
-        """The part that decides how songs sound."""
+        """Settings that decide the sound of a song."""
         return SoundConfig(
             notes=self.notes,
             instruments=self.instruments,
@@ -204,7 +211,7 @@ class JobConfig(Section):
 
     @property
     def digest(self) -> str:
-        """sha256 of all settings that a song's files depend on, the checkpoint's weights apart."""
+        """sha256 of all settings that a song's files depend on; the checkpoint has a digest of its own."""
         parts = (
             *(self.notes, self.instruments, self.envelope, self.mix, self.drums, self.stems),
             *(self.audio, self.spectrogram, self.piano_roll),
@@ -215,7 +222,7 @@ class JobConfig(Section):
         return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
 
     def to_yaml(self) -> str:
-        """The effective config, in a form that --config reads."""
+        """Formats all settings as YAML that `load_config` reads."""
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 
 
@@ -225,16 +232,20 @@ def load_config(
     inputs: Iterable[str] = (),
     output: str | None = None,
 ) -> JobConfig:
-    """Reads a config file and lays the command line over it.
+    """Reads a config file and applies the command line's settings to it.
 
     Args:
-        path: a YAML file, local or an fsspec URL; the defaults if None.
-        settings: "section.key=value" each, the value in YAML.
-        inputs: replace the file's `input` if there are any.
+        path: path or fsspec URL of a YAML file; None for the defaults.
+        settings: "section.key=value" each, with the value in YAML.
+        inputs: replace the file's `input` unless empty.
         output: replaces the file's `output` unless None.
 
+    Returns:
+        The validated settings.
+
     Raises:
-        ConfigError: names the key, what is wrong with it and the nearest real one.
+        ConfigError: the file cannot be read, or a setting is unknown or invalid; the message names the setting and,
+            if it is unknown, the most similar one.
     """
     values: dict[str, Any] = {}
     if path is not None:
@@ -243,9 +254,9 @@ def load_config(
         except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
             raise ConfigError(f"--config {path}: cannot be read ({error}).") from None
         if not isinstance(values, dict):
-            raise ConfigError(f"--config {path}: holds no mapping of settings.")
+            raise ConfigError(f"--config {path}: must contain a YAML mapping of settings.")
     for setting in settings:
-        _lay_over(values, setting)
+        _apply_setting(values, setting)
     if inputs := tuple(inputs):
         values["input"] = inputs
     if isinstance(values.get("input"), str):
@@ -261,7 +272,14 @@ def load_config(
 
 
 def rename_settings(values: dict[str, Any]) -> list[tuple[str, str]]:
-    """Moves settings that are given under an earlier name to the present one; returns both names of each."""
+    """Moves settings that have an old name to the new one, in place.
+
+    Args:
+        values: a config as read from YAML.
+
+    Returns:
+        Old and new name of each setting that was moved.
+    """
     renamed = []
     for old, new in RENAMED.items():
         section, key = old.split(".")
@@ -272,14 +290,14 @@ def rename_settings(values: dict[str, Any]) -> list[tuple[str, str]]:
     return renamed
 
 
-def _lay_over(values: dict[str, Any], setting: str) -> None:
+def _apply_setting(values: dict[str, Any], setting: str) -> None:
     name, equals, text = setting.partition("=")
     if not equals or not name:
         raise ConfigError(f"--set {setting}: write it as section.key=value.")
     try:
         value = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise ConfigError(f"--set {setting}: the value is no YAML ({error}).") from None
+        raise ConfigError(f"--set {setting}: the value is not valid YAML ({error}).") from None
     *sections, key = name.strip().split(".")
     for section in sections:
         values = values.setdefault(section, {})

@@ -1,4 +1,4 @@
-"""What is special about Google Cloud Dataflow: options that follow from others, and what its workers cannot do."""
+"""Google Cloud Dataflow: derived options, checks of its limitations, and texts about a submitted job."""
 
 from __future__ import annotations
 
@@ -26,26 +26,33 @@ from transforms.elements import Source
 
 RUNNER = "DataflowRunner"
 IMAGE = "{region}-docker.pkg.dev/{project}/gansynth-beam/worker:{version}-py{python}"
-"""Where cloudbuild.yaml puts the workers' image; pickles go from one Python to the same one only."""
+"""Name of the worker image that cloudbuild.yaml builds; it has the Python version, which pickles depend on."""
 
 
 def complete(config: JobConfig, args: Sequence[str]) -> tuple[str, ...]:
-    """The job's options with those that follow from others.
+    """Checks a Dataflow job's options and adds those that can be derived from others.
+
+    Args:
+        config: the job's settings.
+        args: Beam options, as on a command line.
+
+    Returns:
+        `args` and the derived options.
 
     Raises:
-        ConfigError: an option is missing, or asks for what Dataflow cannot do; the message says what to give.
+        ConfigError: an option is missing, or requests something that Dataflow cannot do.
     """
     options = PipelineOptions(list(args))
     cloud, workers = options.view_as(GoogleCloudOptions), options.view_as(WorkerOptions)
     for name, value in (("project", cloud.project), ("region", cloud.region)):
         if not value:
-            raise ConfigError(f"--{name}: is missing; Dataflow needs --project PROJECT and --region REGION.")
+            raise ConfigError(f"--{name}: missing; Dataflow needs --project PROJECT and --region REGION.")
     if not config.output.startswith("gs://"):
         raise ConfigError(f"--output {config.output}: Dataflow's workers need a gs:// URL.")
     if config.storage.credentials not in ("default", "anonymous"):
         raise ConfigError(
-            f"storage.credentials {config.storage.credentials}: Dataflow's workers have no such file; they act as the "
-            "account that --service_account_email names. For this machine, set GOOGLE_APPLICATION_CREDENTIALS."
+            f"storage.credentials {config.storage.credentials}: Dataflow's workers do not have this file; they use the "
+            "account given by --service_account_email. For this machine, set GOOGLE_APPLICATION_CREDENTIALS."
         )
     if config.checkpoint not in (*download.BUNDLED, *download.PUBLISHED) and urls.is_local(config.checkpoint):
         raise ConfigError(
@@ -53,7 +60,7 @@ def complete(config: JobConfig, args: Sequence[str]) -> tuple[str, ...]:
         )
     for name in ("template_location", "update"):
         if getattr(cloud, name):
-            raise ConfigError(f"--{name}: refused, a job renders one corpus once; leave it out.")
+            raise ConfigError(f"--{name}: not supported, since a job renders one corpus once; leave it out.")
     _check_accelerator(config, cloud, options.view_as(DebugOptions))
     _check_flexrs(config, cloud, workers)
     added = []
@@ -62,7 +69,7 @@ def complete(config: JobConfig, args: Sequence[str]) -> tuple[str, ...]:
     if not cloud.staging_location:
         added.append(f"--staging_location={urls.join(config.output, '.staging')}")
     if not cloud.job_name:
-        # One name for one output: while a job runs Dataflow takes no second one of its name, so nobody pays twice.
+        # One name per output: Dataflow rejects a second running job of the same name, so no corpus is paid for twice.
         digest = hashlib.sha256(config.output.rstrip("/").encode()).hexdigest()
         added.append(f"--job_name=gansynth-beam-{digest[:12]}")
     if options.view_as(SetupOptions).save_main_session is None:
@@ -79,38 +86,40 @@ def _check_accelerator(config: JobConfig, cloud: Any, debug: Any) -> None:
     hints = config.compute.resource_hints
     if config.compute.device == "gpu" and "accelerator" not in hints:
         raise ConfigError(
-            "compute.device gpu: no worker will have one; set compute.resource_hints.accelerator, e.g. "
+            "compute.device gpu: no worker will have a GPU; set compute.resource_hints.accelerator, e.g. "
             "'type:nvidia-l4;count:1;machine_type:g2-standard-4;install-nvidia-driver'."
         )
     if "accelerator" in hints:
         wanted = dict(part.partition(":")[::2] for part in hints["accelerator"].split(";"))
         if not wanted.get("type") or not wanted.get("count"):
-            raise ConfigError("compute.resource_hints.accelerator: needs type and count, as type:nvidia-l4;count:1.")
+            raise ConfigError(
+                "compute.resource_hints.accelerator: needs type and count, for example type:nvidia-l4;count:1."
+            )
         if wanted["count"] != "1":
             raise ConfigError(
                 f"compute.resource_hints.accelerator count:{wanted['count']}: a worker has one process, and the model "
-                "runs on one GPU; take count:1, and more workers (--max_num_workers)."
+                "runs on one GPU; use count:1 and more workers (--max_num_workers)."
             )
         if "install-nvidia-driver" not in wanted:
             raise ConfigError(
-                "compute.resource_hints.accelerator: add install-nvidia-driver, or TensorFlow finds no GPU."
+                "compute.resource_hints.accelerator: add install-nvidia-driver; without it TensorFlow finds no GPU."
             )
-    if hints and _asks_for_accelerator(cloud):
+    if hints and _requests_accelerator(cloud):
         raise ConfigError(
-            "--dataflow_service_options worker_accelerator: gives every worker a GPU; compute.resource_hints, which is "
-            "set too, only those that play. Take one of the two."
+            "--dataflow_service_options worker_accelerator: gives every worker a GPU, but compute.resource_hints is "
+            "also set and gives one only to the workers that run the model. Use one of the two."
         )
     if "accelerator" in hints and "no_use_multiple_sdk_containers" not in (debug.experiments or ()):
         raise ConfigError(
-            "compute.resource_hints.accelerator: Dataflow would start a process for each core, and each would load "
-            "the model into the same GPU; add --experiments=no_use_multiple_sdk_containers."
+            "compute.resource_hints.accelerator: Dataflow would start one process per core, and each would load the "
+            "model onto the same GPU; add --experiments=no_use_multiple_sdk_containers."
         )
 
 
 def _check_flexrs(config: JobConfig, cloud: Any, workers: Any) -> None:
     if not cloud.flexrs_goal:
         return
-    if config.compute.resource_hints or _asks_for_accelerator(cloud):
+    if config.compute.resource_hints or _requests_accelerator(cloud):
         raise ConfigError(
             "--flexrs_goal: Dataflow allows neither GPUs nor resource hints with it; set compute.resource_hints={} and "
             "compute.device=cpu."
@@ -119,51 +128,59 @@ def _check_flexrs(config: JobConfig, cloud: Any, workers: Any) -> None:
         raise ConfigError("--flexrs_goal: needs autoscaling; leave out --autoscaling_algorithm=NONE.")
 
 
-def _asks_for_accelerator(cloud: Any) -> bool:
+def _requests_accelerator(cloud: Any) -> bool:
     return any("worker_accelerator" in option for option in cloud.dataflow_service_options or ())
 
 
 def check_sources(sources: Iterable[Source]) -> Iterator[Source]:
-    """Passes on files that Dataflow's workers can read.
+    """Passes inputs through, checking that Dataflow's workers can reach them.
 
     Raises:
-        ConfigError: one of them lies on this machine.
+        ConfigError: an input is a local file.
     """
     for source in sources:
         member = archives.Member.parse(source.url)
         if urls.is_local(member.archive if member else source.url):
             raise ConfigError(
-                f"--input {source.url}: Dataflow's workers cannot read files of this machine; copy them to gs:// "
+                f"--input {source.url}: Dataflow's workers cannot read files on this machine; copy them to gs:// "
                 "(gcloud storage cp -r FOLDER gs://BUCKET/) and give that URL."
             )
         yield source
 
 
 def link(job_id: str, options: PipelineOptions) -> str:
-    """Where a job that was submitted with these options is watched and stopped, for people to read."""
+    """Formats the console URL of a submitted job and the command that cancels it.
+
+    Args:
+        job_id: the id that Dataflow gave the job.
+        options: the options it was submitted with.
+    """
     cloud = options.view_as(GoogleCloudOptions)
     return (
         f"Submitted: https://console.cloud.google.com/dataflow/jobs/{cloud.region}/{job_id}?project={cloud.project}\n"
-        "It goes on without this machine; to stop it: "
+        "The job does not need this machine any more; to cancel it: "
         f"gcloud dataflow jobs cancel {job_id} --project {cloud.project} --region {cloud.region}"
     )
 
 
 def outcome(result: Any) -> str:
-    """What an error says of a job, for people to read.
+    """Describes the state of a job after an exception, for an error message.
 
     Args:
-        result: what its submission gave; None if that is what failed.
+        result: Beam's result object; None if the submission failed.
     """
     if result is None:
         return "the job was not submitted"
     if result.is_in_terminal_state():
         return "the job failed"
-    return "lost sight of the job, which goes on; when it is done, run the same command again to get its manifest"
+    return (
+        "lost contact with the job, which is still running; when it is done, run the same command again to get its "
+        "manifest"
+    )
 
 
 def request_text(pipeline: beam.Pipeline) -> str:
-    """The request that a pipeline with the option --dry_run would be submitted with, and its steps."""
+    """Formats the request and the steps of a pipeline that has the option --dry_run; submits nothing."""
     from apache_beam.runners.dataflow.internal import apiclient
 
     result: Any = pipeline.run()
@@ -184,14 +201,14 @@ def request_text(pipeline: beam.Pipeline) -> str:
         [
             "request:",
             json.dumps(request, indent=2, sort_keys=True),
-            f"steps ({size:,} bytes; Dataflow takes 10 MB):",
+            f"steps ({size:,} bytes; Dataflow's limit is 10 MB):",
             *steps,
         ]
     )
 
 
 def short(request: dict[str, Any]) -> dict[str, Any]:
-    """A request without what says nothing: options at their defaults, and what Beam can do."""
+    """Removes options at their defaults and Beam's capabilities from a job request, in place, and returns it."""
     given = request["environment"]["sdkPipelineOptions"]
     names = {item["key"] for item in given.pop("display_data")} - {"dry_run"}
     given["options"] = {name: value for name, value in given["options"].items() if name in names}
@@ -202,10 +219,13 @@ def short(request: dict[str, Any]) -> dict[str, Any]:
 
 
 def steps_and_hints(proto: Any) -> Iterator[tuple[str, dict[str, str]]]:
-    """Every step that a worker executes, with the resource hints of its environment by name.
+    """Lists the steps that workers execute, sorted by name.
 
     Args:
         proto: a pipeline in Beam's portable form.
+
+    Returns:
+        Name of each step, and the resource hints of its environment by name.
     """
     components = proto.components
     for transform in sorted(components.transforms.values(), key=lambda transform: transform.unique_name):

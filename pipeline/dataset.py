@@ -1,8 +1,8 @@
-"""A job's songs as a data set to train on: shards of audio, notes and metadata in WebDataset's layout.
+"""The training data set of a job: shards of audio, notes and metadata in WebDataset's layout.
 
-Shards are packed when the job is over, from the files that it has written. Only then is it known which songs there
-are; so what is in which shard depends on the songs alone, and neither on slices, workers and runners nor on how
-often the job was stopped. Shards that are as they should be are left alone.
+Shards are packed at the end of the job from the files it has written, when all rendered songs are known. The content of
+each shard therefore depends only on the songs, not on slices, workers, runners or interruptions. Shards that are up
+to date are not written again.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ class Sample:
     """A song in a shard.
 
     Attributes:
-        key: what the names of its files begin with: its number in the manifest. Names of inputs come from outside and
-            are in the metadata alone.
-        row: its row in the manifest, the metadata.
+        key: prefix of the names of its files: its position in the manifest. Input names are untrusted and appear only
+            in the metadata.
+        row: its row in the manifest, used as metadata.
     """
 
     key: str
@@ -44,7 +44,7 @@ class Sample:
         return json.dumps(self.row, sort_keys=True).encode()
 
     def files(self) -> Iterator[tuple[str, str]]:
-        """Name in the shard and path in the output folder of each file but the metadata, sorted."""
+        """Lists name in the shard and path in the output folder of each file except the metadata, sorted."""
         found = []
         for kind, path in self.row["outputs"].items():
             if kind.startswith(_KINDS):
@@ -54,20 +54,20 @@ class Sample:
 
     @property
     def size(self) -> int:
-        """Bytes that it takes in a shard."""
+        """Size of the song in a shard, in bytes."""
         sizes = [size for kind, size in self.row["bytes"].items() if kind.startswith(_KINDS)]
         return sum(tarfile.BLOCKSIZE + _padded(size, tarfile.BLOCKSIZE) for size in (*sizes, len(self.metadata)))
 
 
 def write_shards(config: JobConfig, rows: Iterable[Row]) -> None:
-    """Packs the songs of a finished job into dataset/000000.tar and so on, and removes shards that are no more.
+    """Packs the songs of a finished job into dataset/000000.tar and so on, and removes surplus shards of earlier runs.
 
     Each song has KEY.wav (or .flac, .ogg), KEY.notes.json, KEY.json (its row in the manifest) and, with stems,
     KEY.stem_001.wav and so on. Memory is bounded by the largest file.
 
     Args:
-        config: the job; its output is where the files are and the shards go.
-        rows: one for each input, as in manifest.jsonl and errors.jsonl, with their status.
+        config: the job; files are read from and shards written to its output folder.
+        rows: the row of each input, as in manifest.jsonl and errors.jsonl, with its status.
     """
     folder = urls.join(config.output, FOLDER)
     earlier, lines = _index(folder), []
@@ -93,7 +93,12 @@ def write_shards(config: JobConfig, rows: Iterable[Row]) -> None:
 
 
 def shards(rows: Iterable[Row], limit: int) -> Iterator[list[Sample]]:
-    """The rendered songs, by name, in runs that fit into a shard of `limit` bytes; a song alone may be larger."""
+    """Groups the rendered songs, sorted by id, into shards.
+
+    Args:
+        rows: the row of each input.
+        limit: maximum size of a shard in bytes; only a single larger song exceeds it.
+    """
     rendered = sorted((row for row in rows if row["status"] == "rendered"), key=lambda row: row["song_id"])
     samples: list[Sample] = []
     total = 0
@@ -110,7 +115,7 @@ def shards(rows: Iterable[Row], limit: int) -> Iterator[list[Sample]]:
 
 
 def _pack(file: IO[bytes], output: str, samples: Iterable[Sample]) -> None:
-    """Writes a tar of the plainest kind: no times, no owners."""
+    """Writes a tar without times and owners, so that equal content gives equal bytes."""
     with tarfile.open(fileobj=file, mode="w", format=tarfile.USTAR_FORMAT) as tar:
         for sample in samples:
             for name, path in sorted([*sample.files(), (f"{sample.key}.json", "")]):
@@ -125,7 +130,7 @@ def _padded(size: int, unit: int) -> int:
 
 
 def _index(folder: str) -> dict[str, dict[str, Any]]:
-    """What an earlier run has packed, by name; nothing where it cannot be read."""
+    """Reads the index of an earlier run's shards, by name; empty if it cannot be read."""
     try:
         lines = files.read_bytes(urls.join(folder, INDEX)).splitlines()
         return {line["shard"]: line for line in map(json.loads, lines)}

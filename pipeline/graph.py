@@ -28,13 +28,13 @@ def build(
     Args:
         pipeline: an empty pipeline.
         job: settings and checkpoint.
-        sources: PBegin to PCollection[Source], the files to render.
-        name: start of the names of the files of rows, unique among pipelines with the same output.
+        sources: transform from PBegin to PCollection[Source], the files to render.
+        name: prefix of the names of the files of rows, unique among pipelines with the same output.
         shards: number of files of rows.
         combine_before_shuffle: see MixSongs; False on clusters.
 
     Returns:
-        URLs of the files of rows: one JSON object a line, one line for each source.
+        URLs of the files of rows: one JSON object per line, one line per source.
     """
     config = job.config
     files = pipeline | "Files" >> sources

@@ -1,4 +1,4 @@
-"""From patterns to files: what is to be rendered, and what each song is called."""
+"""Input patterns resolved to files and song ids."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from transforms.elements import Source
 
 
 class _Found(NamedTuple):
-    """A file: the path it has among all inputs, an archive counting as a folder; where it is read; its bytes."""
+    """A file: its path (an archive counts as a folder), the URL it is read from, and its size in bytes if known."""
 
     path: str
     url: str
@@ -26,10 +26,13 @@ class _Found(NamedTuple):
 
 
 class Listing(Collection[Source]):
-    """The files of a job, listed once and kept on disk: a corpus may be larger than memory.
+    """The files of a job, listed once and kept on disk, since the list may be larger than memory.
+
+    Args:
+        sources: the files.
 
     Attributes:
-        path: the local file that holds them, one JSON array [song_id, url, size] a line.
+        path: the local file that holds them, one JSON array [song_id, url, size] per line.
     """
 
     def __init__(self, sources: Iterable[Source]) -> None:
@@ -56,20 +59,19 @@ class Listing(Collection[Source]):
 
     @property
     def size(self) -> int:
-        """Bytes of all files together, as far as they are known."""
+        """Total size of the files in bytes; files of unknown size count as 0."""
         return self._bytes
 
 
 def list_sources(patterns: Sequence[str]) -> Iterator[Source]:
-    """Every file that the patterns name, each once, sorted within a pattern.
+    """Lists every file that the patterns match, each once, sorted within a pattern.
 
     Args:
         patterns: files, folders (all MIDI files below them, by suffix), globs, archives (.zip, .tar, .tar.gz: all
-            MIDI files in them), and lists ("@FILE": a path or URL a line); local or fsspec URLs.
+            MIDI files in them), and lists ("@FILE": one path or URL per line); local paths or fsspec URLs.
 
     Raises:
-        ConfigError: a pattern matches nothing or cannot be read, or gives a file that would be called as another is;
-            the message says which, and why.
+        ConfigError: a pattern matches nothing or cannot be read, or two files would get the same song id.
     """
     root = paths.common_root(_root(pattern) for pattern in patterns)
     seen: dict[str, int] = {}
@@ -79,11 +81,12 @@ def list_sources(patterns: Sequence[str]) -> Iterator[Source]:
             for file in _files(pattern):
                 found = True
                 song_id = paths.song_id(file.path, root)
-                if len(patterns) > 1 or pattern.startswith("@"):  # else nothing is found twice
+                if len(patterns) > 1 or pattern.startswith("@"):  # a single pattern never finds a file twice
                     if song_id in seen:
                         if seen[song_id] != hash(file.path):
                             raise GansynthError(
-                                f"{file.path} would be called {song_id}, as another input is; render them in two jobs."
+                                f"{file.path} would have the same song id as another input, {song_id}; render them in "
+                                "two jobs."
                             )
                         continue
                     seen[song_id] = hash(file.path)
@@ -101,7 +104,7 @@ def _explained(pattern: str) -> Iterator[None]:
         yield
     except GansynthError as error:
         raise ConfigError(f"--input {pattern}: {error}") from None
-    except Exception as error:  # every file system has errors of its own
+    except Exception as error:  # each file system has its own exception types
         raise ConfigError(f"--input {pattern}: cannot be listed ({urls.reason(error, pattern)}).") from None
 
 
@@ -111,7 +114,7 @@ def _absolute(pattern: str) -> str:
 
 
 def _root(pattern: str) -> str:
-    """The folder that the song ids of a pattern's files are relative to."""
+    """Finds the folder that the song ids of a pattern's files are relative to."""
     with _explained(pattern):
         if pattern.startswith("@"):
             return paths.common_root(
@@ -143,7 +146,7 @@ def _files(pattern: str) -> Iterator[_Found]:
 
 
 def _opened(url: str, size: int | None) -> Iterator[_Found]:
-    """The file itself, or what is in it."""
+    """Yields the file itself, or the members of an archive."""
     if not archives.archive_kind(url):
         yield _Found(url, url, size)
         return
@@ -152,46 +155,46 @@ def _opened(url: str, size: int | None) -> Iterator[_Found]:
 
 
 def _lines(pattern: str) -> Iterator[str]:
-    """The entries of a list of inputs: paths (relative to the current folder) and URLs; empty lines and # are none."""
+    """Reads a list of inputs: paths (relative to the current folder) and URLs; empty lines and # lines are skipped."""
     for line in files.read_lines(pattern[1:]):
         if line.strip() and not line.startswith("#"):
             yield _absolute(line.strip())
 
 
 def check_names(sources: Iterable[Source]) -> None:
-    """Refuses songs whose files would overwrite each other's in a folder that takes X.wav and x.wav for the same.
+    """Rejects songs whose files would overwrite each other in a folder that ignores case.
 
     Raises:
-        ConfigError: names two of them.
+        ConfigError: the output names of two songs differ only in case.
     """
     seen: dict[str, str] = {}
     for source in sources:
         other = seen.setdefault(paths.output_name(source.song_id).casefold(), source.song_id)
         if other != source.song_id:
             raise ConfigError(
-                f"--output: takes upper and lower case for the same, so that the files of {other} and {source.song_id} "
-                "would overwrite each other; choose a folder on another file system, or render them in two jobs."
+                f"--output: the file system ignores case, so the files of {other} and {source.song_id} would overwrite "
+                "each other; choose a folder on another file system, or render them in two jobs."
             )
 
 
 def check_readable(source: Source) -> None:
-    """Tries to read a file of an object store: that it is listed does not mean that it may be read.
+    """Checks that a remote file can be read: permission to list it does not imply permission to read it.
 
     Raises:
-        ConfigError: it may not, with the reason.
+        ConfigError: it cannot be read.
     """
     if urls.is_local(source.url):
         return
     try:
         files.read_bytes(source.url, 1)
     except (FileNotFoundError, GansynthError):
-        return  # of this file alone, which will be reported as failed
+        return  # concerns only this file, which will be reported as failed
     except Exception as error:
         raise ConfigError(f"--input {source.url}: cannot be read ({urls.reason(error, source.url)}).") from None
 
 
 def size(source: Source) -> int:
-    """Bytes of an input file; 0 where the file system cannot tell."""
+    """Returns the size of an input file in bytes; 0 if the file system cannot tell."""
     if source.size is not None:
         return source.size
     try:

@@ -1,4 +1,4 @@
-"""A job resolved: everything found out that drawing its pipeline needs."""
+"""A resolved job: the settings and the checkpoint's properties, from which its pipeline is drawn."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from transforms.counters import NAMESPACE
 from transforms.synthesize import ModelSettings
 
 ROWS = ".rows"
-"""Folder below the output in which a running job collects the rows of its songs."""
+"""Folder below the output folder in which a running job collects the rows of its songs."""
 
 
 @dataclass(frozen=True)
 class ResolvedJob:
-    """A job that is ready to be drawn: no file has to be listed and no model loaded for it any more.
+    """A job whose pipeline can be drawn without listing files or loading the model.
 
     Attributes:
         config: the settings.
-        spec: the checkpoint as planning sees it.
-        resume: whether songs that an earlier run has finished are left as they are.
+        spec: the checkpoint's properties that planning needs.
+        resume: if true, songs that an earlier run finished are not rendered again.
     """
 
     config: JobConfig
@@ -32,12 +32,12 @@ class ResolvedJob:
 
     @property
     def model(self) -> ModelSettings:
-        """The checkpoint that workers load, and how they run it."""
+        """Settings with which workers load the model."""
         return model_settings(self.config)
 
     @property
     def digests(self) -> dict[str, str]:
-        """Digests of everything that a song's files depend on besides the MIDI file, by their names in its row."""
+        """Digests of everything except the MIDI file that a song's files depend on, by their names in its row."""
         return {
             "checkpoint_digest": self.spec.checkpoint_digest,
             "config_digest": self.config.digest,
@@ -53,8 +53,13 @@ class ResolvedJob:
 def resolve(config: JobConfig, resume: bool = False) -> ResolvedJob:
     """Resolves a job; loads the model in this process.
 
+    Args:
+        config: the settings.
+        resume: if true, songs that an earlier run finished are not rendered again.
+
     Raises:
-        CheckpointError, ConfigError: the checkpoint, the bank or the envelope cannot be used.
+        CheckpointError: the checkpoint cannot be used.
+        ConfigError: the bank or the envelope cannot be used.
     """
     spec = checked_spec(model_settings(config).acquire(), config.instruments, config.envelope)
     return ResolvedJob(config, spec, resume)
@@ -76,7 +81,11 @@ def model_settings(config: JobConfig) -> ModelSettings:
 
 
 def counters(result: Any) -> Counter[str]:
-    """Collects this project's counters of a finished run, by name."""
+    """Collects this project's counters of a finished run, by name.
+
+    Args:
+        result: Beam's result object.
+    """
     total: Counter[str] = Counter()
     for counter in result.metrics().query()["counters"]:
         if counter.key.metric.namespace == NAMESPACE:

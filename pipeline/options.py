@@ -1,4 +1,4 @@
-"""Knows every option that Beam knows, so that a misspelt one is an error and not silently dropped."""
+"""Validation of Beam options: Beam drops misspelt ones silently, here they are errors."""
 
 from __future__ import annotations
 
@@ -17,13 +17,16 @@ _OURS = (
 
 
 def check_beam_options(args: Sequence[str]) -> str:
-    """Refuses arguments that no Beam option takes, and ways of running that lose elements.
+    """Rejects unknown Beam options, and running modes that lose elements.
+
+    Args:
+        args: Beam options, as on a command line.
 
     Returns:
-        The runner they ask for; FnApiRunner if none.
+        Name of the runner; FnApiRunner if none is given.
 
     Raises:
-        ConfigError: names the argument and the nearest real option, or says why it is refused.
+        ConfigError: an option is unknown or not supported.
     """
     from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, StandardOptions
 
@@ -31,25 +34,28 @@ def check_beam_options(args: Sequence[str]) -> str:
     options = PipelineOptions(list(args))
     if options.view_as(DirectOptions).direct_running_mode == "multi_threading":
         raise ConfigError(
-            "--direct_running_mode multi_threading: refused, Beam loses elements in this mode; use in_memory or "
-            "multi_processing."
+            "--direct_running_mode multi_threading: not supported, since Beam loses elements in this mode; use "
+            "in_memory or multi_processing."
         )
     if options.view_as(StandardOptions).streaming:
-        raise ConfigError("--streaming: refused, a corpus has an end: this is a batch job; leave it out.")
+        raise ConfigError("--streaming: not supported, since rendering a corpus is a batch job; leave it out.")
     runner = options.view_as(StandardOptions).runner or "FnApiRunner"
     if runner.lower().startswith("dask"):
-        raise ConfigError(f"--runner {runner}: refused, it gives silently wrong results; use another.")
+        raise ConfigError(f"--runner {runner}: not supported, its results are silently wrong; use another runner.")
     return runner
 
 
 def separate(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Tells Beam's options and their values from what else stands between them.
+    """Separates Beam's options and their values from positional arguments.
+
+    Args:
+        arguments: both, in any order.
 
     Returns:
-        The other arguments, and Beam's.
+        The positional arguments, and Beam's options with their values.
 
     Raises:
-        ConfigError: an option is neither ours nor Beam's, or has a value that Beam does not take.
+        ConfigError: an option is unknown, or has a value that Beam does not accept.
     """
     if not any(argument.startswith("-") for argument in arguments):
         return list(arguments), []

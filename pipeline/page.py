@@ -1,8 +1,8 @@
-"""The listening page: index.html, page-2.html, ... in the output folder, from the rows of a job's songs.
+"""The listening page: index.html, page-2.html, ... in the output folder, from the rows of a job.
 
-A page needs neither server nor network: style and script stand in it, links are relative. It holds no time of
-day, so the same job gives the same bytes. Names come from untrusted files: jinja2 escapes all of them, and a
-content security policy lets no script run but the page's own.
+A page works without server and network: style and script are inline, links are relative. It contains no date or time,
+so the same job gives the same bytes. Names come from untrusted files: jinja2 escapes all of them, and a content
+security policy allows only the page's own script.
 """
 
 from __future__ import annotations
@@ -25,21 +25,21 @@ from transforms.manifest import ErrorRow, PartRow, Row, SongRow
 
 SONGS_PER_PAGE = 200
 INDEXED_SONGS = 5000
-"""The first page finds songs on all pages as long as there are no more than this: their names stand in it."""
+"""Maximum number of songs for which the first page holds an index, so that its search covers all pages."""
 LISTED_FAILURES = 1000
 _LEGEND = 12
 _OUTCOMES = {
     "folded": "folded into range by octaves",
     "out_of_range_dropped": "out of range, left out",
     "drums_skipped": "drum notes skipped",
-    "silent": "came out silent",
-    "broken": "came out broken, left out",
+    "silent": "rendered silent",
+    "broken": "not finite, left out",
 }
 
 
 @dataclass(frozen=True)
 class Instrument:
-    """An entry of a song's legend: number of its colour, name, and the MIDI programs that it plays."""
+    """An entry of a song's legend: index of its colour, name, and the MIDI programs or tracks that it plays."""
 
     colour: int
     name: str
@@ -48,18 +48,18 @@ class Instrument:
 
 @dataclass(frozen=True)
 class SongCard:
-    """What the page shows of a rendered song; texts are fit for display, links for an href.
+    """A rendered song on the page; texts are ready for display, links are URL-quoted.
 
     Attributes:
-        number: from 1 on, over all pages.
-        title, folder, name: file name without .mid, the folders above it, and both.
-        seconds, clock: length of the clip.
-        across: seconds from left to right of its pictures.
-        notes: how many are played.
-        outcomes: what the policies did to the others.
-        instruments, more_instruments: the legend, and how many are left out of it.
-        links: by kind of output: audio, spectrogram, piano_roll, midi, notes, ...
-        stems: name and link of each stem.
+        number: number of the song, from 1, counted over all pages.
+        title, folder, name: file name without .mid, its folder, and the song id.
+        seconds, clock: length of the clip, in seconds and as text.
+        across: seconds that the width of its pictures spans.
+        notes: number of notes played.
+        outcomes: number of other notes, by outcome of the policies, and repairs of the file, as text.
+        instruments, more_instruments: the legend, and the number of instruments left out of it.
+        links: relative URL of each output, by kind: audio, spectrogram, piano_roll, midi, notes, ...
+        stems: name and relative URL of each stem.
     """
 
     number: int
@@ -78,11 +78,11 @@ class SongCard:
 
 
 def write_pages(config: JobConfig, rows: Sequence[Row]) -> None:
-    """Writes the pages of a job, and removes those that a longer job left behind.
+    """Writes the pages of a job, and removes surplus pages of an earlier run.
 
     Args:
-        config: the job; its output is where the pages go.
-        rows: one for each input, as in manifest.jsonl and errors.jsonl, with their status.
+        config: the job; pages are written to its output folder.
+        rows: the row of each input, as in manifest.jsonl and errors.jsonl, with its status.
     """
     number = 0
     for number, html in enumerate(pages(config, rows), 1):
@@ -96,12 +96,17 @@ def write_pages(config: JobConfig, rows: Sequence[Row]) -> None:
 
 
 def page_name(number: int) -> str:
-    """index.html, page-2.html, ..."""
+    """Returns the file name of a page, counted from 1: index.html, page-2.html, ..."""
     return "index.html" if number == 1 else f"page-{number}.html"
 
 
 def pages(config: JobConfig, rows: Sequence[Row]) -> Iterator[str]:
-    """The HTML of a job's pages, at least one; see write_pages."""
+    """Renders a job's pages as HTML, at least one.
+
+    Args:
+        config: the job.
+        rows: the row of each input, with its status.
+    """
     rows = sorted(rows, key=lambda row: row["song_id"])
     rendered = [row for row in rows if row["status"] == "rendered"]
     failed = [row for row in rows if row["status"] != "rendered"]
@@ -111,7 +116,7 @@ def pages(config: JobConfig, rows: Sequence[Row]) -> Iterator[str]:
         "config": config,
         "settings": display(config.to_yaml(), keep="\n"),
         "title": display(posixpath.basename(config.output.rstrip("/"))) or "GANSynth",
-        "songs_in_all": len(rendered),
+        "total_songs": len(rendered),
         "failed": len(failed),
         "notes": sum(row["notes"]["played"] for row in rendered),
         "length": _length(sum(row["seconds"] for row in rendered)),
@@ -172,13 +177,13 @@ def _card(number: int, row: SongRow) -> SongCard:
 
 
 def _legend(names: Sequence[str], parts: Sequence[PartRow]) -> list[Instrument]:
-    """Every instrument once, with its colour in the piano roll and the programs, or tracks by name, that it plays."""
+    """Lists every instrument once, with its colour in the piano roll and the programs or tracks that it plays."""
     colours = dict(zip(names, piano_roll.colour_numbers(names), strict=True))
     plays: dict[str, list[str]] = {name: [] for name in colours}
     for part in parts:
-        what = part["track"] if part["rule"].startswith("tracks: ") else _program_name(int(part["program"]))
-        if what not in plays[part["instrument"]]:
-            plays[part["instrument"]].append(what)
+        label = part["track"] if part["rule"].startswith("tracks: ") else _program_name(int(part["program"]))
+        if label not in plays[part["instrument"]]:
+            plays[part["instrument"]].append(label)
     return [
         Instrument(colour, display(name), display(", ".join(p for p in plays[name] if not _same(p, name))))
         for name, colour in colours.items()
@@ -196,7 +201,7 @@ def _program_name(program: int) -> str:
 
 
 def _failures(rows: Sequence[ErrorRow]) -> list[tuple[str, list[tuple[str, str]]]]:
-    """Reasons, the most frequent first, each with the names and messages of its files."""
+    """Groups failures by code, the most frequent first; each with the names and messages of its files."""
     reasons: dict[str, list[tuple[str, str]]] = defaultdict(list)
     for row in rows:
         reason = row["code"]
@@ -205,12 +210,12 @@ def _failures(rows: Sequence[ErrorRow]) -> list[tuple[str, list[tuple[str, str]]
 
 
 def _index(rendered: Sequence[SongRow]) -> list[tuple[str, int, int]]:
-    """Name, seconds and notes of all songs: what the first page searches and sorts the others by."""
+    """Lists name, seconds and notes of all songs, by which the first page searches and sorts songs on other pages."""
     return [(display(row["song_id"]), round(row["seconds"]), row["notes"]["played"]) for row in rendered]
 
 
 def _near(number: int, count: int) -> list[int]:
-    """Numbers of the pages to link to: the first, the last and those around `number`; 0 for a gap."""
+    """Lists the numbers of the pages to link to: the first, the last and those around `number`; 0 for a gap."""
     shown = sorted({1, count, *range(max(1, number - 2), min(count, number + 2) + 1)})
     gaps = [after - before for before, after in pairwise([0, *shown])]
     return [n for gap, page in zip(gaps, shown, strict=True) for n in ((0, page) if gap > 1 else (page,))]

@@ -1,4 +1,4 @@
-"""Auditions: instruments rendered to be heard side by side on a page, and the chosen ones kept as a bank."""
+"""Auditions: a page on which instruments can be compared by ear, and a bank of the chosen ones."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from gansynth.score.spec import synth_spec
 from pipeline.web import asset, display, environment, script_digest
 
 ALL_PAIRS = 12
-"""Up to so many instruments there is a strip between any two; of more, between neighbours."""
+"""Maximum number of instruments for which all pairs have an interpolation; beyond it, only neighbours."""
 STEPS = 7
 MOST = 200
 _PICTURE = SpectrogramStyle(width=420, height=270)
@@ -33,16 +33,16 @@ _ENVELOPE = EnvelopeConfig()
 
 @dataclass(frozen=True)
 class Preview:
-    """What is auditioned.
+    """The options of an audition.
 
     Attributes:
-        output: folder or URL for the page and what it plays.
+        output: folder or URL for the page and its clips.
         checkpoint: see Synthesizer.from_checkpoint.
         bank: "random", "own" (the checkpoint's named instruments) or a file, see load_bank.
-        count: how many of it; None for all of a bank, or ten random ones.
+        count: number of instruments; None for a whole bank, or for ten random ones.
         pitch: MIDI pitch of the notes.
-        seed: of random instruments.
-        between: pairs to render the way between; None for those that ALL_PAIRS says.
+        seed: seed of random instruments.
+        between: pairs of instruments to interpolate; None for the default, see ALL_PAIRS.
     """
 
     output: str = "preview"
@@ -54,10 +54,13 @@ class Preview:
     between: Sequence[tuple[int, int]] | None = None
 
     def candidates(self, synth: Synthesizer) -> Bank:
-        """The instruments.
+        """Loads or draws the instruments.
+
+        Args:
+            synth: the model.
 
         Raises:
-            ConfigError: the bank cannot be read, or there are too many or none.
+            ConfigError: the bank cannot be read, or it has no instrument or too many.
         """
         config = InstrumentsConfig(
             mode="random", bank=None if self.bank == "own" else self.bank, count=self.count or 10, seed=self.seed
@@ -65,15 +68,22 @@ class Preview:
         bank = synth_spec(synth.shape, config).bank
         count = len(bank) if self.count is None else min(self.count, len(bank))
         if not 1 <= count <= MOST:
-            raise ConfigError(f"--count: between 1 and {MOST} instruments can be heard side by side, not {count}.")
+            raise ConfigError(f"--count: a page shows 1 to {MOST} instruments, not {count}.")
         return subset(bank, range(count))
 
     def pairs(self, count: int) -> list[tuple[int, int]]:
-        """The pairs of instruments that there is a strip for."""
+        """Lists the pairs of instruments to interpolate.
+
+        Args:
+            count: number of instruments.
+
+        Raises:
+            ConfigError: `between` has a number that is out of range.
+        """
         if self.between is not None:
             for number in itertools.chain(*self.between):
                 if not 0 <= number < count:
-                    raise ConfigError(f"--between: no instrument {number}; there are 0..{count - 1}.")
+                    raise ConfigError(f"--between: no instrument {number}; choose from 0..{count - 1}.")
             return list(self.between)
         if count <= ALL_PAIRS:
             return list(itertools.combinations(range(count), 2))
@@ -81,7 +91,7 @@ class Preview:
 
     @property
     def command(self) -> str:
-        """The command line, to which --keep is added."""
+        """Command line that makes this audition, to which the page adds --keep."""
         words = ["python", "-m", "pipeline", "preview"]
         for name in ("checkpoint", "bank", "count", "seed"):
             value = getattr(self, name)
@@ -91,17 +101,22 @@ class Preview:
 
 
 def subset(bank: Bank, rows: Sequence[int], names: Sequence[str] = ()) -> Bank:
-    """Some instruments of a bank, under new names if there are any.
+    """Selects instruments of a bank.
+
+    Args:
+        bank: the bank.
+        rows: numbers of the instruments, from 0.
+        names: their new names; empty to keep the old ones.
 
     Raises:
-        ConfigError: there is no such row, or names are too few, too many or not different.
+        ConfigError: a row is out of range, or `names` are not as many as `rows` or not distinct.
     """
     outside = [row for row in rows if not 0 <= row < len(bank)]
     if outside:
-        raise ConfigError(f"--keep: no instrument {outside[0]}; there are 0..{len(bank) - 1}.")
+        raise ConfigError(f"--keep: no instrument {outside[0]}; choose from 0..{len(bank) - 1}.")
     new = tuple(names) or tuple(bank.names[row] for row in rows)
     if len(new) != len(rows) or len(set(new)) != len(new):
-        raise ConfigError(f"--names: {len(rows)} different names are needed, {len(set(new))} given.")
+        raise ConfigError(f"--names: give {len(rows)} distinct names, not {len(set(new))}.")
     renamed = {bank.names[row]: name for row, name in zip(rows, new, strict=True)}
     place = {row: i for i, row in enumerate(rows)}
     return Bank(
@@ -113,7 +128,17 @@ def subset(bank: Bank, rows: Sequence[int], names: Sequence[str] = ()) -> Bank:
 
 
 def keep(preview: Preview, rows: Sequence[int], url: str, names: Sequence[str] = ()) -> Bank:
-    """Saves some of the candidates as a bank that `render` takes; returns it."""
+    """Saves some of the candidates as a bank for `render`, and returns it.
+
+    Args:
+        preview: options of the audition.
+        rows: numbers of the candidates to keep.
+        url: path or URL of the bank, .yaml or .npz.
+        names: their new names; empty to keep the old ones.
+
+    Raises:
+        ConfigError: a row or a name is invalid, or the bank cannot be written.
+    """
     synth = Synthesizer.from_checkpoint(preview.checkpoint)
     kept = subset(preview.candidates(synth), rows, names)
     try:
@@ -124,7 +149,11 @@ def keep(preview: Preview, rows: Sequence[int], url: str, names: Sequence[str] =
 
 
 def write(preview: Preview, quiet: bool = False) -> Bank:
-    """Renders the candidates and writes their page; returns them.
+    """Renders the candidates, writes their page, and returns them.
+
+    Args:
+        preview: options of the audition.
+        quiet: if true, nothing is printed.
 
     Raises:
         GansynthError: the checkpoint, the bank or an option cannot be used.
@@ -132,7 +161,7 @@ def write(preview: Preview, quiet: bool = False) -> Bank:
     synth = Synthesizer.from_checkpoint(preview.checkpoint)
     if preview.pitch not in synth.pitches:
         low, high = synth.pitches.start, synth.pitches.stop - 1
-        raise ConfigError(f"--pitch {preview.pitch}: the checkpoint knows {low}..{high}.")
+        raise ConfigError(f"--pitch {preview.pitch}: the checkpoint plays {low}..{high}; choose one of these.")
     bank = preview.candidates(synth)
     pairs = preview.pairs(len(bank))
     clips = [*_clips(preview, bank, pairs, synth)]
@@ -166,7 +195,13 @@ def _clips(
 
 
 def render_page(preview: Preview, bank: Bank, pairs: Sequence[tuple[int, int]]) -> str:
-    """The HTML of an audition's page."""
+    """Renders an audition's page as HTML.
+
+    Args:
+        preview: options of the audition.
+        bank: the instruments.
+        pairs: pairs of instruments that have an interpolation.
+    """
     script = asset("preview.js")
     strips: dict[int, list[int]] = {}
     for one, other in pairs:

@@ -1,7 +1,7 @@
-"""How far a local run is: a live display on a terminal, a line now and then elsewhere.
+"""The progress of a local run: a live display on a terminal, a log line every 15 seconds elsewhere.
 
-Both show the run's own counters, the ones that Dataflow's console shows: those of finished slices, and what the
-slices in work have counted so far.
+Both show the run's counters, which Dataflow's console shows for remote runs: the counters of finished slices and those
+of slices that are being rendered.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ SECONDS_BETWEEN_LINES = 15.0
 
 @dataclass(frozen=True)
 class State:
-    """How far a run is at one moment.
+    """The progress of a run at one moment.
 
     Attributes:
-        songs: how many there are in all.
-        read, kept, written, failed: how many of them have been; kept are those of an earlier run. One that is kept or
-            cannot be read counts as read.
-        notes: rendered so far.
-        known_notes: that the songs read so far have in all.
-        elapsed, rendering: seconds since the run began, and since its model was loaded, as far as this is known.
+        songs: number of songs of the run.
+        read, kept, written, failed: number of songs read, kept from an earlier run, written, and failed. Songs that
+            are kept or cannot be read count as read.
+        notes: number of notes rendered.
+        known_notes: number of notes of the songs read so far.
+        elapsed, rendering: seconds since the run began, and since its first song was read.
     """
 
     songs: int
@@ -48,45 +48,45 @@ class State:
 
     @property
     def done(self) -> int:
-        """Songs of which nothing remains to be done."""
+        """Number of songs that are kept, written or failed."""
         return self.kept + self.written + self.failed
 
     @property
     def expected_notes(self) -> float:
-        """Notes of the whole run, taking the songs not yet read for like those that have been."""
+        """Expected number of notes of the run, assuming that unread songs are like the read ones on average."""
         return self.known_notes * max(1.0, self.songs / self.read) if self.read else 0.0
 
     @property
     def rate(self) -> float:
-        """Notes a second."""
+        """Notes rendered per second."""
         return self.notes / self.rendering if self.rendering > 0 else 0.0
 
     @property
     def left(self) -> float | None:
-        """Seconds until all notes are rendered; None while that cannot be told."""
+        """Expected seconds until all notes are rendered; None in the first two seconds of rendering."""
         if not self.notes or self.rendering < 2:
             return None
         return max(0.0, self.expected_notes - self.notes) / self.rate
 
     @property
     def facts(self) -> str:
-        """What is known, in a line."""
+        """Counts and times as one line of text."""
         facts = [f"{self.read:,} read", f"{self.written:,} written", f"{self.failed:,} failed"]
         if self.kept:
-            facts.insert(1, f"{self.kept:,} kept of an earlier run")
-        facts.append(f"{clock(self.elapsed)} gone")
+            facts.insert(1, f"{self.kept:,} kept from an earlier run")
+        facts.append(f"{clock(self.elapsed)} elapsed")
         left = self.left
         if self.done < self.songs and left is not None:
             facts.append(f"about {clock(left)} left" if left >= 1 else "all notes rendered")
         return ", ".join(facts)
 
     def line(self) -> str:
-        """The state as a line of a log."""
+        """Formats the state as a log line."""
         notes = f"{self.notes:,} notes at {self.rate:,.0f}/s"
         return f"{self.done:,} of {self.songs:,} songs: {notes}; {self.facts}"
 
     def table(self) -> Table:
-        """The state as two bars and a line."""
+        """Formats the state as two progress bars and a line of text."""
         expected = max(1.0, self.expected_notes)
         about = "about " if self.read < self.songs else ""
         notes = f"{self.notes:,} of {about}{expected:,.0f}, {self.rate:,.0f}/s" if self.known_notes else ""
@@ -103,13 +103,14 @@ class State:
 
 
 class Progress:
-    """Shows how far a run is while the block lasts.
+    """A context manager that shows the progress of a run.
 
     Args:
-        songs: how many there are in all.
-        quiet: show nothing.
-        console: where to; the standard error stream if None.
-        seconds: between two lines where the console is no terminal.
+        songs: number of songs of the run.
+        quiet: if true, nothing is shown.
+        console: destination; standard error if None.
+        seconds: seconds between two log lines, if the console is not a terminal.
+        now: clock, in seconds.
     """
 
     def __init__(
@@ -156,15 +157,15 @@ class Progress:
             self._thread.join()
 
     def watch(self, in_flight: Callable[[], Counter[str]]) -> None:
-        """Has `in_flight` asked for what the slices in work have counted."""
+        """Sets the function that returns the counters of slices that are being rendered."""
         self._in_flight = in_flight
 
     def add(self, finished: Counter[str]) -> None:
-        """Adds what a finished slice counted."""
+        """Adds the counters of a finished slice."""
         self._finished += finished
 
     def state(self) -> State:
-        """How far the run is now."""
+        """Returns the current progress."""
         total = self._finished + self._in_flight()
         now = self._now()
         if self._loaded is None and total["songs_read"]:

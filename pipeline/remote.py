@@ -1,4 +1,4 @@
-"""Runs on other machines: the corpus as one pipeline, its inputs listed in a file that the workers read."""
+"""Remote runs: the corpus is rendered by one pipeline, whose workers read the list of inputs from a file."""
 
 from __future__ import annotations
 
@@ -26,23 +26,23 @@ _SONGS_OF_SHARD = 2000
 
 
 class JobError(GansynthError):
-    """The job was started and did not end well."""
+    """A job that was started and failed."""
 
 
 def render(
     pipeline: beam.Pipeline, config: JobConfig, runner: str, sources: Listing, quiet: bool = False
 ) -> SliceResult:
-    """Runs the pipeline of a corpus; says where a Dataflow job can be watched, unless `quiet`.
+    """Runs the pipeline of a corpus to its end; prints the console URL of a Dataflow job.
 
     Args:
-        pipeline: what `draw` gave.
+        pipeline: the pipeline from `draw`.
         config: the job.
-        runner: the name of its runner.
+        runner: name of its runner.
         sources: the corpus.
-        quiet: say nothing.
+        quiet: if true, nothing is printed.
 
     Raises:
-        JobError: the runner reports that it failed.
+        JobError: the job failed, or contact with it was lost.
     """
     files.upload(sources.path, _list_url(config))
     result: Any = None
@@ -51,12 +51,12 @@ def render(
         if runner == dataflow.RUNNER and not quiet:
             print(dataflow.link(result.job_id(), pipeline.options), file=sys.stderr)
         result.wait_until_finish()
-    except Exception as error:  # every runner has errors of its own
-        what = dataflow.outcome(result) if runner == dataflow.RUNNER else "the job failed"
+    except Exception as error:  # each runner has its own exception types
+        state = dataflow.outcome(result) if runner == dataflow.RUNNER else "the job failed"
         text = str(error).strip() or type(error).__name__
-        raise JobError(f"{runner}: {what}: {text}") from error
+        raise JobError(f"{runner}: {state}: {text}") from error
     counted: Counter[str] = Counter()
-    with contextlib.suppress(Exception):  # the songs are there, whether or not the service still tells what it counted
+    with contextlib.suppress(Exception):  # the songs are rendered even if the service no longer returns the counters
         counted = counters(result)
     return SliceResult(len(sources), counted)
 
@@ -66,15 +66,15 @@ def draw(config: JobConfig, resumes: bool, args: Sequence[str], runner: str, son
 
     Args:
         config: the job.
-        resumes: whether songs that an earlier run has finished are left as they are.
+        resumes: if true, songs that an earlier run finished are not rendered again.
         args: Beam options.
-        runner: the name of a runner.
-        songs: their number, which decides how many files of rows there are.
+        runner: name of the runner.
+        songs: number of songs, which decides the number of files of rows.
 
     Raises:
-        ConfigError: Beam refuses an option or a resource hint.
+        ConfigError: Beam rejects an option or a resource hint.
     """
-    # This machine plans; whether a worker has a GPU is for the worker to say.
+    # This machine only plans; the worker checks that it has a GPU.
     here = config.model_copy(update={"compute": config.compute.model_copy(update={"device": "cpu"})})
     job = ResolvedJob(config, resolve(here).spec, resumes)
     try:
@@ -89,7 +89,17 @@ def draw(config: JobConfig, resumes: bool, args: Sequence[str], runner: str, son
 
 
 def request_text(config: JobConfig, args: Sequence[str], runner: str, songs: int) -> str:
-    """Formats the job that would be submitted, for people to read; submits nothing."""
+    """Formats the job that would be submitted; submits nothing.
+
+    Args:
+        config: the job.
+        args: Beam options.
+        runner: name of the runner.
+        songs: number of songs.
+
+    Raises:
+        ConfigError: Beam rejects an option or a resource hint.
+    """
     if runner == dataflow.RUNNER:
         pipeline = draw(config, config.resume, [*args, "--dry_run=True"], runner, songs)
         try:

@@ -1,4 +1,4 @@
-"""What a job leaves behind besides sound: manifest.jsonl, errors.jsonl, and a summary."""
+"""The report of a job: manifest.jsonl, errors.jsonl, and a summary."""
 
 from __future__ import annotations
 
@@ -15,7 +15,14 @@ from transforms.manifest import Row
 
 @dataclass
 class Summary:
-    """What became of a job's songs; `reasons` counts failures by code."""
+    """The totals of a job.
+
+    Attributes:
+        rendered, failed: number of songs.
+        notes, seconds: number of notes played and length of all clips.
+        reasons: number of failures by code.
+        counters: counters of the run, by name.
+    """
 
     rendered: int = 0
     failed: int = 0
@@ -26,19 +33,19 @@ class Summary:
 
     @property
     def exit_code(self) -> int:
-        """0: all rendered; 3: some failed; 1: nothing rendered."""
+        """Exit code of the run: 0 all songs rendered, 3 some failed, 1 none rendered."""
         return 1 if not self.rendered else 3 if self.failed else 0
 
 
 def write_report(config: JobConfig, rows: Iterable[Row]) -> Summary:
-    """Writes manifest.jsonl (manifest.parquet too, if the config says so) and errors.jsonl from the rows of all songs.
+    """Writes manifest.jsonl, manifest.parquet if it is configured, and errors.jsonl.
 
     Args:
         config: the job.
-        rows: one for each input.
+        rows: the row of each input.
 
     Returns:
-        The summary of them.
+        The totals of the rows.
     """
     summary = Summary()
     manifest, errors = [], []
@@ -61,7 +68,13 @@ def write_report(config: JobConfig, rows: Iterable[Row]) -> Summary:
 
 
 def summary_text(summary: Summary, config: JobConfig, wall_seconds: float) -> str:
-    """The lines that a run ends with."""
+    """Formats the lines that are printed at the end of a run.
+
+    Args:
+        summary: the totals.
+        config: the job.
+        wall_seconds: duration of the run.
+    """
     songs = summary.rendered + summary.failed
     lines = [
         f"{summary.rendered} of {songs} songs rendered: {summary.notes:,} notes, "
@@ -70,5 +83,5 @@ def summary_text(summary: Summary, config: JobConfig, wall_seconds: float) -> st
     if summary.failed:
         lines.append(f"{summary.failed} failed, see errors.jsonl:")
         lines += [f"  {count:>6}  {reason}" for reason, count in summary.reasons.most_common(10)]
-    lines.append(f"Outputs: {config.output} (index.html to listen and look, audio/, manifest.jsonl, ...)")
+    lines.append(f"Outputs: {config.output} (open index.html to listen; audio/, manifest.jsonl, ...)")
     return "\n".join(lines)

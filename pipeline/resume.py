@@ -1,4 +1,4 @@
-"""Whether an output folder holds an earlier run of the same job, which is then gone on with."""
+"""Resuming: recognises an earlier run of the same job in the output folder, so that finished songs can be kept."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ CONFIG = "config.yaml"
 
 
 def check(config: JobConfig, overwrite: bool, sweep: bool = True) -> bool:
-    """Looks at what an output folder holds, and clears away what a killed run has left half written there.
+    """Checks the output folder for an earlier run, and removes incomplete files that a killed run left there.
 
     Args:
         config: the job.
-        overwrite: render all songs again, whatever is there.
-        sweep: clear away, or only look.
+        overwrite: if true, all songs are rendered again.
+        sweep: if true, incomplete files are removed.
 
     Returns:
-        Whether there are songs to be left as they are.
+        True if finished songs of an earlier run are kept.
 
     Raises:
-        ConfigError: the folder holds songs of other settings.
+        ConfigError: the folder holds songs that were rendered with other settings.
     """
     earlier = _earlier(config.output)
     if earlier is not None:
@@ -35,7 +35,7 @@ def check(config: JobConfig, overwrite: bool, sweep: bool = True) -> bool:
         if changed and not overwrite:
             raise ConfigError(
                 f"--output {config.output}: holds songs that were rendered with other settings ({', '.join(changed)}); "
-                "choose another folder, or --overwrite to render all of them again."
+                "choose another folder, or use --overwrite to render all songs again."
             )
         if sweep:
             files.sweep(config.output)
@@ -43,18 +43,18 @@ def check(config: JobConfig, overwrite: bool, sweep: bool = True) -> bool:
 
 
 def mark(config: JobConfig) -> None:
-    """Puts the job's settings into its output folder, by which the next run knows it."""
+    """Saves the job's settings in its output folder, by which the next run recognises it."""
     files.write_bytes(urls.join(config.output, CONFIG), config.to_yaml().encode())
 
 
 def _earlier(output: str) -> dict[str, Any] | None:
-    """The settings of the run that the folder holds; None where there was none."""
+    """Reads the settings of the folder's earlier run; None if there was none."""
     try:
         values = yaml.safe_load(files.read_bytes(urls.join(output, CONFIG)))
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"--output {output}: its {CONFIG} cannot be read ({error}); is it another job's?") from None
+        raise ConfigError(f"--output {output}: its {CONFIG} cannot be read ({error}); choose another folder.") from None
     if not isinstance(values, dict):
         return {}
     rename_settings(values)

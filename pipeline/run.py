@@ -1,4 +1,4 @@
-"""Runs a job: checks everything first, renders (locally in slices), reports."""
+"""The course of a job: everything is checked first, then songs are rendered and reported."""
 
 from __future__ import annotations
 
@@ -31,19 +31,20 @@ _SHOWN = 10
 
 
 def run(config: JobConfig, beam_args: Sequence[str] = (), quiet: bool = False, overwrite: bool = False) -> Summary:
-    """Renders everything the config names.
+    """Renders all inputs of a job and writes its reports and pages.
 
     Args:
         config: the job.
-        beam_args: Beam options from the command line, after the config's own.
-        quiet: say nothing but errors.
-        overwrite: render all songs again, whatever the output folder holds.
+        beam_args: Beam options from the command line; they override the config's.
+        quiet: if true, only errors are printed.
+        overwrite: if true, finished songs in the output folder are rendered again.
 
     Returns:
-        What became of the songs.
+        The totals of the job.
 
     Raises:
-        GansynthError: something is wrong that would make the whole job fail; nothing was rendered.
+        GansynthError: the settings, the checkpoint, the inputs or the output cannot be used; nothing was rendered.
+        JobError: a remote job failed.
     """
     began = time.perf_counter()
     args, runner, sources = check(config, beam_args)
@@ -74,7 +75,14 @@ def run(config: JobConfig, beam_args: Sequence[str] = (), quiet: bool = False, o
 
 
 def dry_run(config: JobConfig, beam_args: Sequence[str] = ()) -> str:
-    """Checks everything that a job is checked for before it starts, but for the output's rights, and tells of it.
+    """Makes all checks of `run` except that the output can be written, and describes the job.
+
+    Args:
+        config: the job.
+        beam_args: Beam options from the command line.
+
+    Returns:
+        The inputs, the steps of a remote job, and the settings, as text.
 
     Raises:
         GansynthError: as for `run`.
@@ -93,18 +101,25 @@ def dry_run(config: JobConfig, beam_args: Sequence[str] = ()) -> str:
 
 
 def check(config: JobConfig, beam_args: Sequence[str]) -> tuple[Sequence[str], str, inputs.Listing]:
-    """Options, runner and inputs of a job, all found to be in order.
+    """Checks the Beam options and the inputs of a job.
+
+    Args:
+        config: the job.
+        beam_args: Beam options from the command line.
+
+    Returns:
+        All Beam options, the name of the runner, and the inputs.
 
     Raises:
-        ConfigError: one of them is not; the message says which and why.
+        ConfigError: an option or an input cannot be used.
     """
     urls.configure(config.storage)
     args: Sequence[str] = (*_flags(config.beam), *beam_args)
     runner = check_beam_options(args)
     if config.max_failures is not None and runner not in LOCAL_RUNNERS:
         raise ConfigError(
-            f"max_failures (--fail-fast, --max-failures): nobody counts failed songs while {runner} runs; leave it "
-            "out, errors.jsonl and exit code 3 tell of them in the end."
+            f"max_failures (--fail-fast, --max-failures) is enforced only by local runners; leave it out. With "
+            f"{runner}, failed songs are listed in errors.jsonl and the exit code is 3."
         )
     found = inputs.list_sources(config.input)
     if runner == dataflow.RUNNER:
@@ -123,7 +138,7 @@ def _render(
     progress: Progress,
     quiet: bool,
 ) -> Iterator[SliceResult]:
-    """Local runners get the corpus in slices, on all cores; others get it whole."""
+    """Renders the corpus in slices on all cores with a local runner, in one pipeline with any other runner."""
     if runner not in LOCAL_RUNNERS and goes_on and _is_done(config, sources):
         yield SliceResult(len(sources))
         return
@@ -169,7 +184,7 @@ def _clear_rows(output: str) -> None:
 
 
 def _is_done(config: JobConfig, sources: inputs.Listing) -> bool:
-    """Whether a job that nobody waited for to its end has left the rows of all songs."""
+    """Tells whether an earlier remote job, whose end was not waited for, has left the rows of all songs."""
     done = {row["song_id"] for row in _rows(config.output)}
     return len(done) == len(sources) and all(source.song_id in done for source in sources)
 
@@ -183,29 +198,33 @@ def _rows(output: str) -> Iterator[Row]:
 def _account(
     sources: Iterable[Source], rows: Iterable[Row], lost: Sequence[Source], stopped: bool = False
 ) -> Iterator[Row]:
-    """One row for every input, whatever happened: nothing ever vanishes."""
+    """Yields one row for every input, an error row if no other was found."""
     found = {row["song_id"]: row for row in rows}
-    killers = {source.song_id for source in lost}
+    killed = {source.song_id for source in lost}
     for source in sources:
         row = found.get(source.song_id)
         if row is None:
-            row = without_row(source, "mix", source.song_id in killers, stopped)
+            row = without_row(source, "mix", source.song_id in killed, stopped)
         yield row
 
 
 def without_row(source: Source, stage: str, killed: bool, stopped: bool = False) -> ErrorRow:
-    """The row of an input of which nothing came back.
+    """Makes the error row of an input for which the pipeline returned no row.
 
     Args:
         source: the input.
-        stage: what it did not come out of.
-        killed: whether it killed its process.
-        stopped: whether the job was stopped before all was done.
+        stage: the step that did not return it.
+        killed: true if its process died.
+        stopped: true if the job was stopped before the input's turn.
     """
     if killed:
-        error, code, message = "WorkerDied", "worker-died", "its process died, out of memory perhaps"
+        error, code, message = "WorkerDied", "worker-died", "the process that rendered it died, perhaps out of memory"
     elif stopped:
-        error, code, message = "JobStopped", "job-stopped", "the job was stopped before: max_failures"
+        error, code, message = (
+            "JobStopped",
+            "job-stopped",
+            "the job stopped before this song: max_failures exceeded",
+        )
     else:
         error, code, message = "LostSong", "song-lost", "the runner lost this song"
     return Failure(source.song_id, stage, error, message, code=code, source=source.url).row()

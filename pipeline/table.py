@@ -1,4 +1,4 @@
-"""The manifest as a Parquet file: the same rows with the same names, for tools that read tables."""
+"""The manifest as a Parquet file, with the same rows and column names as manifest.jsonl."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from gansynth.io import files
 from transforms.manifest import SongRow, columns
 
 GROUP_ROWS = 4096
-"""Rows that are in memory as a table at once: a row group of the file."""
+"""Number of rows of a row group, which is in memory at once."""
 
 
 def write_parquet(url: str, rows: Iterable[Mapping[str, Any]]) -> None:
-    """Writes rows of the manifest as a Parquet file: whole, or not at all.
+    """Writes rows of the manifest as a Parquet file, atomically.
 
-    Objects are maps (their keys are not the same in every row), lists are lists. Text that UTF-8 cannot hold, such
-    as a path of other bytes, has them as \\udcXX, written out.
+    JSON objects become maps, since their keys differ between rows. Surrogates in text, from paths that are not UTF-8,
+    are written as \\udcXX escapes.
 
     Args:
-        url: where it goes, a path or an fsspec URL.
-        rows: as in manifest.jsonl; the same rows give the same bytes.
+        url: path or fsspec URL of the file.
+        rows: rows as in manifest.jsonl; the same rows give the same bytes.
     """
     import pyarrow
     from pyarrow import parquet
@@ -34,7 +34,7 @@ def write_parquet(url: str, rows: Iterable[Mapping[str, Any]]) -> None:
 
 
 def schema() -> Any:
-    """Derives the table's schema from the type of a manifest row."""
+    """Derives the table's Arrow schema from SongRow."""
     import pyarrow
 
     return pyarrow.schema({name: _arrow_type(hint) for name, hint, _ in columns(SongRow)})
@@ -62,7 +62,7 @@ def _groups(rows: Iterable[Mapping[str, Any]]) -> Iterator[list[Mapping[str, Any
 
 
 def _plain(value: Any) -> Any:
-    """Objects as pairs, sorted, and text that UTF-8 can hold."""
+    """Converts objects to sorted pairs, and text to valid UTF-8."""
     if isinstance(value, str):
         return value.encode("utf-8", "backslashreplace").decode()
     if isinstance(value, (list, tuple)):

@@ -1,4 +1,4 @@
-"""What the pages have in common: templates, text made fit to be shown, and the digest that lets one script run."""
+"""Helpers of the HTML pages: templates, sanitised text, and the script digest of the content security policy."""
 
 from __future__ import annotations
 
@@ -10,32 +10,37 @@ from importlib import resources
 
 import jinja2
 
-_TURNING = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+_BIDI_CONTROLS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
 def display(text: str, keep: str = "") -> str:
-    """Text as it may stand in a page: what is no character, or would turn the text around it, is shown as such."""
+    """Replaces control characters, surrogates and bidirectional controls by U+FFFD.
+
+    Args:
+        text: any text.
+        keep: characters that are not replaced.
+    """
     return "".join(
         "\N{REPLACEMENT CHARACTER}"
-        if c not in keep and (c in _TURNING or unicodedata.category(c) in ("Cc", "Cs"))
+        if c not in keep and (c in _BIDI_CONTROLS or unicodedata.category(c) in ("Cc", "Cs"))
         else c
         for c in text
     )
 
 
 def asset(name: str) -> str:
-    """A file of pipeline/templates."""
+    """Reads a file of pipeline/templates."""
     return resources.files(__package__).joinpath("templates", name).read_text("utf-8")
 
 
 def script_digest(script: str) -> str:
-    """What a content security policy knows a script by."""
+    """Computes the SHA-256 digest, in base64, by which a content security policy allows an inline script."""
     return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
 
 
 @lru_cache(maxsize=1)
 def environment() -> jinja2.Environment:
-    """The templates, by name; whatever is put into them is escaped, and what is missing is an error."""
+    """Creates the jinja2 environment of the templates: values are escaped, and undefined ones are an error."""
     return jinja2.Environment(
         loader=jinja2.FunctionLoader(asset),
         autoescape=True,

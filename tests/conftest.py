@@ -1,4 +1,4 @@
-"""What all tests share: quiet TensorFlow, repeatable hypothesis, and the oracle's data."""
+"""Set-up shared by all tests: quiet TensorFlow, repeatable hypothesis, and the oracle's data."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def data() -> Path:
 
 @pytest.fixture(scope="session")
 def oracle_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """The folder of one of the oracle's checkpoints (see data/make_data.py)."""
+    """Returns the folder of one of the oracle's checkpoints, see data/make_data.py."""
     unpacked: dict[str, Path] = {}
 
     def find(name: str) -> Path:

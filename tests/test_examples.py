@@ -1,4 +1,4 @@
-"""The example songs: what is committed is what the script writes, and it is the music it says it is."""
+"""The example songs: the committed files are those that the script writes, and contain the stated music."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def load(name: str) -> Sequence:
 
 
 def onsets(name: str, bar: int, instrument: int = 0) -> list[tuple[int, int]]:
-    """Return (sixteenth of the bar, pitch) for the notes that one instrument begins in a bar."""
+    """Returns (sixteenth of the bar, pitch) of the notes that one instrument begins in a bar."""
     file = mido.MidiFile(COMMITTED / f"{name}.mid")
     ticks_per_sixteenth = file.ticks_per_beat // 4
     found, now = [], 0

@@ -1,1 +1,1 @@
-"""Trains the bundled voice: prepare, train, export, evaluate, card. Not part of the installed packages."""
+"""Training of the bundled voice: prepare, train, export, evaluate, card. Not part of the installed packages."""

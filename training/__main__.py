@@ -47,7 +47,7 @@ def main(arguments: list[str] | None = None) -> None:
     evaluate = command("evaluate", "Play every instrument and pitch through gansynth, and measure.")
     evaluate.add_argument("--checkpoint", default="mini")
     evaluate.add_argument("--out", type=Path, default=_HERE / "runs" / "figures")
-    evaluate.add_argument("--pitch-step", type=_positive, default=1, help="every which pitch")
+    evaluate.add_argument("--pitch-step", type=_positive, default=1, help="step between pitches")
     evaluate.add_argument("--full", type=Path, help="the same voice by export --full: compare with Magenta's own code")
 
     card = command("card", "Write a voice's model card from what evaluate measured.")

@@ -1,4 +1,4 @@
-"""`python -m training card`: a voice's model card, its numbers taken from what evaluate and train wrote."""
+"""`python -m training card`: a voice's model card, with numbers from the output of evaluate and train."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ def card(digest: str, figures: Path, run: Path, out: Path, template: Path = TEMP
     """Writes MODEL_CARD.md, and a picture of each instrument in card/.
 
     Args:
-        digest: of the checkpoint that the card is for, so that no other's figures get into it.
+        digest: digest of the checkpoint; figures of any other checkpoint are rejected.
         figures: folder that evaluate wrote.
         run: folder that train wrote.
-        out: where the card goes, usually the checkpoint's folder.
-        template: the card's words, with `$name` for each of `values`.
+        out: folder for the card, usually the checkpoint's.
+        template: text of the card, with `$name` for each of `values`.
 
     Raises:
-        SystemExit: a file is missing, the figures are another voice's, or the template asks for what there is not.
+        SystemExit: a file is missing, the figures are another voice's, or the template names an unknown value.
     """
     result = json.loads(_read(figures / "figures.json", "run `python -m training evaluate` first"))
     if result.get("voice", {}).get("digest") != digest:
@@ -46,7 +46,7 @@ def card(digest: str, figures: Path, run: Path, out: Path, template: Path = TEMP
 
 
 def values(result: dict[str, Any], last: dict[str, Any]) -> dict[str, str]:
-    """What a template may name.
+    """Formats the values that a template may name.
 
     Args:
         result: figures.json.

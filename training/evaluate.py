@@ -1,4 +1,4 @@
-"""`python -m training evaluate`: every instrument and pitch, played by the package and compared with its target."""
+"""`python -m training evaluate`: compares every instrument and pitch, as the package plays it, with its target."""
 
 from __future__ import annotations
 
@@ -32,19 +32,19 @@ _PICTURED = (36, 55, 72)
 
 
 def convergence(got: NDArray[np.floating], wanted: NDArray[np.floating]) -> float:
-    """Spectral convergence of magnitude STFTs: the norm of their difference over the target's."""
+    """Computes the spectral convergence of magnitude STFTs: the norm of their difference over the target's."""
     wanted_magnitude = targets.magnitudes(wanted)
     difference = targets.magnitudes(got) - wanted_magnitude
     return float(np.linalg.norm(difference) / np.linalg.norm(wanted_magnitude))
 
 
 def decibels(audio: NDArray[np.floating]) -> float:
-    """Root mean square in dB, not below -120."""
+    """Computes the root mean square in dB, at least -120."""
     return float(20 * np.log10(max(1e-6, np.sqrt(np.mean(np.square(audio, dtype=np.float64))))))
 
 
 def haze(audio: NDArray[np.floating], pitch: int) -> float:
-    """Energy of the first second within 50 cents of a harmonic over that further away from all of them, in dB."""
+    """Computes the ratio in dB of the first second's energy within 50 cents of a harmonic to the remaining energy."""
     first = np.asarray(audio[:_RATE], np.float64)
     power = np.abs(np.fft.rfft(first * np.hanning(len(first)))) ** 2
     hertz = np.arange(len(power)) * _RATE / len(first)
@@ -56,14 +56,14 @@ def haze(audio: NDArray[np.floating], pitch: int) -> float:
 
 @dataclass(frozen=True)
 class Note:
-    """One note's figures.
+    """The figures of one note.
 
     Attributes:
         cents: distance from its pitch.
         convergence: spectral convergence to the target.
-        level: dB of the first second over the target's, not yet against other notes.
-        haze, target_haze: dB between harmonics and what lies between them.
-        decay: dB at 2 s over the target's, both not below 60 dB under the target's loudest tenth of a second.
+        level: level of the first second relative to the target's, in dB, not yet relative to other notes.
+        haze, target_haze: ratio of the harmonics' energy to the energy between them, in dB.
+        decay: level at 2 s relative to the target's, in dB; both at least 60 dB below the target's loudest 0.1 s.
     """
 
     instrument: str
@@ -78,12 +78,12 @@ class Note:
 
     @property
     def in_tune(self) -> bool:
-        """Whether the note is near enough to its pitch."""
+        """True if the note is close enough to its pitch."""
         return self.cents <= IN_TUNE
 
 
 def measure(instrument: str, family: str, pitch: int, got: NDArray[np.floating], wanted: NDArray[np.floating]) -> Note:
-    """One note's figures; audio float [samples] each."""
+    """Measures one note; `got` and `wanted` are audio, float [samples]."""
     at = slice(int(1.9 * _RATE), int(2.1 * _RATE))
     floor = max(decibels(wanted[i : i + _RATE // 10]) for i in range(0, _RATE, _RATE // 10)) - 60.0
     decay = max(decibels(got[at]), floor) - max(decibels(wanted[at]), floor)
@@ -103,13 +103,13 @@ def measure(instrument: str, family: str, pitch: int, got: NDArray[np.floating],
 
 @dataclass(frozen=True)
 class Goal:
-    """What a voice should reach.
+    """A goal that a voice should reach.
 
     Attributes:
-        what: in words.
+        what: description.
         figure: key of the summary.
-        limit: the least it should be, or the most where `most` is set.
-        unit: written behind the number.
+        limit: minimum of the figure, or its maximum if `most` is set.
+        unit: written after the number.
     """
 
     what: str
@@ -119,7 +119,7 @@ class Goal:
     most: bool = False
 
     def reached(self, value: float | None) -> bool:
-        """Whether a figure is good enough; what was not measured is not."""
+        """Tells whether a figure reaches the goal; a missing one does not."""
         return value is not None and (value <= self.limit if self.most else value >= self.limit)
 
 
@@ -137,7 +137,7 @@ GOALS = (
     Goal("agreement with Magenta's own code, worst note", "agreement with Magenta", 60.0, " dB"),
     Goal("whole notes of one instrument, times real time", "times real time", 10.0),
 )
-"""What the bundled voice should reach; a share of 100 % means every note."""
+"""Goals of the bundled voice; a share of 100 % means every note."""
 
 
 def evaluate(
@@ -148,14 +148,14 @@ def evaluate(
     Args:
         checkpoint: name or folder.
         data: prepared data set.
-        out: where figures.json, figures.md and one PNG for each instrument go.
-        pitch_step: every which pitch; 1 is all.
-        pictures: whether to draw.
-        full: the same voice with every variable that Magenta's Saver wants (`export --full`), to be played by
-            Magenta's own code; None leaves that out.
+        out: folder for figures.json, figures.md and one PNG for each instrument.
+        pitch_step: step between measured pitches; 1 measures all.
+        pictures: if true, the PNGs are drawn.
+        full: the same voice with every variable that Magenta's Saver needs (`export --full`), to be played by
+            Magenta's own code; None to skip this comparison.
 
     Returns:
-        What figures.json holds.
+        The content of figures.json.
 
     Raises:
         SystemExit: the data are of other instruments, or `full` is another voice.
@@ -200,11 +200,11 @@ def evaluate(
 
 
 def report(notes: Sequence[Note], more: Mapping[str, float | None]) -> dict[str, Any]:
-    """What JSON holds of measured notes: the summary with what GOALS asks for, what was missed, and every note.
+    """Makes the content of figures.json: the summary with the figures of GOALS, the goals missed, and every note.
 
     Args:
-        notes: of all instruments.
-        more: figures of the summary that are not of single notes.
+        notes: notes of all instruments.
+        more: figures of the summary that do not come from single notes.
     """
     fewest = {
         "lowest instrument in tune": _lowest(notes, lambda note: note.instrument),
@@ -222,11 +222,11 @@ def report(notes: Sequence[Note], more: Mapping[str, float | None]) -> dict[str,
 
 
 def summarise(notes: Sequence[Note], level: float | None = None) -> dict[str, float | None]:
-    """The figures of some notes: shares in percent, None where there is no note to measure.
+    """Summarises the figures of some notes: shares in percent, None if there is no note to measure.
 
     Args:
-        notes: which.
-        level: dB that levels are compared with; the median of these notes if None.
+        notes: the notes.
+        level: level in dB with which levels are compared; the median of these notes if None.
     """
 
     def share(values: list[bool]) -> float | None:
@@ -271,14 +271,14 @@ def _lowest(notes: Sequence[Note], group: Callable[[Note], str]) -> tuple[str, f
 
 
 def by_instrument(notes: Sequence[Note]) -> dict[str, dict[str, float | None]]:
-    """`summarise` of each instrument, levels against the middle of all of them."""
+    """Summarises each instrument; levels are relative to the median of all instruments."""
     names = dict.fromkeys(note.instrument for note in notes)
     middle = summarise(notes)["level, median dB"]
     return {name: summarise([note for note in notes if note.instrument == name], middle) for name in names}
 
 
 def _describe(folder: Path, weights: Mapping[str, NDArray[np.floating]], bank: gansynth_latents.Bank) -> dict[str, Any]:
-    """What a model card says about a checkpoint's size and its bank."""
+    """Describes a checkpoint's size and its bank, for the model card."""
     files = [folder / "experiment.json", folder / "instruments.yaml", *sorted(folder.glob("stage_*/*"))]
     unit = bank.latents / np.linalg.norm(bank.latents, axis=1, keepdims=True)
     cosine = np.clip(unit @ unit.T, -1.0, 1.0)[np.triu_indices(len(bank), 1)]
@@ -347,7 +347,7 @@ def _picture(path: Path, wanted: Mapping[int, NDArray[np.floating]], got: Mappin
 
 
 def goal_table(result: Mapping[str, Any]) -> str:
-    """What `evaluate` found against GOALS, in markdown."""
+    """Formats the goals and the figures reached as a Markdown table."""
     lines = ["| what | measured | goal | reached |", "|---|---|---|---|"]
     for goal in GOALS:
         value, name = result["summary"][goal.figure], result["lowest"].get(goal.figure)
@@ -360,7 +360,7 @@ def goal_table(result: Mapping[str, Any]) -> str:
 
 
 def instrument_table(result: Mapping[str, Any]) -> str:
-    """The figures of each instrument in markdown; "-" where there is nothing to measure."""
+    """Formats the figures of each instrument as a Markdown table; "-" if there is nothing to measure."""
     columns = (
         "in tune 36..84",
         "in tune 24..35",

@@ -66,14 +66,18 @@ def export(
 
 
 def half(name: str, value: NDArray[np.floating]) -> NDArray[np.float16]:
-    """A variable as float16; refuses one that it cannot hold."""
+    """Converts a variable to float16.
+
+    Raises:
+        ValueError: a value is outside the range of float16.
+    """
     if not np.abs(value).max() <= np.finfo(np.float16).max:
         raise ValueError(f"{name} does not fit float16: its largest value is {np.abs(value).max()}")
     return np.asarray(value, np.float16)
 
 
 def full_variables(weights: dict[str, NDArray[np.floating]], experiment: dict[str, Any]) -> dict[str, NDArray[Any]]:
-    """Every variable that the reference's Saver restores: what inference does not read is zero.
+    """Makes every variable that the reference's Saver restores; those that inference does not read are zero.
 
     Source: magenta/models/gansynth/lib/{networks,model}.py, and tfgan's train ops: generator and discriminator, two
     Adam slots of each, the generator's moving averages, and a few counters.

@@ -24,7 +24,7 @@ _COLOURS = np.array(
 
 
 def colour(level: NDArray[np.floating]) -> NDArray[np.uint8]:
-    """Levels 0..1 to colours from black over red to yellow, uint8 [..., 3]."""
+    """Maps levels 0..1 to colours from black through red to yellow, uint8 [..., 3]."""
     place = np.clip(level, 0, 1) * (len(_COLOURS) - 1)
     channels = [np.interp(place, np.arange(len(_COLOURS)), _COLOURS[:, i]) for i in range(3)]
     return np.stack(channels, axis=-1).astype(np.uint8)
@@ -57,7 +57,7 @@ def sheet(path: Path, rows: Sequence[Sequence[tuple[str, NDArray[np.floating]]]]
 def comparison(
     path: Path, names: Sequence[str], wanted: NDArray[np.floating], got: NDArray[np.floating], bins: int = 512
 ) -> None:
-    """Target log powers above generated ones, [n, rows, BINS] each; the lowest `bins` bands are shown."""
+    """Draws target log powers above generated ones, [n, rows, BINS] each; the lowest `bins` bands are shown."""
 
     def stretch(values: NDArray[np.floating]) -> NDArray[np.floating]:
         return np.repeat(values[:, :bins], max(1, 128 // len(values)), axis=0)

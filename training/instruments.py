@@ -1,4 +1,4 @@
-"""The instruments of the bundled voice: what FluidSynth renders for each, and which GM programs each stands for."""
+"""The instruments of the bundled voice: the GM program that FluidSynth renders for each, and the programs it plays."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Instrument:
 
     Attributes:
         name, family: as in instruments.yaml.
-        source: the GM program, from 0, that FluidSynth renders; None where the sound comes from a folder.
+        source: the GM program, from 0, that FluidSynth renders; None if the notes come from a folder.
         programs: the GM programs it plays, from 0; 128 stands for drums.
     """
 
@@ -59,19 +59,19 @@ BUNDLED = (
 
 
 def listed(text: str) -> tuple[Instrument, ...]:
-    """Instruments as instruments.json holds them; the bundled ones with the programs that BUNDLED gives them today."""
+    """Parses instruments.json; bundled instruments get the programs that BUNDLED gives them now."""
     today = {(entry.name, entry.source): entry.programs for entry in BUNDLED}
     found = [Instrument(**{**entry, "programs": tuple(entry["programs"])}) for entry in json.loads(text)]
     return tuple(replace(one, programs=today.get((one.name, one.source), one.programs)) for one in found)
 
 
 def latents(count: int, size: int, seed: int = 7) -> NDArray[np.float64]:
-    """The instruments' places in latent space: as far apart as they can be, turned at random.
+    """Computes the instruments' latents: as far apart as possible, randomly rotated.
 
     Args:
-        count: how many instruments.
+        count: number of instruments.
         size: latent size.
-        seed: of the start and the turn.
+        seed: seed of the initial latents and the rotation.
 
     Returns:
         float64 [count, size], rows of length LATENT_NORM, rounded to 6 digits; orthogonal where count <= size,
@@ -93,15 +93,15 @@ def latents(count: int, size: int, seed: int = 7) -> NDArray[np.float64]:
 
 
 def blend(codes: NDArray[np.float64], z: NDArray[np.float64], sharpness: float = 12.0) -> NDArray[np.float64]:
-    """How much each instrument counts in the sound of latents: the targets for interpolation and random latents.
+    """Computes the weight of each instrument in the target of a latent, for interpolated and random latents.
 
     Args:
-        codes: float [instruments, size].
-        z: float [n, size].
-        sharpness: of the softmax over the cosines between them.
+        codes: latents of the instruments, float [instruments, size].
+        z: latents, float [n, size].
+        sharpness: factor of the cosines between them in the softmax.
 
     Returns:
-        float64 [n, instruments]; at most four of a row are not zero, and they add to 1.
+        float64 [n, instruments]; at most four weights of a row are not zero, and they sum to 1.
     """
     cosine = _unit(z) @ _unit(codes).T
     weights = np.exp(sharpness * (cosine - cosine.max(axis=1, keepdims=True)))
@@ -115,7 +115,11 @@ def _unit(x: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def check_programs(instruments: Sequence[Instrument]) -> None:
-    """Refuses a list that does not give each of the programs 0..128 to exactly one instrument."""
+    """Checks that each of the programs 0..128 belongs to exactly one instrument.
+
+    Raises:
+        ValueError: a program is missing or given twice.
+    """
     given = sorted(p for instrument in instruments for p in instrument.programs)
     if given != list(range(129)):
         raise ValueError(f"programs 0..128 must each be given once; got {given}")

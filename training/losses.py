@@ -1,4 +1,4 @@
-"""What the network is trained to get right: levels of peaks, levels of everything, and phases that stay together."""
+"""The training loss: levels of peaks, levels of all bins, and phase coherence of partials."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _SEGMENTS = 16
 
 
 def pooled(log_power: NDArray[np.floating], rows: int) -> NDArray[np.float16]:
-    """Target images at a lower height: logarithms of the mean magnitude, float16 [..., rows, BINS]."""
+    """Reduces target images to `rows` rows: logarithms of the mean magnitude, float16 [..., rows, BINS]."""
     shape = (*log_power.shape[:-2], rows, ROWS // rows, BINS)
     magnitude = np.exp(np.asarray(log_power, np.float32).reshape(shape) / 2).mean(axis=-2)
     return (2 * np.log(magnitude)).astype(np.float16)
@@ -53,12 +53,12 @@ class Loss(nn.Module):
         self.register_buffer("heard", torch.tensor(heard, dtype=torch.float32))
 
     def phase(self, labels: Tensor) -> Tensor:
-        """The phase channel of pitches at this height, [n, rows, BINS], in units of pi."""
+        """Returns the target phase channel of pitches at this height, [n, rows, BINS], in units of pi."""
         images = self.images[labels]
         return torch.where(self.first, images[:, :1], images[:, 1:])
 
     def forward(self, power: Tensor, phase: Tensor, onset: Tensor, labels: Tensor, wanted: Tensor) -> dict[str, Tensor]:
-        """The loss's parts, unweighted.
+        """Computes the unweighted parts of the loss.
 
         Args:
             power, phase, onset: the generator's images, [n, rows, BINS]. Where a row is longer than the onset, the
@@ -104,5 +104,5 @@ class Loss(nn.Module):
         return (difference / (wanted.square() * self.heard).sum(dim=(1, 2)) + 1e-8).sqrt().mean()
 
     def total(self, parts: dict[str, Tensor]) -> Tensor:
-        """The weighted sum of the parts."""
+        """Computes the weighted sum of the parts."""
         return torch.stack([weight * parts[name] for name, weight in self.WEIGHTS.items()]).sum()

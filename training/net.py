@@ -1,4 +1,4 @@
-"""The generator in PyTorch: the same function as Magenta's, with weights kept as the layers use them.
+"""The generator in PyTorch: the same function as Magenta's, with weights stored as the layers use them.
 
 Source of the architecture: magenta/models/gansynth/lib/{networks,layers}.py. Magenta stores kernels divided by
 sqrt(2 / fan_in) (`to_rgb`: sqrt(1 / fan_in)); here they are kept multiplied out, and `variables` divides.
@@ -20,7 +20,7 @@ from training.targets import PITCHES
 
 @dataclass(frozen=True)
 class Shape:
-    """The network's size, in the words of experiment.json."""
+    """The network's size, with the names of experiment.json."""
 
     latent_vector_size: int = 16
     start_height: int = 1
@@ -31,11 +31,11 @@ class Shape:
     to_rgb_activation: str = "linear"
 
     def filters(self, block: int) -> int:
-        """Filters of a block (1-based)."""
+        """Returns the number of filters of a block, counted from 1."""
         return int(min(self.fmap_base / 2.0 ** (block * self.fmap_decay), self.fmap_max))
 
     def experiment(self) -> dict[str, object]:
-        """All of the reference's flags that differ from its defaults."""
+        """Returns all flags of the reference that differ from its defaults."""
         return {
             **asdict(self),
             "data_type": "mel",
@@ -54,7 +54,7 @@ class Shape:
 
 
 class Generator(nn.Module):
-    """From latents and pitches to images [n, rows, BINS], log power and phase advance, both normalised."""
+    """The generator, from latents and pitches to images [n, rows, BINS] of log power and phase advance, normalised."""
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
@@ -75,7 +75,7 @@ class Generator(nn.Module):
             self.onset.append(nn.Conv2d(out, 1, 1))
 
     def features(self, z: Tensor, labels: Tensor, depth: int) -> Tensor:
-        """What the `to_rgb` of block `depth` sees, [n, filters, rows, BINS]."""
+        """Computes the input of the `to_rgb` of block `depth`, [n, filters, rows, BINS]."""
         x = torch.cat([z, functional.one_hot(labels, len(PITCHES)).to(z.dtype)], dim=1)
         x = x * torch.rsqrt(x.square().mean(dim=1, keepdim=True) + 1e-8)
         x = (x @ self.first.flatten(1)).view(len(z), *self.first.shape[1:])
@@ -88,12 +88,12 @@ class Generator(nn.Module):
         return x
 
     def forward(self, z: Tensor, labels: Tensor, depth: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Images of block `depth`: log power, phase, and the onset's phase, [n, rows, BINS] each, float32.
+        """Computes the images of block `depth`: log power, phase, and the onset's phase, float32 [n, rows, BINS] each.
 
         Args:
             z: float32 [n, latent size].
             labels: int64 [n], indices into PITCHES.
-            depth: which block's `to_rgb` draws.
+            depth: the block whose `to_rgb` draws.
         """
         x = self.features(z, labels, depth)
         rgb, onset = self.rgb[depth - 1], self.onset[depth - 1]
@@ -138,8 +138,8 @@ def grow(net: Generator, block: int, z: Tensor, labels: Tensor, onset_block: int
     principal components of what is left of its features.
 
     Args:
-        net: whose block to start; the blocks below have learnt.
-        block: which, 2 or more.
+        net: the generator; the blocks below are trained.
+        block: number of the block, 2 or more.
         z, labels: some notes to measure features on.
         onset_block: the block whose rows are as long as the onset. Its second convolution puts the onset's phase
             in its first row and the steady one in all others: above the first row the image is padded with zeros, so
@@ -238,11 +238,11 @@ def _draw_again(net: Generator, block: int, below: Tensor, x: Tensor, onset_bloc
 
 
 def variables(net: Generator, weights: dict[str, Tensor] | None = None) -> dict[str, NDArray[np.float32]]:
-    """The generator's variables as Magenta names and scales them, relative to its scope.
+    """Returns the generator's variables as Magenta names and scales them, relative to its scope.
 
     Args:
-        net: whose weights.
-        weights: others of the same names, such as their moving average.
+        net: the generator.
+        weights: weights to use instead, by the same names, such as their moving average.
     """
     weights = dict(net.named_parameters()) if weights is None else weights
     values = {name: value.detach().float().cpu().numpy() for name, value in weights.items()}
@@ -269,7 +269,7 @@ def variables(net: Generator, weights: dict[str, Tensor] | None = None) -> dict[
 
 
 def load_variables(net: Generator, found: dict[str, NDArray[np.floating]]) -> None:
-    """Takes over a generator's variables, named and scaled as `variables` gives them; missing `to_rgb` stay."""
+    """Loads variables that are named and scaled as by `variables`; a missing `to_rgb` stays unchanged."""
     blocks = range(1, net.shape.num_resolutions + 1)
 
     def kernel(name: str, gain: float) -> NDArray[np.floating]:

@@ -1,4 +1,4 @@
-"""`python -m training prepare`: notes to targets on disk."""
+"""`python -m training prepare`: makes targets from notes and saves them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from training.targets import PITCHES
 from training.tuning import IN_TUNE, cents_off
 
 MOST_INSTRUMENTS = 64
-"""That a network of this size could tell apart; each takes 16 MB of memory to train."""
+"""Number of instruments that a network of this size can distinguish; each takes 16 MB of memory in training."""
 
 
 @dataclass(frozen=True)
@@ -25,8 +25,8 @@ class Prepared:
     """A prepared data set.
 
     Attributes:
-        folder: where it lies.
-        instruments: in the order of the arrays' first axis.
+        folder: its folder.
+        instruments: instruments in the order of the arrays' first axis.
         log_power: float16 [instruments, pitches, ROWS, BINS], on disk: natural logarithms of the power to draw.
     """
 
@@ -35,13 +35,17 @@ class Prepared:
     log_power: NDArray[np.float16]
 
     def envelopes(self, name: str) -> dict[int, NDArray[np.float32]]:
-        """Pitch to float32 [partials, frames], brought to the common level."""
+        """Returns an instrument's envelopes at the common level: pitch to float32 [partials, frames]."""
         with np.load(self.folder / f"{name}.npz") as archive:
             return {int(pitch): archive[pitch].astype(np.float32) for pitch in archive.files}
 
 
 def load(folder: Path) -> Prepared:
-    """Opens what `prepare` wrote."""
+    """Opens a data set that `prepare` wrote.
+
+    Raises:
+        SystemExit: the folder has no data set, or an incomplete one.
+    """
     try:
         instruments = listed((folder / "instruments.json").read_text())
     except FileNotFoundError:
@@ -57,16 +61,16 @@ def _shape(instruments: int) -> tuple[int, ...]:
 
 
 def prepare(folder: Path, notes: Path | None = None, soundfont: Path = render.SOUNDFONT, jobs: int = 2) -> None:
-    """Makes targets of FluidSynth's notes, or of a folder of NSynth-style WAV files.
+    """Makes targets from FluidSynth's notes, or from a folder of NSynth-style WAV files.
 
     Args:
-        folder: where to write.
-        notes: folder of WAV files; None renders the bundled instruments.
-        soundfont: for FluidSynth.
-        jobs: processes.
+        folder: folder to write.
+        notes: folder of WAV files; None to render the bundled instruments.
+        soundfont: soundfont for FluidSynth.
+        jobs: number of processes.
 
     Raises:
-        SystemExit: FluidSynth or the notes cannot be used; the message says why.
+        SystemExit: FluidSynth or the notes cannot be used.
     """
     if notes is None:
         instruments, found = BUNDLED, {}
@@ -104,7 +108,7 @@ def prepare(folder: Path, notes: Path | None = None, soundfont: Path = render.SO
 def _instrument(
     folder: Path, instrument: Instrument, files: dict[int, Path] | None, soundfont: Path
 ) -> NDArray[np.float16]:
-    """One instrument's targets, float16 [pitches, ROWS, BINS]; writes its envelopes beside."""
+    """Makes one instrument's targets, float16 [pitches, ROWS, BINS]; writes its envelopes to a file."""
     if files is None:
         assert instrument.source is not None
         audio = dict(render.fluidsynth_notes(instrument.source, PITCHES, soundfont))
@@ -128,7 +132,7 @@ def _instrument(
 
 
 def harmonics_for(pitch: int, known: dict[int, NDArray[np.float32]]) -> NDArray[np.float32]:
-    """A pitch's envelopes, or those of the nearest pitch that has any, harmonic for harmonic as a sampler would."""
+    """Returns a pitch's envelopes, or those of the nearest known pitch, harmonic for harmonic as a sampler would."""
     nearest = min(known, key=lambda other: (abs(other - pitch), other))
     amplitudes = known[nearest][: targets.partials(pitch)]
     return np.pad(amplitudes, [[0, targets.partials(pitch) - len(amplitudes)], [0, 0]])

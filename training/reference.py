@@ -2,9 +2,9 @@
 
     python -m training.reference CHECKPOINT SONG.mid OUT.wav     # the notebook's script, from cold
 
-Two things stand in for what today's packages lack and inference never uses: `tf.estimator` and
-`inspect.getargspec`, which tensorflow-gan 2.1.0 names when it is imported, and the NSynth data set, which
-Magenta wires into the graph even to generate.
+Two things that current packages lack and inference never uses are replaced: `tf.estimator` and
+`inspect.getargspec`, which tensorflow-gan 2.1.0 refers to when it is imported, and the NSynth data set, which
+Magenta adds to the graph even for generation.
 """
 
 from __future__ import annotations
@@ -74,14 +74,14 @@ def _silent() -> Iterator[None]:
 
 
 class _Absent:
-    """Any class of tf.estimator: may be subclassed and made, does nothing."""
+    """A placeholder for classes of tf.estimator, which can be subclassed and instantiated and does nothing."""
 
     def __init__(self, *_: Any, **__: Any) -> None:
         pass
 
 
 class _Estimator(types.ModuleType):
-    """tf.estimator and its submodules, made up as they are asked for."""
+    """A placeholder for tf.estimator and its submodules, which are created on access."""
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
@@ -95,7 +95,7 @@ _Arguments = collections.namedtuple("_Arguments", "args varargs keywords default
 
 
 def _full_arguments(function: Any) -> Any:
-    """inspect.getargspec, as it was up to Python 3.10."""
+    """Reimplements inspect.getargspec of Python 3.10 and earlier."""
     return _Arguments(*inspect.getfullargspec(function)[:4])
 
 
@@ -130,9 +130,9 @@ def magenta() -> types.SimpleNamespace:
 
 
 def make_checkpoint(folder: str) -> None:
-    """Has Magenta build and save a model as large as acoustic_only, with random weights.
+    """Makes Magenta build and save a model of the size of acoustic_only, with random weights.
 
-    Kernels are as it initialises them, N(0, 1); biases, which it starts at zero, are N(0, 0.2).
+    Kernels are initialised by Magenta, N(0, 1); biases, which it sets to zero, are N(0, 0.2).
     """
     lib, rng = magenta(), np.random.RandomState(_SEED)
     stage = Path(folder) / f"stage_{_STAGE:05d}"
@@ -157,7 +157,7 @@ def make_checkpoint(folder: str) -> None:
 
 
 def load(checkpoint: str, batch: int = 8) -> None:
-    """Loads a checkpoint, for the functions below to play with."""
+    """Loads a checkpoint, which the functions below use."""
     global _model
     lib = magenta()
     lib.tf.reset_default_graph()
@@ -167,13 +167,13 @@ def load(checkpoint: str, batch: int = 8) -> None:
 
 
 def notes(z: NDArray[np.float64], pitches: list[int], kept: int = 0) -> NDArray[np.float32]:
-    """Renders notes with Model.generate_samples_from_z; passes back the first `kept` of them."""
+    """Renders notes with Model.generate_samples_from_z; returns the first `kept` of them."""
     with _silent():
         return _model.generate_samples_from_z(z, pitches)[:kept]
 
 
 def clip(midi: str, output: str | None = None) -> NDArray[np.float64]:
-    """The notebook's script: one song, sliding between random instruments (seed 0); written if asked for."""
+    """Renders one song as the notebook does, interpolating random instruments (seed 0); writes it unless None."""
     from magenta.models.gansynth.lib import generate_util
 
     _, song = generate_util.load_midi(midi)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from training.targets import SAMPLE_RATE, SAMPLES
 
 SOUNDFONT = Path("/usr/share/sounds/sf2/FluidR3_GM.sf2")
-"""Where Debian's package fluid-soundfont-gm puts it."""
+"""Path to which Debian's package fluid-soundfont-gm installs the soundfont."""
 _RENDER_RATE = 48000
 _SPACING = 6.0
 _RATES = range(8000, 192001)
@@ -77,10 +77,10 @@ def _midi(program: int, pitches: range) -> bytes:
 def folder_notes(folder: Path) -> dict[str, dict[int, Path]]:
     """Finds NSynth-style notes: instrument to pitch to WAV file.
 
-    The pitch comes from a JSON file (NSynth's examples.json: name to object with `pitch`, and maybe `instrument_str`
-    and `velocity`) where one knows the file, else from the file's name: INSTRUMENT-PITCH-VELOCITY.wav,
-    INSTRUMENT-PITCH.wav or INSTRUMENT_PITCH.wav. Of several velocities the loudest is taken. What could not be part
-    of a file's name is replaced in instruments' names.
+    The pitch comes from a JSON file (NSynth's examples.json: name to object with `pitch`, and optionally
+    `instrument_str` and `velocity`) if one lists the file, else from the file's name: INSTRUMENT-PITCH-VELOCITY.wav,
+    INSTRUMENT-PITCH.wav or INSTRUMENT_PITCH.wav. If a note has several velocities, the loudest is used. Characters of
+    instruments' names that file names cannot have are replaced.
 
     Raises:
         SystemExit: there is nothing to train on, or a JSON file cannot be used.
@@ -132,12 +132,12 @@ def _facts(path: Path) -> dict[str, tuple[int, int, str]]:
 
 
 def read_note(path: Path) -> NDArray[np.float32]:
-    """A WAV file's first 4 s at SAMPLE_RATE, float32 [samples, channels], silence before the onset cut off.
+    """Reads a WAV file's first 4 s at SAMPLE_RATE, without the silence before the onset: float32 [samples, channels].
 
     Other sample rates are converted; of a long file only the first minute is read.
 
     Raises:
-        SystemExit: it cannot be read, is silent, or has a sample rate that nobody records at.
+        SystemExit: the file cannot be read, is silent, or has an unsupported sample rate.
     """
     try:
         with soundfile.SoundFile(path) as file:

@@ -1,4 +1,4 @@
-"""From a recorded note to what the network should draw: harmonic envelopes, exact partials, target images.
+"""Training targets of recorded notes: harmonic envelopes, exact partials, target images.
 
 A note is reduced to the amplitudes A_h(t) of its harmonics and played again at exactly h * f0. The frequency image is
 then constant in time and depends on the pitch alone, which a small network can draw exactly enough to be in tune.
@@ -31,17 +31,17 @@ FLOOR = -13.0
 
 
 def frequency(pitch: int) -> float:
-    """Hertz of a MIDI pitch."""
+    """Returns the frequency of a MIDI pitch in Hz."""
     return float(440.0 * 2.0 ** ((pitch - 69) / 12))
 
 
 def partials(pitch: int) -> int:
-    """How many harmonics of a pitch lie below the Nyquist frequency, 60 Hz of margin left out."""
+    """Counts the harmonics of a pitch that lie at least 60 Hz below the Nyquist frequency."""
     return int((SAMPLE_RATE / 2 - 60.0) / frequency(pitch))
 
 
 def envelopes(audio: NDArray[np.floating], pitch: int) -> NDArray[np.float32]:
-    """Amplitudes of a note's harmonics over time.
+    """Computes the amplitudes of a note's harmonics over time.
 
     Args:
         audio: float [samples] or [samples, channels] at SAMPLE_RATE, the note's onset at sample 0. The channels'
@@ -49,10 +49,10 @@ def envelopes(audio: NDArray[np.floating], pitch: int) -> NDArray[np.float32]:
         pitch: MIDI pitch.
 
     Returns:
-        float32 [partials, frames], one frame each ENVELOPE_HOP samples from 0 on.
+        float32 [partials, frames], one frame every ENVELOPE_HOP samples from 0 on.
 
-    The window is folded at both ends (the amplitude goes on evenly there), so that a pluck's first frame is as loud
-    as the pluck and not half of it.
+    The window is folded at both ends, as if the amplitude were constant beyond them, so that a pluck's first frame has
+    the pluck's full amplitude and not half of it.
     """
     channels = np.atleast_2d(np.asarray(audio, np.float64).T)
     channels = np.pad(channels, [[0, 0], [0, max(0, SAMPLES - channels.shape[1])]])[:, :SAMPLES]
@@ -81,7 +81,7 @@ def envelopes(audio: NDArray[np.floating], pitch: int) -> NDArray[np.float32]:
 
 
 def start_phases(count: int) -> NDArray[np.float64]:
-    """The partials' phases at the first sample, in units of pi: fixed noise, so that no note is a train of pulses."""
+    """Returns the partials' phases at the first sample, in units of pi: fixed noise, which avoids pulse trains."""
     return np.random.RandomState(1).uniform(-1.0, 1.0, size=512)[:count]
 
 
@@ -91,7 +91,7 @@ def resynthesize(amplitudes: NDArray[np.floating], pitch: int, lead: int = LEAD)
     Args:
         amplitudes: float [partials, frames], as `envelopes` gives.
         pitch: MIDI pitch.
-        lead: samples in front over which the first frame's amplitudes are held.
+        lead: number of samples before the note, over which the first frame's amplitudes are held.
 
     Returns:
         float32 [lead + SAMPLES].
@@ -117,7 +117,7 @@ def resynthesize(amplitudes: NDArray[np.floating], pitch: int, lead: int = LEAD)
 
 
 def level(amplitudes: NDArray[np.floating], pitch: int) -> float:
-    """The factor that brings a note to the common level: mean square 0.02 in its loudest eighth of a second."""
+    """Computes the factor that scales a note to the common level: mean square 0.02 in its loudest 1/8 s."""
     power = (np.asarray(amplitudes, np.float64) ** 2).sum(axis=0) / 2.0
     window = FRAME // ENVELOPE_HOP
     loudest = np.convolve(power, np.ones(window) / window, "valid").max()
@@ -125,7 +125,7 @@ def level(amplitudes: NDArray[np.floating], pitch: int) -> float:
 
 
 def magnitudes(audio: NDArray[np.floating]) -> NDArray[np.float32]:
-    """Magnitude STFT as the reference takes it: no padding, DC left out, float32 [frames, BINS]."""
+    """Computes the magnitude STFT as the reference does: no padding, without DC, float32 [frames, BINS]."""
     frames = np.lib.stride_tricks.sliding_window_view(np.asarray(audio, np.float32), FRAME)[::HOP]
     hann = (0.5 - 0.5 * np.cos(2.0 * np.pi * np.arange(FRAME) / FRAME)).astype(np.float32)
     return np.abs(np.fft.rfft(frames * hann, axis=1))[:, 1:].astype(np.float32)
@@ -139,7 +139,7 @@ def _mel() -> tuple[scipy.sparse.csr_matrix, scipy.sparse.csr_matrix]:
 
 
 def mel_log_power(linear: NDArray[np.floating], iterations: int = 5) -> NDArray[np.float32]:
-    """The log power image whose way back through the reference's inverse comes closest to given magnitudes.
+    """Finds the log power image that the reference's inverse transform maps closest to given magnitudes.
 
     Args:
         linear: float [rows, BINS], magnitudes.
@@ -168,7 +168,7 @@ def _nearest_partial(pitch: int) -> tuple[NDArray[np.float64], NDArray[np.float6
 
 
 def lobe(pitch: int) -> NDArray[np.float32]:
-    """How much each linear bin's phase matters: the window's transform around the nearest partial, [BINS]."""
+    """Computes the weight of each linear bin's phase: the window's transform around the nearest partial, [BINS]."""
     _, _, away = _nearest_partial(pitch)
     with np.errstate(divide="ignore", invalid="ignore"):
         shape = np.abs(np.sinc(away) / np.where(np.abs(np.abs(away) - 1) < 1e-6, 2e9, 1 - away**2))
@@ -177,7 +177,7 @@ def lobe(pitch: int) -> NDArray[np.float32]:
 
 
 def frequency_images(pitch: int, smoothness: float = 1e-4) -> NDArray[np.float32]:
-    """The two rows of the phase channel that a pitch has: the onset's, and every later one's.
+    """Computes the two distinct rows of a pitch's phase channel: that of the onset, and that of all later rows.
 
     Args:
         pitch: MIDI pitch.
@@ -208,7 +208,7 @@ def frequency_images(pitch: int, smoothness: float = 1e-4) -> NDArray[np.float32
 
 
 def invert(log_power: NDArray[np.floating], phase: NDArray[np.floating]) -> NDArray[np.float32]:
-    """The reference's way from image to sound, in numpy: for checks of targets without TensorFlow.
+    """Converts images to audio as the reference does, in numpy, to check targets without TensorFlow.
 
     Args:
         log_power: float [ROWS, BINS].
@@ -230,6 +230,6 @@ def invert(log_power: NDArray[np.floating], phase: NDArray[np.floating]) -> NDAr
 
 
 def phase_image(pitch: int) -> NDArray[np.float32]:
-    """The whole phase channel of a pitch, float32 [ROWS, BINS]."""
+    """Returns the whole phase channel of a pitch, float32 [ROWS, BINS]."""
     onset, steady = frequency_images(pitch)
     return np.where(np.arange(ROWS)[:, np.newaxis] < ONSET_ROWS, onset, steady)

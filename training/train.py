@@ -1,8 +1,8 @@
-"""`python -m training train`: teaches the generator to draw the prepared targets.
+"""`python -m training train`: trains the generator to draw the prepared targets.
 
-Regression, not a game of two networks: what each instrument sounds like at each pitch is known. The network grows
-in height as Magenta's does: the early blocks learn what there is to know about instruments and pitches on short,
-cheap images, the late ones how it unfolds in time.
+The training is regression, not adversarial, since the target of each instrument and pitch is known. The network grows
+in height like Magenta's: the early blocks learn instruments and pitches on short, cheap images, the late ones their
+development in time.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from training.targets import BINS, PITCHES, ROWS
 
 @dataclass(frozen=True)
 class Stage:
-    """A stretch of training at one height: last block trained, notes in a batch, share of all steps."""
+    """A stage of training at one height: last block trained, notes per batch, share of all steps."""
 
     depth: int
     batch: int
@@ -44,7 +44,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything that decides a run's result. Steps count from 0 over all stages."""
+    """The settings that determine a run's result. Steps count from 0 over all stages."""
 
     shape: Shape = field(default_factory=Shape)
     stages: tuple[Stage, ...] = (Stage(4, 16, 0.67), Stage(6, 12, 0.15), Stage(8, 6, 0.18))
@@ -57,13 +57,13 @@ class Recipe:
     seed: int = 1
 
     def stage_of(self, step: int) -> int:
-        """Which stage a step belongs to."""
+        """Returns the number of the stage to which a step belongs."""
         ends = np.cumsum([stage.share for stage in self.stages]) / sum(stage.share for stage in self.stages)
         return min(int(np.searchsorted(ends * self.steps, step, side="right")), len(self.stages) - 1)
 
 
 class Sampler:
-    """Draws latents, pitches and the images they should give; the same for the same seed and step."""
+    """A sampler of latents, pitches and target images; the same for the same seed and step."""
 
     def __init__(self, data: Prepared, recipe: Recipe, rows: int, device: torch.device) -> None:
         self._recipe, self._device = recipe, device
@@ -72,7 +72,7 @@ class Sampler:
         self._images = torch.from_numpy(images).to(device)
 
     def batch(self, step: int, size: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Latents [size, latent], labels [size] and log powers [size, rows, BINS] of one step."""
+        """Draws latents [size, latent], labels [size] and log powers [size, rows, BINS] of one step."""
         random = np.random.RandomState([self._recipe.seed, step])
         count, dimensions = self._codes.shape
         kind = random.uniform(size=size)
@@ -96,7 +96,7 @@ class Sampler:
         )
 
     def mix(self, weights: NDArray[np.float64], labels: NDArray[np.integer]) -> Tensor:
-        """Averages of instruments' log powers, [n, rows, BINS]."""
+        """Averages instruments' log powers, [n, rows, BINS]."""
         out = []
         for row, label in zip(weights, labels.tolist(), strict=True):
             out.append(sum(float(row[i]) * self._images[i, label].float() for i in np.flatnonzero(row)))
@@ -104,7 +104,7 @@ class Sampler:
 
 
 def start(net: Generator, data: Prepared, seed: int) -> None:
-    """Starts the first layer from what it will have to know, all else as identities.
+    """Initialises the first layer from the training data and all other layers as identities.
 
     The pitch rows get the two frequency images, and the principal components over instruments and time of what is
     at each pitch and band; the latent rows get the instruments' mean spectra and the latent itself. Without this, the
@@ -251,10 +251,10 @@ class Trainer:
         self._stop = False
 
     def _state(self) -> dict[str, Any] | None:
-        """What the run saved last; None where it begins.
+        """Loads the state that the run saved last; None if it has none.
 
         Raises:
-            SystemExit: it was trained on other instruments, or cannot be read.
+            SystemExit: the run was trained on other instruments, or its state cannot be read.
         """
         known = self.folder / "instruments.json"
         if not (self.folder / "state.pt").exists():
@@ -268,7 +268,7 @@ class Trainer:
             raise SystemExit(f"{self.folder}/state.pt: cannot be read ({reason}); delete it to start again") from None
 
     def save(self) -> None:
-        """Writes state.pt, whole or not at all."""
+        """Writes state.pt atomically."""
         state = {
             "net": self.net.state_dict(),
             "average": self.average,
@@ -407,7 +407,7 @@ class Trainer:
 
     @torch.no_grad()
     def _picture(self, depth: int, sampler: Sampler) -> None:
-        """Writes target beside generated log power of some notes, as comparison.png and by step."""
+        """Draws target and generated log power of some notes, as comparison.png and by step."""
         count = len(self.data.instruments)
         which = np.arange(0, count, max(1, count // 6))[:6]
         labels = np.array([24, 36, 43, 31, 48, 12])[: len(which)]
@@ -422,12 +422,12 @@ class Trainer:
 
 
 def train(data: Path, folder: Path, recipe: Recipe) -> None:
-    """Trains, or goes on with the run in `folder`.
+    """Starts a run, or continues the one in `folder`.
 
     Args:
         data: prepared data set.
-        folder: where the run's state, log and comparison images are.
-        recipe: what to do.
+        folder: folder of the run's state, log and comparison images.
+        recipe: settings of the run.
     """
     trainer = Trainer(load(data), folder, recipe)
     (folder / "recipe.json").write_text(json.dumps(dataclasses.asdict(recipe), indent=1))

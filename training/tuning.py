@@ -1,4 +1,4 @@
-"""Is a note in tune: its fundamental, by YIN."""
+"""Tuning of notes: their fundamental, by YIN."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ _RATE = targets.SAMPLE_RATE
 
 
 def yin(audio: NDArray[np.floating], expected: float, threshold: float = 0.3) -> float:
-    """A note's fundamental: median over voiced frames, searched over more than an octave each way.
+    """Estimates a note's fundamental: the median over voiced frames, searched over more than an octave each way.
 
     Args:
         audio: float [samples] at SAMPLE_RATE.
-        expected: Hertz; the search runs from 0.4 to 2.5 times this.
-        threshold: of the normalised difference, below which a frame is voiced.
+        expected: expected frequency in Hz; the search runs from 0.4 to 2.5 times this.
+        threshold: threshold of the normalised difference, below which a frame is voiced.
 
     Returns:
-        Hertz; NaN where no frame is voiced.
+        The frequency in Hz; NaN if no frame is voiced.
 
     Source: de Cheveigne and Kawahara, "YIN", JASA 2002; with a parabola through the minimum.
     """
@@ -59,7 +59,11 @@ def yin(audio: NDArray[np.floating], expected: float, threshold: float = 0.3) ->
 
 
 def cents_off(audio: NDArray[np.floating], pitch: int) -> float:
-    """How far a note's fundamental is from its pitch between 0.1 and 1.5 s, in cents; infinite if none is found."""
+    """Measures the distance of a note's fundamental from its pitch, in cents, between 0.1 and 1.5 s.
+
+    Returns:
+        The absolute distance; infinite if no fundamental is found.
+    """
     expected = targets.frequency(pitch)
     found = yin(audio[_RATE // 10 : _RATE * 3 // 2], expected)
     return abs(1200.0 * float(np.log2(found / expected))) if found > 0 else float("inf")

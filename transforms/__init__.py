@@ -1,1 +1,4 @@
-"""Beam transforms, one in each file; they only wire what gansynth computes."""
+"""Beam transforms, one per file; all computation is in gansynth.
+
+Imports gansynth; only pipeline imports this package.
+"""

@@ -1,4 +1,4 @@
-"""The job's first step on a remote worker: has it the GPU, the code and the checkpoint that were asked for?"""
+"""The first step of a remote job: checks that a worker has the requested GPU, code and checkpoint."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _PACKAGES = ("gansynth", "transforms", "pipeline")
 
 @functools.cache
 def code_digest() -> str:
-    """sha256 of this project's Python files as they are installed here."""
+    """Computes the sha256 of this project's installed Python files."""
     digest = hashlib.sha256()
     for package in _PACKAGES:
         spec = find_spec(package)
@@ -37,13 +37,13 @@ def code_digest() -> str:
 
 @dataclass
 class CheckWorker(beam.PTransform):
-    """PBegin to an empty PCollection; fails the job in its first minute where it could only fail later.
+    """PBegin to an empty PCollection; makes a job that cannot succeed fail in its first minute.
 
-    It has no input to wait for, so it runs at once, and with the resource hints of the synthesis it runs on such a
-    worker. A runner that tries a failed bundle again does so within seconds: nothing was computed yet.
+    The step has no input, so it runs at once, and it has the resource hints of the synthesis, so it runs on the same
+    kind of worker. A runner's retries of the failed bundle take seconds, since nothing has been computed yet.
 
     Attributes:
-        model: what the workers of the synthesis load.
+        model: settings with which the synthesis loads the model.
         code: `code_digest` of the submitting machine.
         hints: resource hints of the synthesis.
     """
@@ -53,7 +53,7 @@ class CheckWorker(beam.PTransform):
     hints: dict[str, Any]
 
     def expand(self, begin: beam.pvalue.PBegin) -> beam.PCollection[str]:
-        """Draws the check."""
+        """Applies the check."""
         check = beam.ParDo(_Check(self.model, self.code))
         return begin | beam.Impulse() | "Check" >> check.with_resource_hints(**self.hints)
 
@@ -65,8 +65,8 @@ class _Check(beam.DoFn):
     def setup(self) -> None:
         if code_digest() != self._code:
             raise ConfigError(
-                "sdk_container_image: the image holds other code than the machine that submitted the job; build it "
-                "again from the same checkout (gcloud builds submit), or submit from the checkout it was built from."
+                "sdk_container_image: the code in the image differs from the code that submitted the job; build the "
+                "image from this checkout (gcloud builds submit), or submit from the checkout it was built from."
             )
         try:
             self._model.acquire().check()
@@ -78,12 +78,12 @@ class _Check(beam.DoFn):
 
 
 def machine() -> str:
-    """What of a GPU can be seen on this machine, to find out why TensorFlow sees none."""
+    """Describes GPU devices, driver and CUDA libraries of this machine, to diagnose why TensorFlow finds no GPU."""
     devices = glob.glob("/dev/nvidia[0-9]*")
     libraries = [path for folder in _library_folders() for path in glob.glob(f"{folder}/libcuda.so*")]
     facts = [
-        f"GPU devices: {', '.join(sorted(devices)) or 'none; was an accelerator asked for?'}",
-        f"driver: {libraries[0] if libraries else 'no libcuda.so; does the accelerator say install-nvidia-driver?'}",
+        f"GPU devices: {', '.join(sorted(devices)) or 'none; was an accelerator requested?'}",
+        f"driver: {libraries[0] if libraries else 'no libcuda.so; does the accelerator have install-nvidia-driver?'}",
         f"CUDA libraries: {'in the image' if find_spec('nvidia') else 'none; was the image built with extra gpu?'}",
     ]
     return "; ".join(facts)

@@ -1,4 +1,4 @@
-"""Counters of a run: Beam's metrics, which runners show, and at once this process's own, for live progress."""
+"""Counters of a run, kept as Beam metrics, which runners show, and per process, for the live progress display."""
 
 from __future__ import annotations
 
@@ -14,7 +14,12 @@ NAMESPACE = "gansynth"
 
 
 def count(name: str, number: int = 1) -> None:
-    """Adds to a counter; to be called while Beam runs a step, or Beam loses the count."""
+    """Adds to a counter. Must be called while Beam runs a step; otherwise Beam loses the count.
+
+    Args:
+        name: name of the counter.
+        number: number to add.
+    """
     with CONTEXT.lock:
         CONTEXT.counted[name] += number
     Metrics.counter(NAMESPACE, name).inc(number)
@@ -22,7 +27,12 @@ def count(name: str, number: int = 1) -> None:
 
 @contextmanager
 def counting(prefix: str, tally: object) -> Iterator[None]:
-    """Counts the attributes of `tally`, all whole numbers, when the block ends; `counted` sees them grow until then."""
+    """Adds the attributes of an object to counters when the block ends; `counted` includes them during the block.
+
+    Args:
+        prefix: prefix of the counters' names.
+        tally: an object whose attributes are all integers.
+    """
     with CONTEXT.lock:
         CONTEXT.growing[id(tally)] = (prefix, tally)
     try:
@@ -36,7 +46,7 @@ def counting(prefix: str, tally: object) -> Iterator[None]:
 
 
 def counted() -> Counter[str]:
-    """Returns what this process has counted so far; Beam tells a local run's counters only when it is over."""
+    """Returns this process's counters so far; Beam gives access to a local run's counters only after its end."""
     with CONTEXT.lock:
         total = CONTEXT.counted.copy()
         for prefix, tally in CONTEXT.growing.values():

@@ -1,4 +1,4 @@
-"""The base of all steps that must not fail: an error of one song becomes its dead letter."""
+"""Dead letters: the base class of steps that turn an error of one song into its dead letter, so the job goes on."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from transforms.counters import count
 from transforms.elements import Failure
 
 FAILURES = "failures"
-"""The output that dead letters go to, keyed by song id."""
+"""Name of the output for dead letters, which are keyed by song id."""
 
 
 class DeadLetterDoFn(beam.DoFn):
-    """A step over songs whose errors become dead letters in the output FAILURES; subclasses write `handle`.
+    """A step whose exceptions become dead letters in the output FAILURES; subclasses implement `handle`, `identify`.
 
     Attributes:
         stage: name of the step in dead letters and counters.
@@ -24,7 +24,7 @@ class DeadLetterDoFn(beam.DoFn):
     stage: ClassVar[str]
 
     def process(self, element: Any) -> Iterator[Any]:
-        """Handles an element; all of its outputs, or its dead letter."""
+        """Yields all outputs of an element, or else its dead letter."""
         try:
             outputs = list(self.handle(element))
         except Exception as error:
@@ -37,10 +37,20 @@ class DeadLetterDoFn(beam.DoFn):
         raise NotImplementedError
 
     def identify(self, element: Any) -> tuple[str, str, str]:
-        """Returns the id of an element's song, and the digest and URL of its file, empty where they are not known."""
+        """Returns song id, file digest and file URL of an element; the last two are empty if unknown."""
         raise NotImplementedError
 
     def dead_letter(self, song_id: str, digest: str, source: str, error: Exception) -> Any:
-        """Counts a failed song and makes its dead letter, an output of this step."""
+        """Counts a failed song and makes its dead letter.
+
+        Args:
+            song_id: id of the song.
+            digest: sha256 of its file; empty if unknown.
+            source: path or URL of its file; empty if unknown.
+            error: the exception.
+
+        Returns:
+            An output of this step.
+        """
         count(f"failed_{self.stage}")
         return beam.pvalue.TaggedOutput(FAILURES, (song_id, Failure.of(song_id, self.stage, error, digest, source)))

@@ -1,4 +1,4 @@
-"""Elements that travel between the transforms; every song's elements carry its id."""
+"""Elements of the PCollections between the transforms; each carries the id of its song."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ class Source:
     """An input file.
 
     Attributes:
-        song_id: its path relative to the input root: the song's name everywhere.
-        url: path or URL that it is read from.
-        size: bytes of the file, where the listing told.
-        file: its content, where it has been read already.
+        song_id: path relative to the input root; identifies the song everywhere.
+        url: path or URL from which the file is read.
+        size: size of the file in bytes, if known.
+        file: content of the file, if it has already been read.
     """
 
     song_id: str
@@ -30,7 +30,12 @@ class Source:
 
 @dataclass(frozen=True)
 class ReadSong:
-    """A file that was read and parsed."""
+    """A file that was read and parsed.
+
+    Attributes:
+        source: the file, without its content.
+        song: its notes.
+    """
 
     source: Source
     song: Song
@@ -38,7 +43,7 @@ class ReadSong:
 
 @dataclass(frozen=True)
 class FinishedSong:
-    """A song that an earlier run of the same job has rendered.
+    """A song that an earlier run of the same job rendered.
 
     Attributes:
         song_id: the song's id.
@@ -56,12 +61,12 @@ class Failure:
     Attributes:
         song_id: the song's id.
         stage: read, expand, synthesize, mix or write.
-        error: class of the error.
-        message: cause, in words.
-        trace: last lines of the traceback where the error was not foreseen, else empty.
+        error: class of the exception.
+        message: description of the error.
+        trace: last lines of the traceback of an unforeseen error, else empty.
         code: one of gansynth.errors.CODES.
         digest: sha256 of the file's bytes; empty if it could not be read.
-        source: path or URL of the file; it and the digest are filled in when the song's elements are gathered.
+        source: path or URL of the file; filled in, like the digest, when the song's elements are gathered.
     """
 
     song_id: str
@@ -75,14 +80,22 @@ class Failure:
 
     @classmethod
     def of(cls, song_id: str, stage: str, error: Exception, digest: str = "", source: str = "") -> Failure:
-        """Makes the dead letter of an exception; without a traceback where it has a code of its own."""
+        """Makes the dead letter of an exception; only errors of the code "internal" have a traceback.
+
+        Args:
+            song_id: id of the song.
+            stage: name of the step that failed.
+            error: the exception.
+            digest: sha256 of the file's bytes; empty if unknown.
+            source: path or URL of the file; empty if unknown.
+        """
         code = _code(error, stage)
         trace = "" if code != "internal" else "".join(traceback.format_exception(error)[-4:])[-2000:]
         name = type(error).__name__
         return cls(song_id, stage, name, str(error)[:1000] or name, trace, code, digest, source)
 
     def row(self) -> ErrorRow:
-        """Makes the row of errors.jsonl."""
+        """Makes the song's row of errors.jsonl."""
         return ErrorRow(
             status="failed",
             song_id=self.song_id,
@@ -105,5 +118,5 @@ def _code(error: Exception, stage: str) -> str:
 
 
 def key_by_song(source: Source) -> tuple[str, Source]:
-    """Keys an input file by its song's id; its content stays behind."""
+    """Keys an input file by its song's id and drops its content."""
     return source.song_id, replace(source, file=None)

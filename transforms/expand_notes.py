@@ -1,4 +1,4 @@
-"""Songs to render plans and chunks of notes, each with the latents it is played with; or a dead letter."""
+"""Songs to render plans and chunks of notes with their latents, or to dead letters."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class ExpandNotes(beam.PTransform):
     """PCollection[ReadSong] to `chunks` ((song_id, NoteChunk)), `plans` ((song_id, RenderPlan)) and `failures`.
 
     Attributes:
-        sound: policies, instruments, envelope, mix and stems.
-        spec: the checkpoint.
+        sound: settings of notes, instruments, envelope, mix and stems.
+        spec: the checkpoint's properties.
     """
 
     sound: SoundConfig

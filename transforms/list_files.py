@@ -1,4 +1,4 @@
-"""A job's list of inputs to its files: the list is read by a worker, so a corpus of any size fits the job's request."""
+"""The list of a job's inputs, read by a worker, so that the size of a job's request does not depend on the corpus."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class ListFiles(beam.PTransform):
     """PBegin to PCollection[Source].
 
     Attributes:
-        url: file of JSON arrays [song_id, url, size], one a line.
-        storage: as whom it is read.
+        url: path or URL of a file of JSON arrays [song_id, url, size], one per line.
+        storage: credentials for reading it.
     """
 
     url: str

@@ -25,7 +25,7 @@ class PartRow(TypedDict):
 
 
 class NoteRow(TypedDict):
-    """One note, as people look for it."""
+    """One note, identified by start, pitch and program."""
 
     start: Annotated[float, "seconds from the start of the clip"]
     pitch: Annotated[int, "MIDI pitch as played"]
@@ -87,7 +87,14 @@ Row: TypeAlias = SongRow | ErrorRow
 
 
 def columns(row: type) -> Iterator[tuple[str, Any, str]]:
-    """Lists the columns of a row type: name, type and description; `status` is left out."""
+    """Lists the columns of a row type, without `status`.
+
+    Args:
+        row: SongRow, ErrorRow, PartRow or NoteRow.
+
+    Returns:
+        Name, type and description of each column.
+    """
     for name, hint in get_type_hints(row, include_extras=True).items():
         if name != "status":
             plain, text = get_args(hint)

@@ -1,4 +1,4 @@
-"""Elements of a song gathered under its id: to a complete mix, or to the dead letter that says why there is none."""
+"""The elements of each song, gathered by its id, to a complete mix or a dead letter."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from transforms.elements import Failure, FinishedSong, Source
 from transforms.worker_context import CONTEXT
 
 SongElement = Source | RenderPlan | ChunkMix | Failure | FinishedSong
-"""Everything that is gathered under a song's id."""
+"""Any element that is gathered by song id."""
 
 
 @dataclass(frozen=True)
@@ -25,10 +25,10 @@ class MixedSong:
 
     Attributes:
         source: the input file.
-        score: what was planned.
-        silent, broken: numbers of notes that came out silent or not finite.
-        mix: the sum of all notes.
-        stems: the sums of each stem's notes, by its number, where the song is cut into stems; none for silent ones.
+        plan: the render plan.
+        silent, broken: rows of the notes whose samples are all zero, or not finite.
+        mix: sum of all notes.
+        stems: sum of each stem's notes by the stem's number, if stems are on; silent stems are missing.
     """
 
     source: Source
@@ -41,15 +41,15 @@ class MixedSong:
 
 @dataclass
 class MixSongs(beam.PTransform):
-    """PCollection[(song_id, SongElement)] to exactly one MixedSong, Finished or Failure for every song_id.
+    """PCollection[(song_id, SongElement)] to exactly one MixedSong, FinishedSong or Failure for every song_id.
 
-    Every input file enters as a Source, so a song of which nothing else arrives is reported as lost, and one
-    with notes missing fails: never a clip with holes.
+    Every input file enters as a Source. A song without other elements is therefore reported as lost, and a song with
+    missing notes fails: no incomplete clip is written.
 
     Attributes:
-        combine_before_shuffle: whether a worker adds up what it has of each song before the shuffle. That is quicker
-            where a bundle is a slice of a few songs. On a cluster bundles may hold elements of any number of songs, and
-            Beam keeps the sums of all of them in memory until the bundle ends.
+        combine_before_shuffle: if true, each worker sums the elements it has of each song before the shuffle. This is
+            faster if a bundle is a slice of a few songs. On a cluster, bundles may hold elements of any number of
+            songs, and Beam keeps the sums of all of them in memory until the bundle ends.
     """
 
     combine_before_shuffle: bool = True
@@ -67,13 +67,13 @@ def _gather(song_id: str, elements: Iterable[SongElement]) -> MixedSong | Finish
 
 
 def _reduce(mix: SparseMix) -> tuple[Callable[..., SparseMix], tuple[Any, ...]]:
-    """Pickles a mix: whole, or as a number where it stays in this process."""
+    """Pickles a mix, or only its number if mixes are kept in this process."""
     if CONTEXT.mixes is None:
         return SparseMix, tuple(getattr(mix, field.name) for field in fields(SparseMix))
-    return _kept, CONTEXT.keep(mix)
+    return _find_kept_mix, CONTEXT.keep(mix)
 
 
-def _kept(process: int, number: int) -> SparseMix:
+def _find_kept_mix(process: int, number: int) -> SparseMix:
     return CONTEXT.kept(process, number)
 
 
@@ -93,15 +93,15 @@ class _Gathered:
     mixes: dict[int, SparseMix] = field(default_factory=dict)
 
     def add(self, stem: int, mix: SparseMix) -> None:
-        """Adds to a stem, or to the one mix of all notes: number 0."""
+        """Adds a mix to a stem; without stems, the mix of all notes has number 0."""
         self.mixes.setdefault(stem, SparseMix()).merge(mix)
 
 
 class GatherSong(beam.CombineFn):
-    """Adds up what belongs to one song; sums are of integers, so order and grouping never matter."""
+    """A CombineFn that sums the elements of one song; sums are of integers, so order and grouping do not matter."""
 
     def create_accumulator(self) -> _Gathered:
-        """An empty gathering."""
+        """Creates an empty accumulator."""
         return _Gathered()
 
     def add_input(self, accumulator: _Gathered, element: SongElement) -> _Gathered:
@@ -123,7 +123,7 @@ class GatherSong(beam.CombineFn):
         return accumulator
 
     def merge_accumulators(self, accumulators: Iterable[_Gathered]) -> _Gathered:
-        """Adds several gatherings."""
+        """Merges accumulators."""
         total = _Gathered()
         for other in accumulators:
             total.source = total.source or other.source
@@ -139,7 +139,7 @@ class GatherSong(beam.CombineFn):
         return total
 
     def extract_output(self, accumulator: _Gathered) -> MixedSong | FinishedSong | Failure:
-        """The song, if all of it is there."""
+        """Returns the complete song, or a dead letter if an element failed or is missing."""
         if accumulator.finished is not None:
             return accumulator.finished
         source, plan = accumulator.source, accumulator.plan
@@ -148,7 +148,7 @@ class GatherSong(beam.CombineFn):
         if accumulator.failures:
             failure = min(accumulator.failures, key=lambda f: (f.stage, f.error, f.message))
         elif source is None or plan is None:
-            message = "the song was read, but the runner lost what came of it"
+            message = "the song was read, but the runner lost its other elements"
             failure = Failure(song_id, "mix", "LostSong", message, code="song-lost")
         elif sorted(accumulator.chunks) != list(range(plan.chunk_count)) or accumulator.notes != len(plan.notes):
             notes = f"{accumulator.notes} of {len(plan.notes)} notes"

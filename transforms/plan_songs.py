@@ -1,4 +1,4 @@
-"""What would become of songs: one row for each, and the distinct sounds of all, with nothing synthesised."""
+"""The forecast of songs without synthesis: one row for each song, and the keys of all distinct sounds."""
 
 from __future__ import annotations
 
@@ -28,24 +28,25 @@ from transforms.write_songs import WriteRows
 
 _MOST_KEYS = 100_000
 _BUCKET_BITS = 4
-"""Of a sound's 64-bit key: its place on the ladder of rows. The others are a hash of its latent and pitch."""
+"""Leading bits of a sound's 64-bit key that hold its index on the ladder of rows; the rest hash latent and pitch."""
 
 
 @dataclass
 class PlanSongs(beam.PTransform):
     """PCollection[Source] to URLs of files: JSON rows of all songs, and the keys of their sounds (uint64, sorted).
 
-    Songs are read and expanded by the transforms that render them, so what fails here fails there, and for the same
-    reason. Different songs share sounds: keys are gathered by their value, so no file has one of another's.
+    Songs are read and planned by the same transforms as for rendering, so the same songs fail, for the same reason.
+    Songs share sounds: keys are grouped by value, so no key is in two files.
 
     Attributes:
-        sound: policies and schedule.
-        voice, shape: what the checkpoint can play, and how.
-        folder: where the files go.
-        name: start of their names, unique among the pipelines that share the folder.
-        shards: how many files of each kind.
-        storage: as whom songs are read and files written.
-        records: of songs that need no rendering; None to plan all.
+        sound: settings of notes, instruments, envelope, mix and stems.
+        spec: the checkpoint's properties.
+        shape: shape of the checkpoint's notes.
+        folder: folder for the files.
+        name: prefix of their names, unique among the pipelines that share the folder.
+        shards: number of files of each kind.
+        storage: credentials for reading songs and writing files.
+        records: completion records of songs that need no rendering; None to plan all songs.
     """
 
     sound: SoundConfig
@@ -58,7 +59,7 @@ class PlanSongs(beam.PTransform):
     records: Records | None = None
 
     def expand(self, sources: beam.PCollection[Source]) -> beam.PCollection[str]:
-        """Reads, expands and counts."""
+        """Reads and plans every song, and collects rows and sound keys."""
         read = sources | "ReadMidi" >> ReadMidi(self.sound.notes, self.storage, self.records)
         notes = read.songs | "ExpandNotes" >> ExpandNotes(self.sound, self.spec)
         rate = self.spec.sample_rate
@@ -95,7 +96,7 @@ class PlanSongs(beam.PTransform):
 
 
 def _outline(plan: RenderPlan, sample_rate: int) -> dict[str, Any]:
-    """A song's row but for what the source tells; its notes stay behind."""
+    """Makes a song's row, except for its URL; its notes are dropped."""
     return {
         "status": "planned",
         "song_id": plan.song_id,
@@ -123,7 +124,7 @@ def _row(song_id: str, parts: Iterable[Source | FinishedSong | Failure | dict[st
 
 
 class _Sounds(beam.DoFn):
-    """Chunks to the keys of their sounds, by shard; those of a bundle once, as far as memory allows."""
+    """Chunks to the keys of their sounds, by shard; removes duplicates within a bundle, as far as memory allows."""
 
     def __init__(self, shape: NoteShape, shards: int) -> None:
         self._shape, self._shards = shape, shards
@@ -159,6 +160,11 @@ def sound_keys(chunk: NoteChunk, shape: NoteShape) -> set[int]:
 
 
 def rows_of_keys(keys: np.ndarray, shape: NoteShape) -> dict[int, int]:
-    """How many of some keys' sounds are rendered with how many rows."""
+    """Counts sounds by the number of rows with which they are rendered.
+
+    Args:
+        keys: keys from `sound_keys`, uint64 [n].
+        shape: shape of the checkpoint's notes.
+    """
     places, counts = np.unique(keys >> np.uint64(64 - _BUCKET_BITS), return_counts=True)
     return {list(shape.ladder)[place]: count for place, count in zip(places.tolist(), counts.tolist(), strict=True)}

@@ -1,4 +1,4 @@
-"""Files to songs: read and parsed, or a dead letter."""
+"""MIDI files to parsed songs, or to dead letters."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ class ReadMidi(beam.PTransform):
     """PCollection[Source] to `songs` (ReadSong), `finished` ((song_id, FinishedSong)), `failures` ((song_id, Failure)).
 
     Attributes:
-        notes: limits, salvage and pedal.
+        notes: settings of limits, salvage and pedal.
         storage: credentials for reading.
-        records: completion records of songs that need no rendering; None renders all.
+        records: completion records of songs that need no rendering; None to render all songs.
     """
 
     notes: NotesConfig

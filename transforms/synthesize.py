@@ -1,4 +1,4 @@
-"""Chunks of notes to partial mixes: batched inference with one model in each process, or one for several."""
+"""Chunks of notes to chunk mixes: batched synthesis with one model per process, or a model server for several."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ _MODEL = Shared()
 
 @dataclass(frozen=True)
 class ModelSettings:
-    """The checkpoint that a worker loads, and how it runs it; equal settings share one model in a process.
+    """Settings with which a worker loads its model; equal settings share one model in a process.
 
     Attributes:
-        checkpoint: see Synthesizer.from_checkpoint, as for the next ones up to `xla`.
-        storage: credentials for reading it.
-        loader: called as `loader(storage, checkpoint, **options)`.
+        checkpoint, batch_rows, cache_bytes, threads, device, precision, xla: see Synthesizer.from_checkpoint.
+        storage: credentials for reading the checkpoint.
+        loader: function that loads the model, called as `loader(storage, checkpoint=..., batch_rows=..., ...)`.
     """
 
     checkpoint: str
@@ -48,16 +48,21 @@ class ModelSettings:
 
     @property
     def load(self) -> Load:
-        """Loads the model; needs nothing of Beam, wherever it is called."""
+        """Function that loads the model; it does not need Beam."""
         options = vars(self).copy()
         return functools.partial(options.pop("loader"), options.pop("storage"), **options)
 
     def acquire(self) -> Synthesizer:
-        """The process's own model, loaded by the first caller and kept for the others."""
+        """Returns the model of this process, which the first caller loads.
+
+        Raises:
+            CheckpointError: the checkpoint cannot be used.
+            ConfigError: the device is not available.
+        """
         return _MODEL.acquire(self.load, tag=repr(self))
 
     def source(self) -> SoundSource:
-        """Where this process gets sounds from: its own model, unless it shares another process's."""
+        """Returns the source of this process's sounds: a client of the model server if there is one, else the model."""
         address = CONTEXT.model_address
         if address is None:
             return self.acquire()
@@ -66,13 +71,13 @@ class ModelSettings:
 
 @dataclass
 class Synthesize(beam.PTransform):
-    """PCollection[(song_id, NoteChunk)] to `bars` ((song_id, Bar)) and `failures` (keyed too).
+    """PCollection[(song_id, NoteChunk)] to `mixes` ((song_id, ChunkMix)) and `failures` ((song_id, Failure)).
 
-    Notes of many songs share a batch. Batches are gathered before the last reshuffle, so that the model runs in
-    `process`, where one that fails can be halved until the chunk at fault is alone.
+    Notes of many songs share a batch. A batch is one element of the step that plays it; if it fails, it is halved until
+    the chunk that causes the error is alone.
 
     Attributes:
-        model: the checkpoint to load.
+        model: settings with which the model is loaded.
         envelope: shape of the notes.
         batch_notes: notes that are handed to the model together, fewer where they are long.
         kit: the drum kit, see SoundConfig.drums.
@@ -86,8 +91,8 @@ class Synthesize(beam.PTransform):
     hints: dict[str, Any] = field(default_factory=dict)
 
     def expand(self, chunks: beam.PCollection[tuple[str, NoteChunk]]) -> beam.pvalue.DoOutputsTuple:
-        """Gathers chunks and plays them."""
-        # Both steps behind the reshuffle have the hints: steps with different ones cannot be fused.
+        """Batches chunks and plays them."""
+        # Both steps after the reshuffle have the hints: steps with different hints cannot be fused.
         gather = beam.BatchElements(self.batch_notes, self.batch_notes, element_size_fn=lambda chunk: chunk.weight)
         play = beam.ParDo(_Play(self.model, self.envelope, self.kit))
         play.with_resource_hints(**self.hints)
@@ -113,7 +118,7 @@ class _Play(DeadLetterDoFn):
         self._loading = int(1000 * (time.perf_counter() - began))
 
     def process(self, chunks: Sequence[NoteChunk]) -> Iterator[object]:
-        # Counted here: what is counted before a bundle has begun is lost.
+        # Counted here, since Beam loses counts made before a bundle begins.
         count("model_load_milliseconds", self._loading)
         self._loading = 0
         began, tally = time.perf_counter(), Tally()
@@ -128,9 +133,8 @@ class _Play(DeadLetterDoFn):
             chunk_mixes: list[ChunkMix] = play(chunks, self._synth, self._envelope, tally, self._kit)
         except Exception as error:
             if len(chunks) == 1:
-                if (
-                    CONTEXT.model_address is None
-                ):  # raises where nothing can be played: no song's fault, and another worker may
+                if CONTEXT.model_address is None:
+                    # Raises if this worker cannot play any song; another worker may be able to.
                     self._model.acquire().check()
                 yield self.dead_letter(chunks[0].song_id, "", "", error)
                 return

@@ -1,6 +1,6 @@
-"""State of a worker process that outlives its bundles: counters, mixes kept in memory, the shared model's address.
+"""State of a worker process that outlives its bundles: counters, mixes kept in memory, the model server's address.
 
-The local way sets it (see pipeline.local); on a cluster it keeps its defaults.
+Local runs set it (see pipeline.local); on a cluster it keeps its defaults.
 """
 
 from __future__ import annotations
@@ -22,11 +22,12 @@ class WorkerContext:
     """The state of one process.
 
     Attributes:
-        model_address: where the process asks a `gansynth.model.server.ModelServer` for sounds; None: it loads a model.
-        publish: overwrites this process's row of shared counters; None without one.
-        mixes: mixes that stay in this process, by number, while runners pass the numbers; None: mixes are pickled.
+        model_address: address of the `gansynth.model.server.ModelServer` to use; None if this process loads a model.
+        publish: overwrites this process's row of the shared counters; None if it has no row.
+        mixes: mixes kept in this process by number, while the runner passes only the numbers; None to pickle mixes.
         counted: counters of finished work.
-        growing: counters of work that goes on: a prefix and an object whose attributes are whole numbers.
+        growing: counters of unfinished work: a prefix, and an object whose attributes are integers.
+        lock: guards `counted` and `growing`.
     """
 
     model_address: Any = None
@@ -39,9 +40,9 @@ class WorkerContext:
 
     @contextmanager
     def keep_mixes_in_process(self) -> Iterator[None]:
-        """Lets runners pass numbers from stage to stage instead of megabytes, while the block lasts.
+        """Makes runners pass only numbers of mixes from stage to stage during the block, instead of megabytes.
 
-        Only for runners that do all their work in this process.
+        Only for runners that execute everything in this process.
         """
         self.mixes = {}
         try:
@@ -50,20 +51,24 @@ class WorkerContext:
             self.mixes = None
 
     def keep(self, mix: SparseMix) -> tuple[int, int]:
-        """Keeps a mix here; returns the process and the number by which `kept` finds it."""
+        """Keeps a mix; returns the process id and the number by which `kept` finds it."""
         assert self.mixes is not None
         number = next(self._numbers)
         self.mixes[number] = mix
         return os.getpid(), number
 
     def kept(self, process: int, number: int) -> SparseMix:
-        """Finds a mix that was kept here.
+        """Finds a mix that was kept in this process.
+
+        Args:
+            process: id of the process that kept it.
+            number: its number.
 
         Raises:
-            RuntimeError: it was kept in another process, or is no longer kept.
+            RuntimeError: the mix was kept in another process, or `keep_mixes_in_process` has ended.
         """
         if self.mixes is None or process != os.getpid():
-            raise RuntimeError("a mix was kept in one process and asked for in another")
+            raise RuntimeError("a mix was kept in one process and requested in another")
         return self.mixes[number]
 
 

@@ -1,4 +1,4 @@
-"""Mixed songs to files: audio, pictures, notes, and one row for the manifest or the list of errors."""
+"""Mixed songs to files (audio, pictures, notes, stems) and to one row each for manifest.jsonl or errors.jsonl."""
 
 from __future__ import annotations
 
@@ -37,21 +37,21 @@ _LOG = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class WriteSettings:
-    """Where and how songs are written.
+    """Settings of the output files.
 
     Attributes:
-        output: folder or URL under which everything goes.
+        output: folder or URL under which all files are written.
         audio_format: see gansynth.audio.encode.
-        spectrogram: whether a PNG is drawn.
-        spectrogram_array: whether the CQT is kept as .npy too.
-        piano_roll: whether the notes are drawn.
-        played_notes: the files that are written of them, "midi" and "json".
-        sample_rate: of the notes, in Hz.
-        audio_rate: of the sound files, in Hz; None: the same.
-        mix: how the clip is brought to its level.
-        instruments: the seed stands in the manifest.
-        digests: checkpoint and config digests, for the manifest and the records.
-        storage: as whom the files are written.
+        spectrogram: if true, the spectrogram is drawn as a PNG.
+        spectrogram_array: if true, the constant-Q transform is saved as .npy.
+        piano_roll: if true, the piano roll is drawn as a PNG.
+        played_notes: formats in which the notes are saved: "midi", "json".
+        sample_rate: sample rate of the notes in Hz.
+        mix: settings of level and channels.
+        instruments: settings of the instruments; only the seed is used.
+        digests: digests for the manifest and the completion records, by name.
+        storage: credentials for writing.
+        audio_rate: sample rate of the audio files in Hz; None for that of the notes.
     """
 
     output: str
@@ -70,7 +70,11 @@ class WriteSettings:
 
 @dataclass
 class WriteSongs(beam.PTransform):
-    """PCollection[MixedSong | Finished | Failure] to one JSON row (str, keyed by song_id) for each."""
+    """PCollection[MixedSong | FinishedSong | Failure] to one (song_id, JSON row) for each.
+
+    Attributes:
+        settings: settings of the output files.
+    """
 
     settings: WriteSettings
 
@@ -81,13 +85,13 @@ class WriteSongs(beam.PTransform):
 
 @dataclass
 class WriteRows(beam.PTransform):
-    """Gathers rows into a few sorted files of JSON lines.
+    """PCollection[(song_id, JSON row)] to URLs of a few sorted files of JSON lines.
 
     Attributes:
-        folder: where they go; merged into manifest.jsonl and errors.jsonl when the job is over.
-        name: start of the files' names, unique among the pipelines that share the folder.
-        shards: how many files.
-        storage: as whom they are written.
+        folder: folder for the files, which are merged into manifest.jsonl and errors.jsonl at the end of the job.
+        name: prefix of the files' names, unique among the pipelines that share the folder.
+        shards: number of files.
+        storage: credentials for writing.
     """
 
     folder: str
@@ -96,7 +100,7 @@ class WriteRows(beam.PTransform):
     storage: StorageConfig = field(default_factory=StorageConfig)
 
     def expand(self, rows: beam.PCollection[tuple[str, str]]) -> beam.PCollection[str]:
-        """Writes the files; puts out their URLs."""
+        """Writes the files and yields their URLs."""
         shards, folder, name, config = self.shards, self.folder, self.name, self.storage
 
         def shard_of(row: tuple[str, str]) -> tuple[int, tuple[str, str]]:
@@ -234,7 +238,7 @@ class _Write(DeadLetterDoFn):
 
 
 def _note_rows(notes: PlannedNotes, rows: Sequence[int], sample_rate: int) -> list[NoteRow]:
-    """Describes some notes, by their rows in the table, as people look for them."""
+    """Describes the notes in some rows of a table, by start, pitch and program."""
     return [
         NoteRow(
             start=round(float(notes.start[n]) / sample_rate, 7),

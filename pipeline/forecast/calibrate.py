@@ -1,4 +1,4 @@
-"""Calibration: a few songs rendered in a process of their own, to tell how long all would take."""
+"""Calibration: a few songs are rendered in a separate process to estimate the time of the whole job."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from transforms.elements import Source
 
 @dataclass(frozen=True)
 class Calibration:
-    """What a little rendering took on this machine, in seconds.
+    """Times measured on this machine, in seconds.
 
     Attributes:
-        startup: until a process has loaded the checkpoint.
-        sound: the network, for a sound of so many rows.
-        minute: everything else, for a minute of audio: reading, placing, mixing, drawing, writing.
+        startup: time until a process has loaded the checkpoint.
+        sound: time of the network for one sound, by its number of rows.
+        minute: time of everything else for a minute of audio: reading, placing, mixing, drawing, writing.
     """
 
     startup: float
@@ -34,7 +34,13 @@ class Calibration:
 
 
 def calibrate(config: JobConfig, sources: tuple[Source, ...], ladder: tuple[int, ...]) -> Calibration:
-    """Renders a few songs in a process of its own, which takes the network with it when it ends."""
+    """Renders a few songs in a separate process, whose memory is free again when it ends.
+
+    Args:
+        config: the settings of the job.
+        sources: the songs.
+        ladder: numbers of rows with which sounds are rendered.
+    """
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
         return pool.submit(_calibrate, config, sources, ladder, time.time()).result()
 
@@ -51,11 +57,11 @@ def _calibrate(config: JobConfig, sources: tuple[Source, ...], ladder: tuple[int
             start = time.perf_counter()
             list(synth.batches(z, pitches, rows))
             sound[rows] = (time.perf_counter() - start) / size
-    whole = Slice("sample", sources)
+    sample = Slice("sample", sources)
     with tempfile.TemporaryDirectory(prefix="gansynth-calibration-") as folder:
         job = resolve(config.model_copy(update={"output": folder}))
         for _ in ("sounds rendered", "sounds in the cache"):
             start = time.perf_counter()
-            done = render_slice(job, (), whole)
+            done = render_slice(job, (), sample)
             rest = time.perf_counter() - start - done.counters["synthesis_network_microseconds"] / 1e6
     return Calibration(startup, sound, rest / max(done.counters["audio_milliseconds"] / 60e3, 1e-3))

@@ -1,4 +1,4 @@
-"""The forecast's figures: every song read and expanded as rendering would, nothing synthesised."""
+"""The forecast's figures: every song is read and planned as for rendering, but nothing is synthesised."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from transforms.elements import Source
 from transforms.plan_songs import PlanSongs
 
 _SLICE_SONGS, _SLICE_BYTES = 1024, 1_000_000
-"""Bounds of one process's slice: a song that is only read takes a tenth of the memory of one that is played."""
+"""Limits of a slice for one process: a song that is only planned takes a tenth of the memory of a rendered one."""
 _SAMPLE_SONGS, _SAMPLE_SECONDS = 8, 240.0
 _SHOWN = 5
 _LISTED = 1000
@@ -50,18 +50,20 @@ def make_forecast(
     calibrated: bool = True,
     save: str | None = None,
 ) -> Forecast:
-    """Reads and expands every song that the config names, as rendering would, and adds up what that comes to.
+    """Reads and plans every song of a job as for rendering, and sums up the result.
+
+    Writes nothing except the files under `save`.
 
     Args:
         config: the job.
-        beam_args: Beam options from the command line. Whatever runner they name, it is this machine that plans.
-        quiet: show no progress.
-        overwrite: plan to render all songs again, whatever the output folder holds.
-        calibrated: render a few songs in a process of its own, to tell how long all would take.
-        save: folder or URL for plan.json, plan.txt and plan.jsonl, a line for each input.
+        beam_args: Beam options from the command line. The forecast is made on this machine, whatever their runner.
+        quiet: if true, no progress is shown.
+        overwrite: if true, finished songs in the output folder count as songs to render.
+        calibrated: if true, a few songs are rendered in a separate process to estimate the time of the job.
+        save: folder or URL for plan.json, plan.txt and plan.jsonl, which has a line per input; None to save nothing.
 
     Raises:
-        GansynthError: as for `run`; nothing is written but what `save` names.
+        GansynthError: as for `run`.
     """
     _, runner, sources = check(config, beam_args)
     shape, blocks = shape_of(config.checkpoint)
@@ -91,7 +93,15 @@ def make_forecast(
 
 
 def plan_slice(job: ResolvedJob, beam_args: Sequence[str], songs: Slice, shape: NoteShape, folder: str) -> SliceResult:
-    """Plans one slice as a pipeline of its own; rows and sounds are files in `folder` that are named after it."""
+    """Plans one slice in a pipeline of its own.
+
+    Args:
+        job: the job.
+        beam_args: Beam options.
+        songs: the slice.
+        shape: shape of the checkpoint's notes.
+        folder: folder for the files of rows and of sound keys, whose names start with the slice's name.
+    """
     config = job.config
     pipeline = beam.Pipeline(runner="FnApiRunner", options=PipelineOptions(list(beam_args)))
     sources = pipeline | "Files" >> beam.Create(songs.sources)
@@ -104,7 +114,7 @@ def plan_slice(job: ResolvedJob, beam_args: Sequence[str], songs: Slice, shape: 
 def _rows(
     job: ResolvedJob, sources: inputs.Listing, shape: NoteShape, folder: Path, keys: DistinctKeys, quiet: bool
 ) -> Iterator[tuple[Source, Mapping[str, Any]]]:
-    """Plans every input; yields each with its row, in the order of the listing, and adds all sounds to `keys`."""
+    """Plans every input; yields each with its row, in the order of the listing, and adds the sounds to `keys`."""
     config, count = job.config, workers(job.config)
     larger = {"slice_songs": _SLICE_SONGS * count, "slice_bytes": _SLICE_BYTES * count}
     sized = config.model_copy(update={"compute": config.compute.model_copy(update=larger)})
@@ -135,7 +145,7 @@ def _rows(
 
 
 def _add(result: Forecast, config: JobConfig, source: Source, row: Mapping[str, Any], out: IO[str]) -> None:
-    """Adds a song to the plan, and its line to the list."""
+    """Adds a song to the forecast, and its line to plan.jsonl."""
     result.files += 1
     name = f"{paths.output_name(source.song_id)}{SUFFIX[config.audio.format]}"
     target = urls.join(config.output, "audio", name)
@@ -159,5 +169,5 @@ def _add(result: Forecast, config: JobConfig, source: Source, row: Mapping[str, 
 
 
 def _fits(row: Mapping[str, Any], sample: Sequence[Source], seconds: float) -> bool:
-    """Whether a song is among the first few, by which the others' time is told."""
+    """Tells whether a song still fits into the sample that is rendered for calibration."""
     return row["status"] == "planned" and (not sample or (len(sample) < _SAMPLE_SONGS and seconds < _SAMPLE_SECONDS))

@@ -1,4 +1,4 @@
-"""Counting of distinct keys in bounded memory."""
+"""Counting of distinct sounds in bounded memory."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from transforms.plan_songs import rows_of_keys
 
 
 class DistinctKeys:
-    """Counts different keys in bounded memory: beyond `limit` they are sorted into files by their last bits.
+    """A set of keys that counts its members in bounded memory: beyond a limit, keys move to files by their last bits.
 
     Args:
-        folder: for these files.
-        limit: keys in memory, 8 bytes each.
+        folder: folder for these files.
+        limit: maximum number of keys in memory, of 8 bytes each.
     """
 
     def __init__(self, folder: Path, limit: int = 4_000_000) -> None:
@@ -26,7 +26,7 @@ class DistinctKeys:
         self._size = 0
 
     def add(self, keys: NDArray[np.uint64]) -> None:
-        """Adds keys, in any order, any of them again."""
+        """Adds keys, in any order and with repetitions: uint64 [n]."""
         self._parts.append(keys)
         self._size += len(keys)
         if self._size <= self._limit:
@@ -37,7 +37,7 @@ class DistinctKeys:
             self._spill()
 
     def counts(self, shape: NoteShape) -> dict[int, int]:
-        """How many there are, by the rows that they are rendered with."""
+        """Counts the distinct keys, by the number of rows with which their sounds are rendered."""
         files = sorted(self._folder.glob("*.keys"))
         if files:
             self._spill()

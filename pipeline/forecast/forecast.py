@@ -1,4 +1,4 @@
-"""The forecast of a job, added up, and its cost on Dataflow."""
+"""The forecast of a job: totals, time on this machine, and cost on Dataflow."""
 
 from __future__ import annotations
 
@@ -10,29 +10,29 @@ from pipeline.config import JobConfig
 from pipeline.forecast.calibrate import Calibration
 
 _PLACE_SECONDS = 24e-6
-"""Seconds to shape and place a note; with the next, the constants of docs/scaling.md."""
+"""Seconds to shape and place a note, from docs/scaling.md."""
 _CHUNK_MIX_BYTES = 2900
-"""Bytes of a chunk mix that are shuffled for each note."""
+"""Bytes of chunk mixes shuffled per note, from docs/scaling.md."""
 
 
 @dataclass
 class Forecast:
-    """What a job would do.
+    """The forecast of a job.
 
     Attributes:
-        files, input_bytes: inputs.
-        songs, finished, failed: of these, what would be rendered, what an earlier run has finished, what would fail.
-        seconds: of audio to be rendered.
-        notes: of the songs to be rendered, by outcome of the policies.
-        sounds: distinct ones among them, by the rows that they are rendered with.
-        gflop: what the network needs for these.
-        instruments: songs in which each plays; those in most songs.
-        reasons: failures by code.
-        failures: song, code and message of the first ones.
-        paths: the first inputs, and what becomes of them.
-        runner: of the job that is planned.
-        workers: processes of this machine.
-        calibration: None where it was turned off or nothing is to be rendered.
+        files, input_bytes: number and total size of the inputs.
+        songs, finished, failed: number of inputs to render, finished by an earlier run, and that will fail.
+        seconds: length of the audio to render.
+        notes: number of notes of the songs to render, by outcome of the policies.
+        sounds: number of distinct sounds of these notes, by the rows with which they are rendered.
+        gflop: operations of the network for these sounds, in GFLOP.
+        instruments: number of songs in which each instrument plays; only the most frequent instruments.
+        reasons: number of failures by code.
+        failures: song, code and message of the first failures.
+        paths: the first inputs, each with its output path.
+        runner: runner of the job.
+        workers: number of processes of a local run.
+        calibration: times measured on this machine; None if calibration is off or there is nothing to render.
     """
 
     files: int = 0
@@ -54,31 +54,31 @@ class Forecast:
 
     @property
     def exit_code(self) -> int:
-        """What `render` would end with: 0 all rendered, 3 some failed, 1 none rendered."""
+        """Exit code with which `render` would end: 0 all rendered, 3 some failed, 1 none rendered."""
         return 1 if not self.songs + self.finished else 3 if self.failed else 0
 
     @property
     def distinct(self) -> int:
-        """DistinctKeys sounds."""
+        """Number of distinct sounds."""
         return sum(self.sounds.values())
 
     @property
     def network_seconds(self) -> float | None:
-        """The network's time for every distinct sound once, on all cores of this machine."""
+        """Expected time of the network for all distinct sounds, on all cores of this machine, in seconds."""
         if self.calibration is None:
             return None
         return sum(count * self.calibration.sound[rows] for rows, count in self.sounds.items())
 
     @property
     def seconds_here(self) -> float | None:
-        """Expected time of the job on this machine: one process has the model, all share the other work."""
+        """Expected time of the job on this machine in seconds: one process runs the network, all share the rest."""
         if self.calibration is None or self.network_seconds is None:
             return None
         rest = self.calibration.minute * self.seconds / 60
         return self.calibration.startup + self.network_seconds + rest / self.workers
 
     def dataflow(self, config: JobConfig) -> dict[str, float | None]:
-        """Worker-hours, GB and cost on Dataflow, by the model of docs/scaling.md; None for what is not known."""
+        """Computes worker hours, GB and cost on Dataflow by the model in docs/scaling.md; unknown values are None."""
         prices, gpu = config.plan.prices, "accelerator" in config.compute.resource_hints
         synthesis = worker = None
         if self.calibration is not None and self.network_seconds is not None:
@@ -107,7 +107,7 @@ class Forecast:
         return amounts
 
     def to_json(self, config: JobConfig) -> bytes:
-        """The plan for programs."""
+        """Formats the forecast as JSON."""
         values = {
             "files": self.files,
             "input_bytes": self.input_bytes,

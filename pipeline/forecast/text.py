@@ -20,19 +20,31 @@ _EXAMPLES = 2
 
 
 def as_text(result: Forecast, config: JobConfig, width: int = 110) -> str:
-    """Formats a forecast as plain text."""
+    """Formats a forecast as plain text.
+
+    Args:
+        result: the forecast.
+        config: the job's settings.
+        width: length of a line in characters.
+    """
     console = Console(width=width, color_system=None, force_terminal=False, record=True, file=io.StringIO())
     console.print(_renderable(result, config))
     return "\n".join(line.rstrip() for line in console.export_text().splitlines()) + "\n"
 
 
 def show(result: Forecast, config: JobConfig, console: Console | None = None) -> None:
-    """Prints a forecast."""
+    """Prints a forecast.
+
+    Args:
+        result: the forecast.
+        config: the job's settings.
+        console: destination; standard output if None.
+    """
     (console or Console(highlight=False)).print(_renderable(result, config))
 
 
 def _renderable(result: Forecast, config: JobConfig) -> RenderableType:
-    """Lays a forecast out for people."""
+    """Lays out a forecast as tables and lines."""
     facts = Table.grid(padding=(0, 2))
     facts.add_column(style="bold", no_wrap=True)
     facts.add_column()
@@ -56,7 +68,7 @@ def _renderable(result: Forecast, config: JobConfig) -> RenderableType:
 
 
 def _facts(result: Forecast, config: JobConfig) -> Iterator[tuple[str, str]]:
-    others = [(result.finished, "finished before"), (result.failed, "will fail")]
+    others = [(result.finished, "already finished"), (result.failed, "will fail")]
     more = "".join(f", {count:,} {what}" for count, what in others if count)
     yield "Songs", f"{result.songs:,} to render{more}; {result.files:,} files, {result.input_bytes / 1e6:,.1f} MB"
     if not result.songs:
@@ -66,7 +78,7 @@ def _facts(result: Forecast, config: JobConfig) -> Iterator[tuple[str, str]]:
     left = [text for text in apart if not text.endswith((" total", " played"))]
     yield "Notes", f"{result.notes['played']:,} played" + (f" ({', '.join(left)})" if left else "")
     share = 100 * result.distinct / max(1, result.notes["played"])
-    yield "Sounds", f"{result.distinct:,} distinct: {share:.3g} % of the notes, the others are heard again"
+    yield "Sounds", f"{result.distinct:,} distinct: {share:.3g} % of the notes; the other notes repeat them"
     names = [f"{display(name)} ({count:,})" for name, count in result.instruments.most_common(8)]
     rest = len(result.instruments) - len(names)
     yield "Instruments", ", ".join(names) + (f" and {rest:,} more" if rest else "")
@@ -77,7 +89,7 @@ def _facts(result: Forecast, config: JobConfig) -> Iterator[tuple[str, str]]:
         yield (
             "This machine",
             f"about {clock(here)} with {processes}: {clock(calibration.startup)} to start, then {network:,.1f} s of "
-            f"network, and {calibration.minute:.2f} s a minute of audio, shared out",
+            f"network, and {calibration.minute:.2f} s per minute of audio, shared by the processes",
         )
     else:
         yield "This machine", "not calibrated"
@@ -95,13 +107,13 @@ def _on_dataflow(result: Forecast, config: JobConfig) -> str:
         for name, amount in amounts.items()
         if amount is not None and not name.startswith("cost")
     ]
-    text = f"{', '.join(known)}; workers as fast as this machine"
+    text = f"{', '.join(known)}, if workers are as fast as this machine"
     if amounts.get("gpu_worker_hours", 0) is None:
-        text += "; GPU worker hours are not known without plan.gpu_gflops"
+        text += "; GPU worker hours: unknown, set plan.gpu_gflops"
     if amounts["cost"] is None:
-        return f"{text}; cost: not known without plan.prices"
-    date = f"prices of {prices.date}" if prices.date else "prices as stated"
-    return f"{text}; {amounts['cost']:,.2f} {prices.currency} ({date}), start of workers and storage not counted"
+        return f"{text}; cost: unknown, set plan.prices"
+    date = f"prices of {prices.date}" if prices.date else "at the configured prices"
+    return f"{text}; {amounts['cost']:,.2f} {prices.currency} ({date}), not counting worker start-up and storage"
 
 
 def _length(seconds: float) -> str:

@@ -1,4 +1,4 @@
-"""The processes that render slices: this one alone, or several that share one model server."""
+"""The worker pool: renders slices in this process, or in several processes that share one model server."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ from transforms.counters import counted
 
 
 class WorkerPool:
-    """The processes of a local run.
+    """The worker processes of a local run.
 
-    A process that dies (out of memory, say) takes the slices in flight with it; their songs are then rendered one
-    by one, each alone in a process, until the one that kills is found and reported.
+    If a process dies, out of memory for instance, all slices in flight are lost. Their songs are then rendered one by
+    one, each alone in a process, and those that kill their process are reported.
 
     Args:
         config: the job's settings.
-        beam_args: Beam's options.
+        beam_args: Beam options.
         count: number of processes; with 1, slices are rendered in this process.
-        work: renders one slice: `work(job, beam_args, slice)`.
-        model: whether `work` needs a model.
+        work: function that processes one slice: `work(job, beam_args, slice)`.
+        model: if true, several processes get a model server.
     """
 
     def __init__(
@@ -69,10 +69,14 @@ class WorkerPool:
             self._server.stop()
 
     def resolve(self, resume: bool) -> ResolvedJob:
-        """Resolves the job; where there are several processes, the model server loads the model, not this one.
+        """Resolves the job; with several processes, the model server loads the model instead of this process.
+
+        Args:
+            resume: if true, songs that an earlier run finished are not rendered again.
 
         Raises:
-            CheckpointError, ConfigError: the checkpoint, the bank or the envelope cannot be used.
+            CheckpointError: the checkpoint cannot be used.
+            ConfigError: the bank or the envelope cannot be used.
         """
         if self._server is None:
             return resolve(self._config, resume)
@@ -80,15 +84,18 @@ class WorkerPool:
         return ResolvedJob(self._config, spec, resume)
 
     def in_flight(self) -> Counter[str]:
-        """Returns what the slices that are being rendered have counted so far."""
+        """Returns the counters of the slices that are being rendered."""
         return counted() - self._before if self._shared is None else self._shared.total()
 
     def render(self, slices: Iterable[Slice], job: ResolvedJob) -> Iterator[SliceResult]:
         """Renders slices, a few at a time.
 
         Args:
-            slices: as `pipeline.local.slices.cut` gives them.
-            job: what `resolve` returned.
+            slices: slices from `pipeline.local.slices.cut`, taken as processes become free.
+            job: the job from `resolve`.
+
+        Returns:
+            The result of each slice, in the order in which they end.
         """
         if self._pool is None:
             for only in slices:
@@ -106,11 +113,11 @@ class WorkerPool:
             ended, _ = wait(running, return_when=FIRST_COMPLETED)
             suspects = []
             for future in ended:
-                whole = running.pop(future)
+                ended_slice = running.pop(future)
                 try:
                     yield future.result()
                 except BrokenProcessPool:
-                    suspects.append(whole)
+                    suspects.append(ended_slice)
             if suspects:
                 suspects += running.values()
                 running.clear()
@@ -119,9 +126,9 @@ class WorkerPool:
                     yield from self._one_by_one(suspect, job)
                 self._pool, self._shared = _start_processes(self._count, self._address)
 
-    def _one_by_one(self, whole: Slice, job: ResolvedJob) -> Iterator[SliceResult]:
-        for number, source in enumerate(whole.sources):
-            alone = Slice(f"{whole.name}-{number:06d}", (source,))
+    def _one_by_one(self, songs: Slice, job: ResolvedJob) -> Iterator[SliceResult]:
+        for number, source in enumerate(songs.sources):
+            alone = Slice(f"{songs.name}-{number:06d}", (source,))
             with _start_processes(1)[0] as pool:
                 try:
                     yield pool.submit(self._work, job, self._args, alone).result()
@@ -130,7 +137,7 @@ class WorkerPool:
 
 
 def _share(config: JobConfig, count: int) -> JobConfig:
-    """Gives one of `count` processes its share of the cores and of the cache, half of which is the model server's."""
+    """Divides cores and cache among `count` processes; half of the cache is left to the model server."""
     compute = config.compute
     threads = compute.threads or max(1, len(os.sched_getaffinity(0)) // count)
     share = {"threads": threads, "cache_bytes": compute.cache_bytes // count // 2}
@@ -138,16 +145,16 @@ def _share(config: JobConfig, count: int) -> JobConfig:
 
 
 def _model_server(config: JobConfig) -> ModelServer:
-    """Starts the process that all others get their sounds from; half of the cache is its own."""
+    """Starts the model server, with half of the cache."""
     server = config.compute.model_copy(update={"cache_bytes": config.compute.cache_bytes // 2})
     load = model_settings(config.model_copy(update={"compute": server})).load
-    # Not from the fork server that the pool comes from: TensorFlow is imported while that imports Beam.
+    # Spawned, not forked from the pool's fork server: TensorFlow is imported while that server imports Beam.
     return ModelServer(multiprocessing.get_context("spawn"), load)
 
 
 def _context() -> ForkServerContext:
-    """Returns a context whose processes start with everything imported but TensorFlow."""
-    os.environ.setdefault("MALLOC_ARENA_MAX", "2")  # read when a process starts: threads keep less of what they free
+    """Returns a context whose processes start with everything imported except TensorFlow."""
+    os.environ.setdefault("MALLOC_ARENA_MAX", "2")  # read when a process starts: threads hold on to less freed memory
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["pipeline.local.worker", "gansynth.midi.note_seq", "pipeline.local.preload"])
     forkserver.ensure_running()
@@ -155,7 +162,7 @@ def _context() -> ForkServerContext:
 
 
 def _start_processes(count: int, model_address: Any = None) -> tuple[ProcessPoolExecutor, SharedCounters]:
-    """Starts processes, each with a model of its own unless a server's address is given."""
+    """Starts processes; each loads a model of its own unless a model server's address is given."""
     context = _context()
     shared = SharedCounters(context, count)
     initargs = (shared, model_address)

@@ -1,7 +1,7 @@
-"""Freezes all objects that exist; imported last by the process that workers are forked from.
+"""Exclusion of all existing objects from garbage collection; imported last by the process that workers are forked from.
 
-What that process has imported stays shared with its workers. A garbage collection would otherwise write to every
-object and give each worker copies of its own (80 MB).
+Memory of imported modules stays shared with the workers. Otherwise the garbage collector would write to every object
+and so copy 80 MB to each worker.
 """
 
 import gc

@@ -1,4 +1,4 @@
-"""Counters in memory that worker processes share with the one that started them, for live progress."""
+"""Shared counters: worker processes publish their counters in shared memory for the live progress display."""
 
 from __future__ import annotations
 
@@ -16,26 +16,31 @@ NAMES = (
     *("songs_read", "songs_resumed", "failed_read", "failed_expand", "notes_played"),
     *("synthesis_notes", "songs_written", "songs_failed"),
 )
-"""The counters that progress needs."""
+"""Names of the counters that the progress display needs."""
 _SECONDS = 0.5
 
 
 class SharedCounters:
-    """A row of counters for each of `processes` processes."""
+    """A table of counters in shared memory, with one row for each process.
+
+    Args:
+        context: the multiprocessing context of the processes.
+        processes: their number.
+    """
 
     def __init__(self, context: BaseContext, processes: int) -> None:
         self.cells: Any = context.RawArray("q", processes * len(NAMES))
         self.claimed: Any = context.Value("i", 0)
 
     def total(self) -> Counter[str]:
-        """Adds up all rows."""
+        """Sums the rows of all processes."""
         total: Counter[str] = Counter()
         for number, count in enumerate(self.cells[:]):
             total[NAMES[number % len(NAMES)]] += count
         return total
 
     def claim_row(self) -> Callable[[Counter[str]], None]:
-        """Claims a row for the calling process; returns the function that overwrites it."""
+        """Claims a row for the calling process and returns a function that overwrites it."""
         with self.claimed.get_lock():
             first = self.claimed.value * len(NAMES)
             self.claimed.value += 1
@@ -49,7 +54,7 @@ class SharedCounters:
 
 @contextmanager
 def publish_counters() -> Iterator[None]:
-    """Publishes what this process counts while the block lasts, if it has claimed a row."""
+    """Publishes this process's counters during the block, if it has claimed a row."""
     publish = CONTEXT.publish
     if publish is None:
         yield

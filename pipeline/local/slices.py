@@ -1,4 +1,4 @@
-"""Slices of a corpus: runs of songs that one process can hold in memory, since the in-process runner holds them all."""
+"""Slices of a corpus: groups of songs small enough for memory, since the in-process runner keeps all elements in it."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from pipeline.config import JobConfig
 from transforms.elements import Source
 
 SLICE_SECONDS = 3600.0
-"""Seconds of sound that one process has in memory at once, but for a longer song; 0.4 GiB for a thousand."""
+"""Maximum seconds of audio in one process's memory, unless one song is longer; 1,000 s take 0.4 GiB."""
 
 
 @dataclass(frozen=True)
 class Slice:
-    """Some songs of the corpus.
+    """A group of songs of the corpus, rendered by one pipeline.
 
     Attributes:
-        name: start of the names of its files of rows.
+        name: prefix of the names of its files of rows.
         sources: the songs.
     """
 
@@ -37,9 +37,9 @@ class SliceResult:
     """The outcome of a slice.
 
     Attributes:
-        songs: number of its songs.
-        counters: what Beam counted.
-        lost: songs that killed their process.
+        songs: number of songs.
+        counters: counters of the pipeline, by name.
+        lost: songs whose process died.
     """
 
     songs: int
@@ -48,14 +48,18 @@ class SliceResult:
 
 
 def workers(config: JobConfig) -> int:
-    """Returns the number of processes: the config's, or one for each core that this process may use."""
+    """Returns the number of processes: the configured one, or one per core that this process may use."""
     return config.compute.workers or len(os.sched_getaffinity(0))
 
 
 def cut(sources: Collection[Source], config: JobConfig) -> Iterator[Slice]:
-    """Cuts a corpus into slices that are bounded in songs and in bytes of MIDI.
+    """Cuts a corpus into slices of bounded number of songs and bytes of MIDI.
 
-    The last ones are smaller, so that all processes end at about the same time.
+    The last slices are smaller, so that all processes end at about the same time.
+
+    Args:
+        sources: the corpus.
+        config: the job's settings: slice_songs, slice_bytes and the number of processes.
     """
     songs: list[Source] = []
     total = number = 0
@@ -75,25 +79,25 @@ def cut(sources: Collection[Source], config: JobConfig) -> Iterator[Slice]:
         yield Slice(f"part-{number:06d}", tuple(songs))
 
 
-def bounded(whole: Slice, config: JobConfig) -> Iterator[Slice]:
-    """Cuts a slice where its songs are too long to be in memory together: ten kilobytes may sound for an hour.
+def bounded(songs: Slice, config: JobConfig) -> Iterator[Slice]:
+    """Cuts a slice into smaller ones if its audio is too long to be in memory at once: 10 kB of MIDI may last an hour.
 
-    The songs of the slices that it yields carry their files' content, so that no file is read or scanned twice.
+    The sources of these slices carry the content of their files, so that no file is read or scanned twice.
     """
-    if len(whole.sources) == 1:
-        yield whole
+    if len(songs.sources) == 1:
+        yield songs
         return
-    with ThreadPoolExecutor(8) as pool:  # where files are far away, waiting is most of it
-        read = list(pool.map(lambda source: _read(source, config), whole.sources))
-    songs: list[Source] = []
+    with ThreadPoolExecutor(8) as pool:  # reading remote files is mostly waiting
+        read = list(pool.map(lambda source: _read(source, config), songs.sources))
+    sources: list[Source] = []
     total, number = 0.0, 0
     for source, seconds in read:
-        if songs and total + seconds > SLICE_SECONDS:
-            yield Slice(f"{whole.name}-{number}", tuple(songs))
-            songs, total, number = [], 0.0, number + 1
-        songs.append(source)
+        if sources and total + seconds > SLICE_SECONDS:
+            yield Slice(f"{songs.name}-{number}", tuple(sources))
+            sources, total, number = [], 0.0, number + 1
+        sources.append(source)
         total += seconds
-    yield Slice(f"{whole.name}-{number}" if number else whole.name, tuple(songs))
+    yield Slice(f"{songs.name}-{number}" if number else songs.name, tuple(sources))
 
 
 def _read(source: Source, config: JobConfig) -> tuple[Source, float]:

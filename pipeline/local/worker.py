@@ -1,4 +1,4 @@
-"""The work of one process: slices rendered one after the other, each as a pipeline of its own."""
+"""The work of one process: it renders slices one after the other, each in a pipeline of its own."""
 
 from __future__ import annotations
 
@@ -19,28 +19,33 @@ from transforms.worker_context import CONTEXT
 
 
 def start_worker(shared: SharedCounters, model_address: Any) -> None:
-    """Makes this process end with its parent, publish its counters and ask a model server for sounds."""
+    """Initialises a worker process: it ends with its parent, publishes its counters and uses a model server.
+
+    Args:
+        shared: the counters' table in shared memory.
+        model_address: address of the model server; None to load a model in this process.
+    """
     end_with_parent()
     CONTEXT.publish = shared.claim_row()
     CONTEXT.model_address = model_address
 
 
-def render_slice(job: ResolvedJob, beam_args: Sequence[str], whole: Slice, runner: str = "FnApiRunner") -> SliceResult:
-    """Renders a slice as a pipeline of its own, or as several if its songs are very long.
+def render_slice(job: ResolvedJob, beam_args: Sequence[str], songs: Slice, runner: str = "FnApiRunner") -> SliceResult:
+    """Renders a slice in a pipeline of its own, or in several if its songs are very long.
 
     Args:
         job: the job.
         beam_args: Beam options.
-        whole: the slice.
-        runner: Beam's in-process runner, unless another is named.
+        songs: the slice.
+        runner: name of the runner; Beam's in-process runner by default.
     """
     urls.configure(job.config.storage)
     options = PipelineOptions(list(beam_args))
     in_memory = options.view_as(DirectOptions).direct_running_mode == "in_memory"
-    outcome = SliceResult(len(whole.sources))
-    for songs in bounded(whole, job.config):
+    outcome = SliceResult(len(songs.sources))
+    for smaller in bounded(songs, job.config):
         pipeline = beam.Pipeline(runner=runner, options=options)
-        graph.build(pipeline, job, beam.Create(songs.sources), name=songs.name)
+        graph.build(pipeline, job, beam.Create(smaller.sources), name=smaller.name)
         with publish_counters(), CONTEXT.keep_mixes_in_process() if in_memory else nullcontext():
             result = pipeline.run()
             result.wait_until_finish()

@@ -45,7 +45,7 @@
     audio.addEventListener("seeked", () => show(song, audio.currentTime));
     audio.addEventListener("ended", () => {
       seek(song, 0);
-      const next = byId("onward").checked && shown()[shown().indexOf(song) + 1];
+      const next = byId("autoplay").checked && shown()[shown().indexOf(song) + 1];
       if (next) { seek(next, 0); next.audio.play(); next.article.scrollIntoView({ block: "nearest" }); }
     });
     audio.addEventListener("error", () => { song.now.textContent = "cannot be played"; });
@@ -89,7 +89,7 @@
     song.slider.setAttribute("aria-valuetext", `${clock(seconds)} of ${clock(song.seconds)}`);
   }
 
-  /* Where pictures are wider than the screen, they move along with the playhead. */
+  /* Pictures wider than the screen scroll with the playhead. */
   function follow(song) {
     if (song.audio.paused) return;
     show(song, song.wanted ?? song.audio.currentTime);
@@ -139,7 +139,7 @@
   const others = index.songs.slice(index.per_page).map(([name, seconds, notes], i) => ({
     name, seconds, notes, number: index.per_page + i + 1, find: name.normalize("NFC").toLowerCase(),
   }));
-  const MOST = 200;
+  const MAX_LISTED = 200;
 
   function arrange() {
     const words = find.value.normalize("NFC").toLowerCase().split(/\s+/).filter(Boolean);
@@ -152,13 +152,13 @@
       song.article.hidden = !fits(song);
       count += !song.article.hidden;
     }
-    const sifted = words.length > 0 || sort.selectedIndex > 0;
-    const there = sifted ? others.filter(fits).sort(order) : [];
+    const active = words.length > 0 || sort.selectedIndex > 0;
+    const matches = active ? others.filter(fits).sort(order) : [];
     found.textContent = !words.length ? "" : `${count} of ${songs.length}` +
-      (others.length ? ` here, ${there.length} on other pages` : "");
+      (others.length ? ` here, ${matches.length} on other pages` : "");
     if (!elsewhere) return;
-    elsewhere.hidden = !there.length;
-    elsewhere.querySelector("ol").replaceChildren(...there.slice(0, MOST).map((song) => {
+    elsewhere.hidden = !matches.length;
+    elsewhere.querySelector("ol").replaceChildren(...matches.slice(0, MAX_LISTED).map((song) => {
       const item = document.createElement("li"), link = document.createElement("a"), facts = document.createElement("span");
       const page = Math.floor((song.number - 1) / index.per_page) + 1;
       link.href = `page-${page}.html#s${song.number}`;
@@ -167,7 +167,7 @@
       facts.textContent = `${clock(song.seconds)}, ${song.notes} notes, page ${page}`;
       item.append(link, facts);
       return item;
-    }), ...(there.length > MOST ? [Object.assign(document.createElement("li"), { textContent: `and ${there.length - MOST} more` })] : []));
+    }), ...(matches.length > MAX_LISTED ? [Object.assign(document.createElement("li"), { textContent: `and ${matches.length - MAX_LISTED} more` })] : []));
   }
   find.addEventListener("input", arrange);
   sort.addEventListener("change", arrange);

@@ -23,10 +23,10 @@
     hear(current);
   });
 
-  function tell() {
+  function showCommand() {
     const kept = boxes.filter((box) => box.checked).map((box) => box.value);
     command.textContent = `${document.body.dataset.command} --keep ${kept.join(",") || "0"} --as my_bank.yaml`;
   }
-  for (const box of boxes) box.addEventListener("change", tell);
-  if (boxes.some((box) => box.checked)) tell();
+  for (const box of boxes) box.addEventListener("change", showCommand);
+  if (boxes.some((box) => box.checked)) showCommand();
 })();

@@ -1,4 +1,4 @@
-"""The benchmarks start, count right, and measure what they say; what they measure is for benchmarks/README.md."""
+"""The benchmarks start, count correctly and measure what they claim; results are in benchmarks/README.md."""
 
 from __future__ import annotations
 

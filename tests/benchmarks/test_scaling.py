@@ -1,4 +1,4 @@
-"""docs/scaling.md says what the cost model computes, from what the benchmarks measured."""
+"""docs/scaling.md agrees with the cost model, and the cost model with the measured figures."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def test_the_table_is_what_the_model_computes(capsys: pytest.CaptureFixture[str]
 
 
 def test_constants_are_those_of_the_profile() -> None:
-    """Shares of the time of one core, as benchmarks/README.md gives them, over what was worked on."""
+    """The constants are the stages' times in benchmarks/README.md, divided by the amounts of work."""
     text = (ROOT / "benchmarks" / "README.md").read_text()
     profile = re.search(r"^`profile_corpus`, one process, 1,200 chorales, (\d+) s", text, re.MULTILINE)
     assert profile is not None

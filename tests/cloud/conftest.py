@@ -13,7 +13,7 @@ from tests.support.cloud import DATA, SONGS, TINY, point_to
 
 @pytest.fixture(scope="session")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A few songs in folders, one of them no MIDI file."""
+    """Returns a corpus: a few songs in folders, and one file that is not MIDI."""
     folder = tmp_path_factory.mktemp("corpus")
     for name, source in SONGS.items():
         files.write_bytes(str(folder / name), (DATA / "midi" / source).read_bytes())
@@ -22,7 +22,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def rendered(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The corpus rendered on this machine, to compare with."""
+    """Renders the corpus on this machine, for comparison; returns the output folder."""
     out = tmp_path_factory.mktemp("rendered")
     options = ["--set", f"checkpoint={TINY}", "--quiet"]
     assert main(["render", str(corpus), "--output", str(out), *options]) == 3
@@ -31,7 +31,7 @@ def rendered(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def gcs(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A local Cloud Storage with the corpus in gs://in/songs and the tiny checkpoint in gs://in/tiny; its URL."""
+    """Starts a local Cloud Storage with the corpus in gs://in/songs and the tiny checkpoint in gs://in/tiny."""
     with servers.emulator(tmp_path_factory.mktemp("gcs")) as url:
         with pytest.MonkeyPatch.context() as patch:
             point_to(url, patch)
@@ -43,7 +43,7 @@ def gcs(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]
 
 @pytest.fixture
 def cloud(gcs: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
-    """gs:// is the local Cloud Storage, or what the given function is called with; caches are empty."""
+    """Points gs:// to the local Cloud Storage, or to the URL given to the returned function; empties caches."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     point_to(gcs, monkeypatch)
     yield lambda url: point_to(url, monkeypatch)

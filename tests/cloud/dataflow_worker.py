@@ -1,4 +1,4 @@
-"""Stands in for Dataflow's workers: runs a staged pipeline where only the built wheel is installed.
+"""A replacement for Dataflow's workers: runs a staged pipeline where only the built wheel is installed.
 
 Arguments: a folder that must not be imported from (the checkout), the staged pipeline, and a file for a summary.
 """
@@ -40,7 +40,7 @@ def main(checkout: str, staged: str, summary: str) -> None:
 
 
 def embed(proto: Any) -> list[str]:
-    """Lets every step run in this process; returns the images that they asked for."""
+    """Makes every step run in this process; returns the images that the steps requested."""
     images = set()
     for environment in proto.components.environments.values():
         assert environment.urn == common_urns.environments.DOCKER.urn
@@ -50,7 +50,7 @@ def embed(proto: Any) -> list[str]:
 
 
 def fns(spec: Any) -> list[str]:
-    """Names of the functions that a step's workers unpickle; unpickles them."""
+    """Unpickles the functions of the steps, as workers do; returns their names."""
     if spec.urn == common_urns.primitives.PAR_DO.urn:
         fn = beam_runner_api_pb2.ParDoPayload.FromString(spec.payload).do_fn
     elif spec.urn in (

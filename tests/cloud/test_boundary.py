@@ -1,4 +1,4 @@
-"""Workers in other processes, and in another network: the same bytes as in this one."""
+"""Workers in other processes and in another network write the same bytes as this process."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from tests.support.cloud import TINY, assert_same, outputs
 from tests.support.servers import free_port, started
 
 ROOT = Path(__file__).parents[2]
-# The pool starts its workers as `python`, in the folder it was started in.
+# The pool starts its workers as `python`, in its own working folder.
 ENVIRONMENT = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
 QUIET: dict[str, Any] = {"cwd": ROOT, "env": ENVIRONMENT, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
 
@@ -82,7 +82,7 @@ def render_with_two_workers(corpus: Path, out: Path, pool_address: str) -> None:
 
 @contextlib.contextmanager
 def most_children(pid: int) -> Iterator[list[int]]:
-    """How many child processes a process has, looked at again and again."""
+    """Provides a list of samples of the number of child processes of a process."""
     seen, done = [0], threading.Event()
 
     def look() -> None:
@@ -104,8 +104,9 @@ def most_children(pid: int) -> Iterator[list[int]]:
 
 @pytest.fixture
 def networks(tmp_path: Path) -> Iterator[tuple[list[str], list[str], str]]:
-    """Two network namespaces joined by a cable: commands that run another in the first and the second, and the address
-    of the second. In the first, this machine is called by the address that the second knows it by."""
+    """Creates two connected network namespaces; returns command prefixes that run in each, and the second's address.
+
+    In the first, this machine's host name resolves to the address by which the second reaches it."""
     if os.geteuid() != 0 or not all(map(shutil.which, ("ip", "unshare", "mount"))):
         pytest.skip("network namespaces need root, ip and unshare")
     one, two = (f"gansynth-{os.getpid()}-{side}" for side in "ab")

@@ -1,4 +1,4 @@
-"""A Dataflow job, submitted by Beam's own code to a stand-in for its API, and run where only the wheel is installed."""
+"""A Dataflow job, submitted by Beam to a fake API, and run where only the wheel is installed."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ SAME = ["--set", "checkpoint=gs://in/tiny", "--set", "storage.credentials=anonym
 
 @pytest.fixture(scope="session")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of what the distribution is built from."""
+    """Copies the files from which the distribution is built."""
     folder = tmp_path_factory.mktemp("project")
     for name in ("gansynth", "transforms", "pipeline"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
@@ -56,7 +56,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def worker(project: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The Python of an environment that has the dependencies and the built wheel, and no checkout."""
+    """Creates an environment with the dependencies and the built wheel but without the checkout; returns its Python."""
     folder = tmp_path_factory.mktemp("worker")
     build = f"from setuptools import build_meta; print(build_meta.build_wheel({str(folder)!r}))"
     run(sys.executable, "-c", build, cwd=project)
@@ -90,7 +90,7 @@ def run(*command: str, **options: Any) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture
 def google(cloud: Callable[[str], None], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Google as Beam sees it, but for the API: nobody to ask for credentials, and no long waits between questions."""
+    """Replaces Google's services except the API: no credentials are requested, and polling does not wait."""
     from apache_beam.internal.gcp import auth
     from apache_beam.runners.dataflow import dataflow_runner
 
@@ -101,7 +101,7 @@ def google(cloud: Callable[[str], None], monkeypatch: pytest.MonkeyPatch) -> Non
 
 @pytest.fixture
 def api(google: None, worker: Path, tmp_path: Path) -> Iterator[DataflowApi]:
-    """A Dataflow whose workers are a process with the wheel."""
+    """Starts a fake Dataflow whose jobs run in a process with only the wheel."""
 
     def work(job: dict[str, Any]) -> str | None:
         options = job["environment"]["sdkPipelineOptions"]["options"]
@@ -129,7 +129,7 @@ def pipeline_of(job: dict[str, Any]) -> Any:
 
 
 def normalised(job: dict[str, Any]) -> Any:
-    """A request without what differs between two of the same."""
+    """Removes from a request everything that differs between equal jobs."""
     steps = dict(dataflow.steps_and_hints(pipeline_of(job)))
     job = dataflow.short(json.loads(json.dumps(job)))
     job["clientRequestId"] = "REQUEST"
@@ -148,7 +148,7 @@ def normalised(job: dict[str, Any]) -> Any:
 
 
 def test_the_job_request(google: None, capsys: pytest.CaptureFixture[str]) -> None:
-    """As configs/dataflow.yaml has it; and why a job failed is told."""
+    """The request follows configs/dataflow.yaml, and the reason of a failed job is printed."""
 
     def fail(job: dict[str, Any]) -> str:
         time.sleep(1)
@@ -193,7 +193,7 @@ def test_the_staged_job_runs_where_only_the_wheel_is(
     assert_same(outputs("gs://out/cpu"), outputs(str(rendered)))
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")  # Beam's, which asks for the state
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")  # Beam's polling thread
 def test_who_went_away_gets_the_songs_and_pays_once(
     api: DataflowApi, rendered: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -211,7 +211,7 @@ def test_who_went_away_gets_the_songs_and_pays_once(
     command = [*SUBMIT, "--output", "gs://out/away", *SAME, *CPU, *options(api)]
     api.is_silent = True
     assert main(command) == 1
-    assert "lost sight of the job, which goes on" in capsys.readouterr().err
+    assert "lost contact with the job, which is still running" in capsys.readouterr().err
     assert main(command) == 1  # too early
     assert "the job was not submitted: There is already active job named" in capsys.readouterr().err
     begun.set()
@@ -224,7 +224,7 @@ def test_who_went_away_gets_the_songs_and_pays_once(
 
 
 def test_the_package_of_setup_file_is_complete(project: Path, tmp_path: Path) -> None:
-    """What Beam stages for --setup_file, for those who build no image."""
+    """The package that Beam stages for --setup_file has all files, for jobs without an image."""
     from apache_beam.runners.portability.stager import Stager
 
     path = Stager._build_setup_package(str(project / "setup.py"), str(tmp_path))
@@ -239,22 +239,22 @@ def test_the_package_of_setup_file_is_complete(project: Path, tmp_path: Path) ->
     assert wanted <= names
 
 
-# What is refused before anything is submitted
+# Options that are rejected before anything is submitted
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--project="], "--project: is missing"),
-        (["--region="], "--region: is missing"),
+        (["--project="], "--project: missing"),
+        (["--region="], "--region: missing"),
         (["--output", "out"], "--output out: Dataflow's workers need a gs:// URL"),
         (
             ["--input", str(ROOT / "examples/midi")],
-            "riff.mid|bach.*: Dataflow's workers cannot read files of this machine",
+            "riff.mid|bach.*: Dataflow's workers cannot read files on this machine",
         ),
         (["--set", "checkpoint=/nowhere"], "checkpoint /nowhere: Dataflow's workers cannot read it"),
         (["--set", "storage.credentials=/key.json"], "--service_account_email"),
-        (["--set", "compute.resource_hints={}"], "compute.device gpu: no worker will have one"),
+        (["--set", "compute.resource_hints={}"], "compute.device gpu: no worker will have a GPU"),
         (["--set", "compute.resource_hints={accelerator: 'type:nvidia-l4;count:1'}"], "add install-nvidia-driver"),
         (
             ["--set", "compute.resource_hints={min_ram: much}", "--set", "compute.device=cpu"],
@@ -272,12 +272,12 @@ def test_the_package_of_setup_file_is_complete(project: Path, tmp_path: Path) ->
             [*CPU, "--flexrs_goal=COST_OPTIMIZED", "--dataflow_service_options=worker_accelerator=type:nvidia-l4"],
             "--flexrs_goal: Dataflow allows neither GPUs nor resource hints",
         ),
-        (["--streaming"], "--streaming: refused"),
-        (["--template_location=gs://out/template"], "--template_location: refused"),
+        (["--streaming"], "--streaming: not supported"),
+        (["--template_location=gs://out/template"], "--template_location: not supported"),
         (["--requirements_file=/nowhere.txt"], "The file /nowhere.txt cannot be found"),
         (["--experiments=disable_runner_v2"], "Disabling Dataflow Portable Runner no longer supported"),
         (["--num_workers=99"], "num_workers"),
-        (["--dataflow_service_options=worker_accelerator=type:nvidia-l4;count:1"], "Take one of the two"),
+        (["--dataflow_service_options=worker_accelerator=type:nvidia-l4;count:1"], "Use one of the two"),
         (["--set", "beam.experiments=[]"], "add --experiments=no_use_multiple_sdk_containers"),
         (["--max_num_worker=3"], r"--max_num_worker: unknown option; did you mean --max_num_workers\?"),
         (["--max_num_workers=many"], "Beam options: argument --max_num_workers: invalid int value"),

@@ -1,4 +1,4 @@
-"""From gs:// to gs://, against a local Cloud Storage: the same bytes as from and to this machine."""
+"""Rendering from gs:// to gs://, against a local Cloud Storage, writes the same bytes as from and to local folders."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The workers' image, as far as it can be held to something without building it."""
+"""The workers' image, as far as it can be checked without building it."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_beam_has_no_virtual_environment_of_its_own() -> None:
 
 @pytest.fixture
 def open_folder() -> Iterator[Path]:
-    """A folder that other users may look into."""
+    """Returns a temporary folder that other users may read."""
     with tempfile.TemporaryDirectory() as folder:
         Path(folder).chmod(0o755)
         yield Path(folder)
@@ -85,7 +85,7 @@ def test_it_runs_beam_as_no_root(open_folder: Path) -> None:
     mounted.mkdir(mode=0o755)
     arguments = [f"--semi_persist_dir={mounted}", "--id=sdk-0-0", "--x=a b"]
     environment = os.environ | {"BEAM_BOOT": str(boot), "BEAM_USER": "nobody"}
-    for _ in range(2):  # a container that is started again finds what it left
+    for _ in range(2):  # a restarted container finds the files of its first run
         done = subprocess.run([script, *arguments], env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         user, groups, home, given = done.stdout.splitlines()

@@ -1,19 +1,19 @@
-"""Makes what lies beside this file out of the oracle's recordings of Magenta's own code.
+"""Makes the data in this folder from the oracle's recordings of Magenta's own code.
 
     python tests/data/make_data.py ORACLE
 
-ORACLE is the folder that holds ckpts/ and goldens/ (its README says how they were made: magenta 2.1.4, random
-weights). Kept here, so that the tests need nothing else, is
+ORACLE is the folder with ckpts/ and goldens/, made with magenta 2.1.4 and random weights as its README describes. This
+folder keeps a selection, so that the tests need nothing else:
 
 - checkpoints/NAME: the EMA shadows of the generator and `global_step` of every save, bit for bit. The discriminator,
   the optimizer and the raw weights, which sampling does not read, are left out. tiny_scaleH and tiny_wave, whose
   first kernel has 1024 columns, are zipped (NAME.zip), and of that kernel the rows of pitches that no kept golden
   plays are zero: one-hot labels never reach them.
-- goldens/NAME.npz: of two or three notes the first 12000 and last 4000 samples, as float32, and the peak of each
-  whole note; of fake_data, where there is one, some rows.
-- goldens/e2e_cli_tiny.npz: the shortest clip whole; of the other two the first and the last 16000 samples.
-- goldens/{z_notes,combine_notes,envelope,load_midi}: the first two as they are; of envelopes that differ from
-  env_0.3 by more samples of 1 alone their number; of load_midi what the file says, or the exception.
+- goldens/NAME.npz: the first 12000 and last 4000 samples of two or three notes, as float32, and the peak of each
+  whole note; some rows of fake_data, if there is one.
+- goldens/e2e_cli_tiny.npz: the whole shortest clip, and the first and last 16000 samples of the other two.
+- goldens/{z_notes,combine_notes,envelope,load_midi}: the first two unchanged; of envelopes that differ from env_0.3
+  only by more samples of 1, the number of these; of load_midi, the notes of the file or the exception.
 - midi/: the small files that the goldens were made from.
 """
 

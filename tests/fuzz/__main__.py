@@ -1,4 +1,4 @@
-"""Feeds damaged MIDI files to the reader and watches its time and memory.
+"""A fuzzer that reads damaged MIDI files and monitors time and memory.
 
 python -m tests.fuzz --seed 0 --count 20000
 python -m tests.fuzz --seed 0 --only 1234 --write mutant.mid
@@ -33,13 +33,13 @@ _ROOT = Path(__file__).parents[2]
 
 @dataclass
 class Result:
-    """What became of a run's mutants.
+    """The results of a run.
 
     Attributes:
-        outcomes: songs by salvage setting, and errors by code.
-        failures: mutants that ended in any other way, took too long or too much memory.
-        seconds, slowest: the longest that one mutant took, and its number.
-        bytes: the reader's peak of resident memory.
+        outcomes: number of songs by salvage setting, and of errors by code.
+        failures: mutants with any other outcome, or that took too long or too much memory.
+        seconds, slowest: longest time of one mutant, and its number.
+        bytes: the reader's peak resident memory.
     """
 
     outcomes: Counter[str] = field(default_factory=Counter)
@@ -50,7 +50,7 @@ class Result:
 
 
 def run(seed: int, first: int, count: int) -> Result:
-    """Reads mutants first..first+count-1 in a process of its own, which is started again where it hangs or dies."""
+    """Reads mutants first..first+count-1 in a separate process, which is restarted if it hangs or dies."""
     result = Result()
     number, end = first, first + count
     while number < end:
@@ -71,7 +71,7 @@ def run(seed: int, first: int, count: int) -> Result:
 
 
 def _child(seed: int, first: int, end: int) -> Iterator[dict[str, Any]]:
-    """Rows of mutants from `first` on, as far as the process gets; the last says why it got no further."""
+    """Yields rows of mutants from `first` on, as far as the process gets; the last row has the reason for its end."""
     command = [
         sys.executable,
         "-m",
@@ -94,7 +94,7 @@ def _child(seed: int, first: int, end: int) -> Iterator[dict[str, Any]]:
 
 
 def _answers(process: subprocess.Popen[bytes]) -> bool:
-    """Waits until the process says something or ends; false if it computes for three times as long as it may."""
+    """Waits until the process answers or ends; returns False if it takes three times the allowed time."""
     watched = psutil.Process(process.pid)
     limit = sum(watched.cpu_times()[:2]) + 3 * SECONDS
     while not select.select([process.stdout], [], [], 1.0)[0]:
@@ -112,7 +112,7 @@ def _serve(seed: int, first: int, count: int) -> None:
 
 
 def read(content: bytes) -> dict[str, Any]:
-    """Reads a file with every setting of salvage: the time of the slowest, the peak of memory, and what came out."""
+    """Reads a file with every salvage setting; returns the longest time, the peak memory, and the outcomes."""
     from gansynth.config import NotesConfig
     from gansynth.errors import CODES, MidiError
     from gansynth.midi.load import load_midi
@@ -146,13 +146,13 @@ def read(content: bytes) -> dict[str, Any]:
 
 
 def _peak() -> int:
-    """This process's peak of resident memory; getrusage would count what its parent had before it."""
+    """Returns this process's peak resident memory; getrusage would include its parent's."""
     status = Path("/proc/self/status").read_text()
     return 1024 * next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM"))
 
 
 def _check(content: bytes, notes: Any, config: Any) -> None:
-    """What must hold of every song; and that the scan that let it pass saw what note_seq found."""
+    """Checks the invariants of a song, and that the scan before it agrees with note_seq's result."""
     from gansynth.midi import smf
     from gansynth.midi.repair import prepare
 

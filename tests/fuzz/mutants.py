@@ -1,4 +1,4 @@
-"""MIDI files damaged at random, each known by a seed and a number."""
+"""Randomly damaged MIDI files, each identified by a seed and a number."""
 
 from __future__ import annotations
 
@@ -47,14 +47,14 @@ MOST = 1_700_000  # bytes: a little more than the reader takes
 
 
 def sources() -> list[Path]:
-    """The files that mutants are made of: ../shared/midi, or what the tests have."""
+    """Lists the files from which mutants are made: ../shared/midi, or the tests' own."""
     if SHARED.is_dir():
         return sorted(SHARED.rglob("*.mid"))
     return sorted([*ROOT.glob("tests/data/midi/*.mid"), *ROOT.glob("examples/midi/*.mid")])
 
 
 def mutant(seed: int, number: int) -> tuple[bytes, str]:
-    """One damaged file, and how it was made."""
+    """Makes one damaged file; returns it with a description of the damage."""
     rng = random.Random(f"{seed}/{number}")
     paths = sources()
     path = rng.choice(paths)
@@ -81,13 +81,13 @@ def _tracks(data: bytearray) -> list[int]:
 
 
 def _inside(data: bytearray, rng: random.Random) -> int:
-    """Where the events of some track begin, or anywhere."""
+    """Chooses the position of a track's first event, or any position."""
     tracks = _tracks(data)
     return min(rng.choice(tracks) + 8, len(data)) if tracks else _at(data, rng)
 
 
 def _insert(data: bytearray, at: int, what: bytes, rng: random.Random) -> bytearray:
-    """Inserts into a track, mostly with the track's length set right."""
+    """Inserts bytes into a track, mostly with the track's length corrected."""
     before = [track for track in _tracks(data) if track + 8 <= at]
     if before and rng.random() < 0.8:
         place = before[-1] + 4
@@ -209,12 +209,12 @@ def wrap(data: bytearray, rng: random.Random) -> bytearray:
 
 
 def line_ends(data: bytearray, rng: random.Random) -> bytearray:
-    """What a transfer as text does."""
+    """Converts line ends, as a transfer in text mode does."""
     return data.replace(b"\n", b"\r\n") if rng.random() < 0.5 else data.replace(b"\r\n", b"\n")
 
 
 def flood(data: bytearray, rng: random.Random) -> bytearray:
-    """As many events as fit, of the kinds that cost most to read."""
+    """Makes a file of the maximum size, with events of the kinds that are slowest to read."""
     events = rng.choice(FLOODS)
     size = rng.choice((100_000, 1_000_000, MOST - len(data) - 100))
     return _insert(

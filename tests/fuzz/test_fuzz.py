@@ -1,6 +1,6 @@
-"""No file, however damaged, ends otherwise than as a song or a MidiError, soon, and in bounded memory.
+"""Every damaged file gives a song or a MidiError, in bounded time and memory.
 
-A failure names the command that runs its mutant again: python -m tests.fuzz --seed 0 --only 1234 --write mutant.mid
+A failure names the command that repeats its mutant: python -m tests.fuzz --seed 0 --only 1234 --write mutant.mid
 """
 
 from __future__ import annotations

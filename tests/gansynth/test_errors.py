@@ -1,4 +1,4 @@
-"""Codes that never change, in the code and in the page that explains them."""
+"""Error codes: equal in the code and in docs/errors.md, and never changed."""
 
 from __future__ import annotations
 

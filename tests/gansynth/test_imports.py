@@ -1,4 +1,4 @@
-"""What imports what: the instrument knows no Beam, and TensorFlow starts only where a checkpoint is loaded."""
+"""Import rules: gansynth does not import Beam, and TensorFlow is imported only to load a checkpoint."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ HEAVY = {"tensorflow", "apache_beam", "magenta", "librosa", "matplotlib"}
 
 
 def loaded(code: str) -> set[str]:
-    """The heavy packages that a fresh interpreter has loaded after running `code`."""
+    """Runs `code` in a new interpreter; returns the heavy packages that it has loaded."""
     report = f"import sys; print(*{HEAVY!r} & set(sys.modules))"
     command = [sys.executable, "-W", "ignore", "-c", f"{code}\n{report}"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=True)
@@ -38,7 +38,7 @@ def test_starts_without_tensorflow_and_beam(code: str) -> None:
 
 
 def modules(package: str) -> dict[str, Path]:
-    """Every module of a package by its dotted name."""
+    """Finds every module of a package by its dotted name."""
     found = {}
     for path in sorted((ROOT / package).rglob("*.py")):
         name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
@@ -47,7 +47,7 @@ def modules(package: str) -> dict[str, Path]:
 
 
 def imports(path: Path) -> set[str]:
-    """Dotted names that a file imports, at any depth; of `from a import b` both a and a.b."""
+    """Finds the dotted names that a file imports, at any depth; both a and a.b for `from a import b`."""
     names: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):

@@ -1,4 +1,4 @@
-"""The notebook runs as it stands, from a fresh kernel, and what it shows is there to be heard and seen."""
+"""The notebook runs unchanged in a new kernel, and its outputs contain audio and pictures."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NOTEBOOK = Path(__file__).parents[2] / "notebooks" / "hands_on.ipynb"
 
 @pytest.fixture(scope="module")
 def outputs() -> dict[str, list[Any]]:
-    """The outputs of each cell, by its id."""
+    """Runs the notebook; returns the outputs of each cell, by its id."""
     notebook = nbformat.read(NOTEBOOK, as_version=4)
     resources = {"metadata": {"path": str(NOTEBOOK.parents[1])}}
     NotebookClient(notebook, timeout=500, kernel_name="python3", resources=resources).execute()

@@ -10,13 +10,13 @@ from tests.support.pages import BROKEN, NAMES, write_song
 
 @pytest.fixture(scope="session")
 def tiny(data: Path) -> str:
-    """A checkpoint that plays noise, fast."""
+    """Returns a small checkpoint that plays noise fast."""
     return str(data / "checkpoints" / "tiny")
 
 
 @pytest.fixture(scope="session")
 def audition(tiny: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The output folder of an audition of three random instruments."""
+    """Returns the output folder of an audition of three random instruments."""
     out = tmp_path_factory.mktemp("audition")
     assert main(["preview", "--checkpoint", tiny, "--count", "3", "--seed", "7", "--output", str(out), "--quiet"]) == 0
     return out
@@ -24,7 +24,7 @@ def audition(tiny: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def site(tiny: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The output folder of a job over NAMES and BROKEN, with every kind of output."""
+    """Returns the output folder of a job over NAMES and BROKEN, with every kind of output."""
     folder = tmp_path_factory.mktemp("site")
     for number, name in enumerate(NAMES):
         write_song(folder / "in" / name, range(60, 64 + number))

@@ -1,4 +1,4 @@
-"""Notes that the network cannot play cost themselves, are counted and named; never the song, never its neighbours."""
+"""Notes that the network cannot play are left out, counted and listed; the song and its other notes are unaffected."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ TICKS = 32767
 
 @pytest.fixture(scope="module")
 def poisoned(tiny: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A checkpoint whose first layer overflows at one pitch: infinity, and NaN once it is normalised."""
+    """Writes a checkpoint whose first layer overflows at one pitch to infinity, and to NaN when normalised."""
     import tensorflow as tf
 
     folder = tmp_path_factory.mktemp("poisoned") / "checkpoint"
@@ -38,7 +38,7 @@ def poisoned(tiny: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def write_song(path: Path, notes: list[tuple[int, int]]) -> None:
-    """Notes one after the other: pitch, and length in ticks; each begins half a second after the one before."""
+    """Writes a song of notes given by pitch and length in ticks; each begins half a second after the previous one."""
     file, track = mido.MidiFile(ticks_per_beat=TICKS), mido.MidiTrack()
     file.tracks.append(track)
     for pitch, ticks in notes:

@@ -1,4 +1,4 @@
-"""The page in a real browser: it plays, seeks, searches and sorts, and runs no script but its own.
+"""The listening page in a real browser: it plays, seeks, searches and sorts, and runs only its own script.
 
 Needs Chromium (on Debian and Ubuntu: apt-get install chromium); it is found on the PATH or named by CHROMIUM.
 """
@@ -31,13 +31,13 @@ PHONE, LAPTOP = {"width": 390, "height": 844}, {"width": 1440, "height": 900}
 @pytest.fixture(scope="module")
 def browser() -> Iterator[sync_api.Browser]:
     with sync_api.sync_playwright() as playwright:
-        # As root, in a container, Chromium has no sandbox to run in; it opens nothing but files made here.
+        # Chromium's sandbox does not work as root in a container; it opens only files made by the test.
         yield playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--mute-audio"])
 
 
 @pytest.fixture
 def tab(browser: sync_api.Browser) -> Iterator[sync_api.Page]:
-    """A tab without network that fails the test at any error, dialog or request that leaves the machine."""
+    """Opens a tab without network that fails the test at any error, dialog or external request."""
     context = browser.new_context(viewport=LAPTOP, offline=True)
     tab = context.new_page()
     troubles: list[str] = []
@@ -74,7 +74,7 @@ def titles(tab: sync_api.Page) -> list[str]:
 
 
 def wait_until(tab: sync_api.Page, condition: str) -> None:
-    """Polls from outside: the page's own policy forbids what Playwright's wait_for_function does."""
+    """Polls a condition from Python, since the page's security policy blocks Playwright's wait_for_function."""
     end = time.monotonic() + 30
     while not tab.evaluate(condition):
         assert time.monotonic() < end, condition
@@ -83,7 +83,7 @@ def wait_until(tab: sync_api.Page, condition: str) -> None:
 
 @pytest.fixture
 def large(site: Path, tmp_path: Path) -> Path:
-    """Pages of 450 songs that look and sound like one."""
+    """Writes pages of 450 songs that share the files of one."""
     config = load_config(str(site / "config.yaml")).model_copy(update={"output": str(tmp_path)})
     (row,) = [row for row in all_rows(site) if row["song_id"] == "same.mid"]
     rows = []
@@ -150,7 +150,7 @@ def test_every_song_can_be_heard(tab: sync_api.Page, site: Path, name: str) -> N
 
 @pytest.mark.parametrize("viewport", [LAPTOP, PHONE], ids=["laptop", "phone"])
 def test_a_click_seeks_to_where_it_is(tab: sync_api.Page, site: Path, viewport: dict[str, int]) -> None:
-    """In both pictures, before anything is loaded and after, and the playhead stands where the click was."""
+    """A click in either picture seeks to its position, before and after the audio is loaded."""
     tab.set_viewport_size(viewport)
     tab.goto((site / "index.html").as_uri())
     one = song(tab, "same.midi")
@@ -187,12 +187,12 @@ def test_keyboard(tab: sync_api.Page, site: Path) -> None:
     tab.keyboard.press("ArrowLeft")
     tab.wait_for_timeout(200)
     assert time_of(first) == pytest.approx(max(min(before + 5, length) - 5, 0), abs=0.05)
-    # In the search field, space is a space.
+    # In the search field, the space key types a space.
     tab.locator("#find").focus()
     tab.keyboard.press("Space")
     assert tab.locator("#find").input_value() == " "
     assert not is_playing(first)
-    # A picture is a slider of its own.
+    # A focused picture is a slider.
     other = song(tab, "same")
     slider = other.get_by_role("slider")
     slider.focus()
@@ -208,7 +208,7 @@ def test_keyboard(tab: sync_api.Page, site: Path) -> None:
 
 def test_play_on_goes_to_the_next_song(tab: sync_api.Page, site: Path) -> None:
     tab.goto((site / "index.html").as_uri())
-    tab.locator("#onward").check()
+    tab.locator("#autoplay").check()
     one, two = tab.locator(".song").nth(0), tab.locator(".song").nth(1)
     one.get_by_role("slider").focus()
     tab.keyboard.press("Enter")
@@ -267,7 +267,7 @@ def test_the_first_page_finds_songs_on_the_others(tab: sync_api.Page, large: Pat
     tab.goto((large / "index.html").as_uri())
     tab.locator("#sort").select_option("-seconds")
     assert tab.locator("#elsewhere li").first.inner_text().startswith("song ")
-    assert tab.locator("#elsewhere li").count() == 201  # 200 and what says that there are more
+    assert tab.locator("#elsewhere li").count() == 201  # 200 songs and a line with the number of others
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -305,7 +305,7 @@ def test_without_scripts_there_are_plain_players(browser: sync_api.Browser, site
 def test_an_audition_plays_one_clip_at_a_time(tab: sync_api.Page, audition: Path) -> None:
     tab.goto((audition / "index.html").as_uri())
     heard = "() => { const p = document.getElementById('player'); return !p.paused && p.currentTime > 0.1 && p.src }"
-    for name, clip in (("Hear a note of 1, random-7-1", "note-1"), ("From 0 to 2", "strip-0-2")):
+    for name, clip in (("Play a note of 1, random-7-1", "note-1"), ("From 0 to 2", "strip-0-2")):
         tab.get_by_role("button", name=name).click()
         wait_until(tab, heard)
         assert tab.evaluate(heard).endswith(f"/clips/{clip}.wav")
@@ -314,7 +314,7 @@ def test_an_audition_plays_one_clip_at_a_time(tab: sync_api.Page, audition: Path
     tab.evaluate("document.activeElement.blur()")
     tab.keyboard.press("Space")
     assert tab.evaluate("document.getElementById('player').paused")
-    wait_until(tab, "!document.querySelector('.hear.on')")  # the event comes after the state
+    wait_until(tab, "!document.querySelector('.hear.on')")  # the event follows the change of state
     tab.get_by_label("Keep 2,").check()
     tab.get_by_label("Keep 0,").check()
     assert tab.locator("#command").inner_text().endswith("--count 3 --seed 7 --keep 0,2 --as my_bank.yaml")

@@ -1,4 +1,4 @@
-"""The command line's manners: speed of --help, misspelt options, refusals."""
+"""The command line: speed of --help, misspelt options, error messages and exit codes."""
 
 from __future__ import annotations
 
@@ -35,7 +35,10 @@ def test_help_imports_nothing_heavy() -> None:
         (["--set", "note.drums=play"], "unknown key note; did you mean notes"),
         (["--direct_running_mode=multi_threading"], "loses elements"),
         (["--runner=DaskRunner"], "silently wrong"),
-        (["--runner=PortableRunner", "--fail-fast"], "nobody counts failed songs while PortableRunner runs"),
+        (
+            ["--runner=PortableRunner", "--fail-fast"],
+            "enforced only by local runners; leave it out. With PortableRunner, ",
+        ),
         (["--input", "/nowhere/*.mid"], "no MIDI file found"),
         (["--config", "/nowhere.yaml"], "cannot be read"),
         (["--set", "checkpoint=/nowhere"], "no such folder, and not a known name"),
@@ -61,7 +64,7 @@ def test_files_that_would_overwrite_each_other_are_refused(tmp_path: Path, capsy
     (tmp_path / "in").mkdir()
     for name in ("x.mid", "X.mid"):
         (tmp_path / "in" / name).write_bytes(b"MThd")
-    # Where .WRITABLE is there as soon as .writable is written, case does not count.
+    # A file system on which .WRITABLE exists after .writable is written ignores case.
     (tmp_path / "out" / ".rows").mkdir(parents=True)
     (tmp_path / "out" / ".rows" / ".WRITABLE").touch()
     assert main(["render", str(tmp_path / "in"), "--output", str(tmp_path / "out")]) == 2

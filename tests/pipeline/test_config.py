@@ -73,7 +73,7 @@ def test_a_missing_or_broken_config_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"broken\.yaml: cannot be read"):
         load_config(str(broken))
     broken.write_text("- a\n")
-    with pytest.raises(ConfigError, match="holds no mapping"):
+    with pytest.raises(ConfigError, match="must contain a YAML mapping"):
         load_config(str(broken))
 
 

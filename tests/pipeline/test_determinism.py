@@ -1,4 +1,4 @@
-"""Same inputs, settings and checkpoint: the same bytes of every file, however the work is split and by whom."""
+"""Equal inputs, settings and checkpoint give equal bytes of every file, for any split of the work and any runner."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ SONGS = {
     "tempo.mid": "tempo",
 }
 FILES = ("notes.time_stretch=0.5", "played_notes=[midi, json]", "spectrogram.array=true")
-# Processes that Beam starts call for `python`, and find the project where this one does.
+# Beam starts processes as `python`, and they find the project on this process's path.
 ENVIRONMENT = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
 
 
@@ -47,7 +47,7 @@ def songs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def expected(songs: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """Every file of one plain run."""
+    """Returns the digest of every file of one plain run."""
     out = tmp_path_factory.mktemp("expected")
     assert main(arguments(songs, out, "compute.workers=1")) == 3
     found = hashes(out)
@@ -58,7 +58,7 @@ def expected(songs: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str,
 
 
 def arguments(songs: Path, out: Path, *settings: str, shuffled: int | None = None) -> list[str]:
-    """A command line; the songs in another order if a seed is given."""
+    """Returns a command line, with the songs in another order if a seed is given."""
     inputs = str(songs)
     if shuffled is not None:
         paths = sorted(str(path) for path in songs.rglob("*.mid"))
@@ -70,8 +70,9 @@ def arguments(songs: Path, out: Path, *settings: str, shuffled: int | None = Non
 
 
 def hashes(out: Path) -> dict[str, str]:
-    """The digest of every file: sound, pictures, notes, records, and both lists. Only config.yaml and index.html, which
-    show the settings, differ: they name the output folder, the workers and the batches."""
+    """Returns the digest of every file: audio, pictures, notes, records, manifest and errors.
+
+    config.yaml and index.html are left out: they show the output folder, the workers and the batch sizes."""
     files = [path for path in out.rglob("*") if path.is_file() and path.name not in ("config.yaml", "index.html")]
     return {str(path.relative_to(out)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
@@ -97,7 +98,7 @@ def test_a_song_is_the_same_alone_and_in_company(songs: Path, expected: dict[str
     shutil.copy(songs / "tempo.mid", tmp_path / "in" / "tempo.mid")
     assert main(arguments(tmp_path / "in", tmp_path / "out", "compute.workers=1")) == 0
     alone = {name: digest for name, digest in hashes(tmp_path / "out").items() if "/tempo." in name}
-    alone.pop(".done/tempo.json")  # it says where the song was read from
+    alone.pop(".done/tempo.json")  # it has the URL of the song
     assert len(alone) == 6
     assert alone.items() <= expected.items()
 
@@ -115,7 +116,7 @@ RUNNERS = {
 
 @pytest.fixture(scope="module")
 def endpoints() -> Iterator[list[str]]:
-    """Beam's job service, and a pool of workers beside it: the options that lead to them."""
+    """Starts Beam's job service and a worker pool; returns the options to use them."""
     jobs, workers = free_port(), free_port()
     quiet: dict[str, Any] = {"env": ENVIRONMENT, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     beam = (sys.executable, "-m", "apache_beam.runners")
@@ -143,7 +144,7 @@ def test_matrix(
     assert hashes(tmp_path / "out") == expected
 
 
-# Other kernels: what is not promised to the byte
+# Other kernels: equal bytes are not guaranteed
 
 KERNELS = {"AVX2": {"ONEDNN_MAX_CPU_ISA": "AVX2"}, "without oneDNN": {"TF_ENABLE_ONEDNN_OPTS": "0"}}
 _PLAY = (

@@ -1,4 +1,4 @@
-"""Every input gets a row with a code, and the summary counts by it."""
+"""Every failed input gets a row with an error code, and the summary counts failures by code."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A plan tells what rendering then does: songs, failures, notes, sounds, seconds; and renders nothing itself."""
+"""The forecast agrees with the following rendering in songs, failures, notes, sounds and seconds."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def songs(tmp_path: Path) -> Path:
 def both(
     corpus: Path, out: Path, checkpoint: str, settings: Sequence[str] = ()
 ) -> tuple[Forecast, JobConfig, Counter[str], Path]:
-    fresh = f"compute.cache_bytes={next(_numbers)}"  # a model of its own, which has heard nothing
+    fresh = f"compute.cache_bytes={next(_numbers)}"  # a new model, with an empty cache
     given = [*QUICK, f"checkpoint={checkpoint}", fresh, *settings]
     config = load_config(None, given, [str(corpus)], str(out / "out"))
     planned = make_forecast(config, quiet=True, calibrated=False, save=str(out / "plan"))
@@ -158,7 +158,7 @@ PRICES = PricesConfig(date="1 May 2026", worker_hour=0.25, gpu_worker_hour=1.0, 
 
 
 def test_time_and_cost_by_hand() -> None:
-    # Network: 5 + 35 s, in one process for all four; the rest 60 s, shared out.
+    # Network: 5 + 35 s in one process for all four; the rest, 60 s, is shared by the four.
     assert PLAN.seconds_here == pytest.approx(10 + 40 + 60 / 4)
     gpu = JobConfig.model_validate({"compute": {"resource_hints": {"accelerator": "type:nvidia-l4"}}})
     gpu = gpu.model_copy(update={"plan": PlanConfig(gpu_gflops=2.0, prices=PRICES)})
@@ -170,7 +170,7 @@ def test_time_and_cost_by_hand() -> None:
     assert "USD (prices of 1 May 2026)" in as_text(PLAN, gpu)
     unknown = gpu.model_copy(update={"plan": PlanConfig(prices=PRICES)})
     assert PLAN.dataflow(unknown)["cost"] is None
-    assert "not known without plan.gpu_gflops" in " ".join(as_text(PLAN, unknown).split())
+    assert "unknown, set plan.gpu_gflops" in " ".join(as_text(PLAN, unknown).split())
     cpu = PLAN.dataflow(JobConfig(plan=PlanConfig(prices=PRICES)))
     assert cpu["cost"] == pytest.approx((60 + 40 + 2.4) / 3600 * 0.25 + 0.0029)
     assert PLAN.dataflow(JobConfig())["cost"] is None
@@ -213,4 +213,4 @@ def test_operations_are_counted_as_the_benchmark_counts_them() -> None:
         assert shape.flop(rows) == convolution_flop(config.model_dump(), rows)
     assert convolution_flop(config.model_dump(), 128, taps_after_upscaling=9) / 1e9 == pytest.approx(28.1, abs=0.05)
     assert shape.flop(128) / 1e9 == pytest.approx(18.3, abs=0.05)
-    assert shape.flop(128, 6) / shape.flop(128) == pytest.approx(0.75, abs=0.01)  # an earlier stage has a block less
+    assert shape.flop(128, 6) / shape.flop(128) == pytest.approx(0.75, abs=0.01)  # an earlier stage has one block fewer

@@ -1,4 +1,4 @@
-"""Slices of the corpus in several processes, and processes that die."""
+"""Local runs: slices of the corpus in several processes, and processes that die."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SPEC = SynthSpec(PITCHES, 16000, 64000, random_bank(1, 4, 0))
 
 
 def killer(job: ResolvedJob, beam_args: object, songs: Slice) -> SliceResult:
-    """Stands in for render_slice: a song named `kill` ends its process as the kernel would."""
+    """Replaces render_slice: a song named `kill` kills its process with SIGKILL, as the kernel would."""
     if any(source.song_id == "kill" for source in songs.sources):
         os.kill(os.getpid(), signal.SIGKILL)
     return SliceResult(len(songs.sources))
@@ -61,7 +61,7 @@ def test_songs_that_are_small_files_and_very_long_are_not_in_memory_together(tmp
     names = []
     for number, file in enumerate((long, sparse, long, sparse, sparse, long, None)):
         names.append(str(tmp_path / f"{number}.mid"))
-        if file is not None:  # the last is not there
+        if file is not None:  # the last one does not exist
             file.save(names[-1])
     part = Slice("part", tuple(Source(name, name) for name in names))
     pieces = list(bounded(part, load_config(None)))
@@ -86,7 +86,7 @@ def imported(module: str) -> bool:
 
 
 def test_processes_share_one_model(tmp_path: Path) -> None:
-    """Each sound is rendered once for both, and neither has TensorFlow in memory."""
+    """Each sound is rendered once for both processes, and neither imports TensorFlow."""
     riff = (Path(__file__).parents[2] / "examples" / "midi" / "riff.mid").read_bytes()
     songs = [Source(name, str(tmp_path / name)) for name in ("a.mid", "b.mid")]
     for source in songs:

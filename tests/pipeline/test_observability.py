@@ -1,4 +1,4 @@
-"""Whoever watches a job can read what every counter means."""
+"""The page docs/observability.md explains every counter."""
 
 from __future__ import annotations
 

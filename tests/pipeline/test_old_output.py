@@ -1,4 +1,4 @@
-"""An output folder written before stems.most was renamed (commit 4497c21), stored as it was but for its paths."""
+"""An output folder from before stems.most was renamed (commit 4497c21), stored unchanged except for its paths."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Stems, stereo, levels, rates, tables and data sets: what comes out of a job for a studio or for training."""
+"""Optional outputs of a job: stems, stereo, loudness, sample rates, Parquet tables and data sets."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ PLAIN = ("spectrogram.png=false", "piano_roll.png=false", "notes.drums=play")
 
 
 def rendered(midi: Path, out: Path, *settings: str) -> dict[str, Any]:
-    """Writes a song as a job does, but for the network and Beam; the row of it."""
+    """Writes a song as a job does, without network and Beam; returns its row."""
     config = load_config(None, [*PLAIN, *settings], [str(midi)], str(out))
     spec = SynthSpec(PITCHES, 16000, 64000, random_bank(129, 8, 0))
     plan, chunks = plan_song(midi.name, load_midi(str(midi), config.notes), config.sound, spec)
@@ -103,7 +103,7 @@ def test_stems_add_up_to_the_mix(tmp_path: Path, midi: Path, by: str, count: int
     total = sum(parts) * row["gain"]
     assert np.abs(total).max() == pytest.approx(0.9, abs=1e-12)  # stems are exact; the mix has 16 bits
     assert np.abs(total - sound(tmp_path / "stems", row) * 32768 / 32767).max() < 0.5 / 32767 + 1e-7
-    # Each sounds where its notes are, and nowhere else.
+    # Each stem has sound at its own notes and nowhere else.
     table = json.loads((tmp_path / "stems" / row["outputs"]["notes"]).read_text())
     assert table["stems"] == row["stems"]
     columns = table["notes"]
@@ -130,7 +130,7 @@ def test_stems_in_stereo_at_any_rate_add_up_too(tmp_path: Path, rate: int) -> No
 
 
 def write_midi(path: Path, names: list[str], pans: dict[int, int] | None = None) -> Path:
-    """A note for each track, a tenth of a second apart."""
+    """Writes a MIDI file with one note per track, 0.1 s apart."""
     file = mido.MidiFile(charset="utf-8")
     for number, name in enumerate(names):
         track = file.add_track()
@@ -180,7 +180,7 @@ def test_panning_follows_the_files_controllers(tmp_path: Path) -> None:
     for part in (middle, unsaid):
         np.testing.assert_array_equal(part[:, 0], part[:, 1])
     assert json.loads((tmp_path / row["outputs"]["notes"]).read_text())["notes"]["pan"] == [0, 127, 64, 64]
-    # Equal power: as loud in the middle as on one side.
+    # Equal power: the same loudness in the middle as on one side.
     mono = rendered(midi, tmp_path / "mono", "stems.by=track")
     for part, alone in zip((left, right, middle, unsaid), stems(tmp_path / "mono", mono), strict=True):
         assert np.square(part).sum() == pytest.approx(np.square(alone).sum(), rel=1e-4)
@@ -219,7 +219,7 @@ def test_resampled_clips_are_the_same_sound(tmp_path: Path, rate: int, panning: 
     assert two["peak"] == pytest.approx(0.9, abs=1e-6)
     back = soxr.resample(found / two["gain"], rate, 16000, "VHQ")[: len(wanted)]
     error = np.abs(back - wanted[: len(back)] / one["gain"])[100:-100].max()
-    assert error < 2e-2 * np.abs(wanted / one["gain"]).max()  # what lies at the very edge of the band is lost
+    assert error < 2e-2 * np.abs(wanted / one["gain"]).max()  # the edge of the band is attenuated
     lag = np.argmax(np.correlate(back[:4000, 0], wanted[:4000, 0], "same")) - 2000
     assert lag == 0
     last = max(json.loads((tmp_path / "two" / two["outputs"]["notes"]).read_text())["notes"]["end"]) + 0.3
@@ -259,7 +259,7 @@ def test_loudness_of_what_cannot_be_measured(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def job(tmp_path_factory: pytest.TempPathFactory, tiny: str) -> Path:
-    """The folder of a job with every kind of output, of two songs and a file that is none."""
+    """Returns the output folder of a job with every kind of output, of two songs and a file that is not MIDI."""
     folder = tmp_path_factory.mktemp("job")
     (folder / "in").mkdir()
     write_midi(folder / "in" / "a.mid", ["lead", "</script><script>alert(1)</script>", "bass"])
@@ -375,7 +375,7 @@ def test_a_run_that_goes_on_leaves_the_same_files(job: Path, tiny: str, tmp_path
     assert lost.read_bytes() == content
     assert hashes(job / "out") == wanted
     assert (job / "out" / "dataset" / "000000.tar").stat().st_ino == untouched
-    # And one that is split otherwise.
+    # And a run with another split.
     assert run_job(job, tmp_path, tiny, "compute.slice_songs=1", "compute.batch_notes=1", "compute.workers=1") == 3
     assert hashes(tmp_path) == wanted
 

@@ -1,4 +1,4 @@
-"""The page as a program reads it: links that lead somewhere, and names that stay text. See test_browser.py too."""
+"""The listening page's HTML: links that resolve, and names that stay text. See also test_browser.py."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def test_only_the_pages_own_script_may_run(site: Path) -> None:
 
 
 def script_text(found: Page) -> str:
-    """The script that runs: the last one; the other holds data."""
+    """Returns the page's executable script, the last one; the other holds data."""
     return [text for tag, text in found.texts if tag == "script"][-1]
 
 
@@ -154,7 +154,7 @@ def test_players_pictures_and_labels(site: Path) -> None:
         assert float(slider["aria-valuemax"]) > 0
 
 
-# What it says
+# Content
 
 
 def test_what_a_song_says() -> None:
@@ -162,7 +162,7 @@ def test_what_a_song_says() -> None:
     assert "GANSynth 1 song, 62 seconds" in found.text
     assert "001 x a" in found.text  # number, title, folder
     assert "0:00 1:01" in found.text
-    # Program 73 is called Flute too, which need not be said twice.
+    # Program 73 is also named Flute, so the legend does not repeat it.
     assert "piano Acoustic Grand Piano flute Recorder 10 notes 2 drum notes skipped" in found.text
     assert "repaired: unwrapped from RIFF" in found.text
     assert "empty-file 1 file" in found.text
@@ -216,7 +216,7 @@ def test_pages_of_200_songs() -> None:
     assert len(index["songs"]) == 450
     assert len(found[1].all("script")) == 1
     assert "Search all 450 names" in found[0].all("input", id="find")[0]["placeholder"]
-    assert "Search the 200 songs of this page" in found[1].all("input", id="find")[0]["placeholder"]
+    assert "Search the 200 songs on this page" in found[1].all("input", id="find")[0]["placeholder"]
 
 
 def test_a_huge_corpus_stays_bounded() -> None:
@@ -227,7 +227,7 @@ def test_a_huge_corpus_stays_bounded() -> None:
     assert len(html) == 26
     assert max(map(len, html)) < 1_000_000
     assert len(Page(html[0]).all("script")) == 1  # no index of the names
-    assert "2,000 more stand in errors.jsonl" in Page(html[0]).text
+    assert "2,000 more are listed in errors.jsonl" in Page(html[0]).text
     numbers = re.findall(r">(\d+|…)</(?:a|span)>", html[10][html[10].index('<nav class="pages"') :])
     assert numbers == ["1", "…", "9", "10", "11", "12", "13", "…", "26"]
 

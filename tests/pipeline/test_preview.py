@@ -1,4 +1,4 @@
-"""Auditions through the real entry point: clips, their page, and banks that render takes."""
+"""Auditions, through the command line: clips, their page, and banks for `render`."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_what_is_kept_plays_in_a_render(audition: Path, tiny: str, tmp_path: Pat
     assert main(["render", str(tmp_path / "a.mid"), "--output", str(tmp_path / "out"), "--quiet", *options]) == 0
     (row,) = map(json.loads, (tmp_path / "out" / "manifest.jsonl").read_text().splitlines())
     assert row["instruments"] == ["reed"]
-    # The bank can be auditioned in its turn.
+    # The saved bank can be auditioned again.
     out = tmp_path / "again"
     assert main(["preview", "--checkpoint", tiny, "--bank", str(bank), "--output", str(out), "--quiet"]) == 0
     one, other = (soundfile.read(folder / "clips" / f"note-{n}.wav")[0] for folder, n in ((out, 0), (audition, 2)))
@@ -91,15 +91,15 @@ def test_subsets_keep_programs_and_families() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--pitch", "100"], "--pitch 100: the checkpoint knows 24..84"),
-        (["--keep", "0,3"], "--keep: no instrument 3; there are 0..2"),
-        (["--keep", "0,1", "--names", "one"], "--names: 2 different names are needed, 1 given"),
-        (["--keep", "0,0"], "2 different names are needed, 1 given"),
+        (["--pitch", "100"], "--pitch 100: the checkpoint plays 24..84"),
+        (["--keep", "0,3"], "--keep: no instrument 3; choose from 0..2"),
+        (["--keep", "0,1", "--names", "one"], "--names: give 2 distinct names, not 1"),
+        (["--keep", "0,0"], "give 2 distinct names, not 1"),
         (["--keep", "0", "--as", "bank.txt"], "bank.txt: a bank is written as .yaml or .npz"),
         (["--keep", "0", "--as", "/proc/nowhere/bank.npz"], "--as /proc/nowhere/bank.npz: cannot be written"),
         (["--output", "/proc/nowhere"], "--output /proc/nowhere: cannot be written"),
         (["--bank", "nowhere.yaml"], "instruments.bank nowhere.yaml: cannot be read"),
-        (["--count", "1000"], "between 1 and 200 instruments"),
+        (["--count", "1000"], "a page shows 1 to 200 instruments"),
         (["--between", "0,5"], "--between: no instrument 5"),
         (["--checkpoint", "/nowhere"], "no such folder"),
     ],

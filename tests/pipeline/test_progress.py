@@ -1,4 +1,4 @@
-"""How far a run is: figures that agree with Beam's own, on a terminal, in a log, and not at all."""
+"""The progress display: figures that agree with Beam's counters, on a terminal, in a log, and with --quiet."""
 
 from __future__ import annotations
 
@@ -43,14 +43,14 @@ def test_what_is_left_is_worked_out_from_the_notes() -> None:
     assert everything.expected_notes == 1500
     assert everything.left == 0
     assert everything.done == 10
-    assert "2 kept of an earlier run" in everything.line()
+    assert "2 kept from an earlier run" in everything.line()
     assert "left" not in everything.line()
     nothing = State(10, 0, 0, 0, 0, 0, 0, 0.0, 0.0)
     assert (nothing.expected_notes, nothing.rate, nothing.left) == (0, 0, None)
 
 
 def test_a_line_says_it_all() -> None:
-    assert HALF.line() == "4 of 10 songs: 600 notes at 10/s; 5 read, 3 written, 1 failed, 1:10 gone, about 2:20 left"
+    assert HALF.line() == "4 of 10 songs: 600 notes at 10/s; 5 read, 3 written, 1 failed, 1:10 elapsed, about 2:20 left"
 
 
 def test_the_display_says_it_all_and_fits() -> None:
@@ -63,7 +63,7 @@ def test_the_display_says_it_all_and_fits() -> None:
         assert "about 2:20 left" in text
         assert all(len(line) <= width for line in text.splitlines())
     console.print(State(0, 0, 0, 0, 0, 0, 0, 0.0, 0.0).table())
-    console.print(State(1, 1, 0, 0, 0, 50, 40, 9.0, 8.0).table())  # more notes than foreseen
+    console.print(State(1, 1, 0, 0, 0, 50, 40, 9.0, 8.0).table())  # more notes than expected
 
 
 def test_lines_now_and_then_where_there_is_no_terminal() -> None:
@@ -73,7 +73,7 @@ def test_lines_now_and_then_where_there_is_no_terminal() -> None:
         time.sleep(0.4)
     lines = file.getvalue().splitlines()
     assert len(lines) >= 2
-    expected = r"2 of 3 songs: 7 notes at \d+/s; 2 read, 2 written, 0 failed, 0:00 gone"
+    expected = r"2 of 3 songs: 7 notes at \d+/s; 2 read, 2 written, 0 failed, 0:00 elapsed"
     assert all(re.match(expected, line) for line in lines)
     assert "\x1b" not in file.getvalue()
     written = len(lines)
@@ -139,7 +139,7 @@ def test_processes_share_counters(tmp_path: Path) -> None:
         assert +shared.total() == Counter(songs_read=5, synthesis_notes=20)
         enough.touch()
         assert [one.result() for one in waiting] == [None, None]
-    assert +shared.total() == Counter()  # what is finished is told in other ways
+    assert +shared.total() == Counter()  # finished slices are reported in another way
 
 
 def claim(shared: SharedCounters) -> None:
@@ -147,7 +147,7 @@ def claim(shared: SharedCounters) -> None:
 
 
 def count_until(enough: Path, songs: int) -> None:
-    """Counts some songs and notes at once, and is done when the file is there."""
+    """Counts some songs and notes at once, and ends when the file exists."""
     tally = type("Tally", (), {})()
     tally.notes = 10
     with publish_counters(), counters.counting("synthesis_", tally):
@@ -183,7 +183,7 @@ def test_the_command_line_shows_it(tmp_path: Path, data: Path, terminal: bool) -
     )
     os.close(theirs)
     text = b""
-    with contextlib.suppress(OSError):  # how a terminal says that nobody is at the other end
+    with contextlib.suppress(OSError):  # the error of a closed terminal
         while piece := os.read(ours, 65536):
             text += piece
     os.close(ours)

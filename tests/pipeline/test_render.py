@@ -1,4 +1,4 @@
-"""The whole pipeline, through the real entry point, on real files."""
+"""The whole pipeline, through the command line, on real files."""
 
 from __future__ import annotations
 

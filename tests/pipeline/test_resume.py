@@ -1,4 +1,4 @@
-"""Runs that go on where an earlier one stopped, or refuse to."""
+"""Runs that resume an earlier one, or reject its output folder."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ QUICK = ("spectrogram.png=false", "notes.time_stretch=0.5")
 
 
 def hashes(folder: Path) -> dict[str, str]:
-    """Every file of an output folder but its settings and the page that shows them, which name the folder."""
+    """Returns the digests of an output folder's files, except config.yaml and index.html, which name the folder."""
     shown = ("config.yaml", "index.html")
     return {
         path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
@@ -143,10 +143,10 @@ def test_limits_that_are_none(limit: str) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 def test_killed_at_twenty_moments(tmp_path: Path) -> None:
-    """SIGKILL at 20 random moments of runs over 60 songs; what is there in the end is what one quiet run leaves.
+    """Runs over 60 songs, killed at 20 random moments, end with the same files as one undisturbed run.
 
-    Half of the signals reach the first process alone, whose others then have to end by themselves. The smallest
-    checkpoint plays: more of the moments are in reading and writing, fewer in the network.
+    Half of the signals kill only the first process, and the others then have to end by themselves. The smallest
+    checkpoint is used, so that more kills happen during reading and writing than in the network.
     """
     corpus = ROOT.parent / "shared" / "corpus"
     if not corpus.is_dir():
@@ -180,7 +180,7 @@ def test_killed_at_twenty_moments(tmp_path: Path) -> None:
         process = None
         while process is None or process.returncode != 3:
             process = subprocess.Popen(command(output), cwd=ROOT, start_new_session=True)
-            # At any time, or, since starting up takes most of it, when some songs more are done.
+            # Kills at any time or, since most of the time is start-up, after some more songs.
             limit = time.monotonic() + moments.uniform(0.1, 1.0) * whole
             enough = done(output) + moments.randint(1, 12) if moments.random() < 0.7 else 99
             while process.poll() is None:
@@ -191,5 +191,5 @@ def test_killed_at_twenty_moments(tmp_path: Path) -> None:
                     resumed.append(done(output))
                 time.sleep(0.01)
         assert hashes(output) == wanted
-    print(f"killed with so many songs done: {resumed}, in {round_number} rounds")
+    print(f"songs done at each kill: {resumed}, in {round_number} rounds")
     assert sum(0 < songs_done < 58 for songs_done in resumed) >= 10

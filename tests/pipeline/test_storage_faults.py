@@ -1,4 +1,4 @@
-"""A file system of which one call in twenty fails: every song is rendered, and sounds the same."""
+"""A file system on which one call in twenty fails: every song is rendered, with the same bytes."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ FAULTS = (
 
 
 class FaultyFileSystem(MemoryFileSystem):
-    """Files in memory; calls fail before, or (writes) after they took effect."""
+    """An in-memory file system; calls fail before, or (writes) after they took effect."""
 
     protocol = "faulty"
     store: dict[str, Any] = {}  # noqa: RUF012 a class variable by fsspec's design

@@ -49,7 +49,7 @@ def filters(flags: Mapping[str, Any], block: int) -> int:
 
 
 def random_variables(flags: Mapping[str, Any], blocks: int, seed: int = 0) -> dict[str, Any]:
-    """Every EMA shadow of a generator with `blocks` blocks, float32, drawn as the oracle's were."""
+    """Draws every EMA shadow of a generator with `blocks` blocks, float32, as the oracle's were drawn."""
     random = np.random.RandomState(seed)
     inputs, k = flags["latent_vector_size"] + 61, flags.get("kernel_size", 3)
     height, width = flags.get("start_height", 4), flags.get("start_width", 8)

@@ -1,4 +1,4 @@
-"""What the tests of the cloud share: songs, gs:// on this machine, and what is the same in two runs."""
+"""Helpers of the cloud tests: songs, gs:// on this machine, and comparison of two runs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TINY = DATA / "checkpoints" / "tiny"
 
 
 def point_to(url: str, patch: pytest.MonkeyPatch) -> None:
-    """Makes gs:// the Cloud Storage at `url`, for this process and those it starts."""
+    """Points gs:// to the Cloud Storage at `url`, for this process and those it starts."""
     import gcsfs
 
     patch.setenv("STORAGE_EMULATOR_HOST", url)
@@ -32,7 +32,7 @@ def point_to(url: str, patch: pytest.MonkeyPatch) -> None:
 
 
 def outputs(url: str) -> dict[str, bytes]:
-    """All files below a folder, by their path in it; what is different by nature in two runs is left out."""
+    """Reads all files below a folder, by relative path, without those that always differ between runs."""
     names = [name for name, _ in listing.find(url)]
     root = str(urls.filesystem(url)[1]).rstrip("/") + "/"
     contents = {name.split(root, 1)[1]: files.read_bytes(name) for name in names}
@@ -44,7 +44,7 @@ def outputs(url: str) -> dict[str, bytes]:
 
 
 def rows(content: bytes) -> list[dict[str, object]]:
-    """Rows of a manifest or an error list, without where their songs came from."""
+    """Parses rows of a manifest or an error list, without the songs' URLs."""
     found = [json.loads(line) for line in content.splitlines()]
     return [{key: value for key, value in row.items() if key != "source"} for row in found]
 

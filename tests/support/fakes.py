@@ -1,4 +1,4 @@
-"""Synthesizers without TensorFlow: the rest of the way is the real one."""
+"""Synthesizers without TensorFlow, which take the network's place while all other code is real."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from gansynth.model.sounds import Renderer, SoundCache
 
 
 class FakeRenderer(Renderer):
-    """A renderer of whole notes, one at a time; subclasses say how one sounds."""
+    """A renderer of whole notes, one at a time; subclasses define the sound of a note."""
 
     sample_rate, note_samples, pitches = 16000, 64000, PITCHES
     cache = SoundCache(0)
@@ -37,7 +37,7 @@ class FakeRenderer(Renderer):
 
 
 class Noise(FakeRenderer):
-    """A renderer of noise, as long and as loud as can be."""
+    """A renderer of noise, of full length and level."""
 
     def sound(self, z: NDArray[np.float32], pitch: int, bucket: int) -> np.ndarray:
         return np.random.default_rng(pitch).uniform(-1, 1, self.note_samples)
@@ -54,11 +54,11 @@ class Bells(FakeRenderer):
 
 
 class FragileRenderer(FakeRenderer):
-    """A renderer of constants that breaks on pitch 66, or on all, and remembers being loaded.
+    """A renderer of constants that fails on pitch 66, or on all pitches, and records when it is loaded.
 
     Attributes:
-        loaded: names of the checkpoints that it was loaded for, by anyone.
-        broken: whether nothing can be played.
+        loaded: names of the checkpoints for which any instance was loaded.
+        broken: if true, every note fails.
     """
 
     loaded: list[str] = []  # noqa: RUF012
@@ -66,7 +66,7 @@ class FragileRenderer(FakeRenderer):
 
     @classmethod
     def load(cls, storage: object, checkpoint: str, **_: Any) -> FragileRenderer:
-        """Stands in for gansynth.model.server.load_model."""
+        """Replaces gansynth.model.server.load_model."""
         cls.loaded.append(checkpoint)
         return cls()
 
@@ -86,10 +86,10 @@ class FragileRenderer(FakeRenderer):
 
 
 class FakeSynthesizer(FakeRenderer):
-    """Plays decaying sines in place of the network: same interface, same promises.
+    """A synthesizer that plays decaying sines instead of the network, with the same interface.
 
     Attributes:
-        nan, silent: pitches that come out broken, or silent.
+        nan, silent: pitches that are rendered as NaN, or silent.
         calls: size of every batch that was rendered.
     """
 

@@ -1,4 +1,4 @@
-"""Notes made by the tests, and comparisons of sound."""
+"""Construction of notes, and comparison of audio."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from gansynth.midi.notes import Notes
 
 
 def snr(expected: np.ndarray, found: np.ndarray) -> float:
-    """Signal to noise ratio in dB; infinite for equal arrays."""
+    """Computes the signal-to-noise ratio in dB; infinite for equal arrays."""
     expected = np.asarray(expected, np.float64)
     noise = np.square(np.asarray(found, np.float64) - expected).sum()
     return float(10 * np.log10(np.square(expected).sum() / noise)) if noise else np.inf
 
 
 def make_notes(*rows: tuple[float, ...]) -> Notes:
-    """Notes from rows of pitch, start, end and, optionally, velocity, program, is_drum."""
+    """Makes notes from rows of pitch, start, end and, optionally, velocity, program, is_drum."""
     full = [(*row, *(100, 0, 0)[len(row) - 3 :]) for row in rows]
     pitch, start, end, velocity, program, drum = zip(*full, strict=True) if full else ((),) * 6
     return Notes(

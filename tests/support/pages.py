@@ -1,4 +1,4 @@
-"""A corpus whose file names are attacks, and pages as a program reads them."""
+"""A corpus with hostile file names, and a parser of the pages."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ BROKEN = {"broken/<b>empty.mid": b"", "broken/page.mid": b"<html><script>alert(6
 
 
 def write_song(path: Path, pitches: range) -> None:
-    """A few seconds for piano, bass and drums."""
+    """Writes a few seconds of piano, bass and drums."""
     file = mido.MidiFile(ticks_per_beat=480)
     for channel, program in ((0, 0), (1, 33), (9, 0)):
         track = file.add_track()
@@ -47,7 +47,7 @@ def manifest(out: Path, name: str = "manifest.jsonl") -> list[dict[str, Any]]:
 
 
 def all_rows(out: Path) -> list[dict[str, Any]]:
-    """The rows of a finished job, with their status, as the page gets them."""
+    """Reads the rows of a finished job, with their status, as the page gets them."""
     return [
         *({"status": "rendered", **row} for row in manifest(out)),
         *({"status": "failed", **row} for row in manifest(out, "errors.jsonl")),
@@ -58,7 +58,7 @@ VOID = {"meta", "input", "img", "link", "br", "hr", "path"}
 
 
 class Page(HTMLParser):
-    """Elements in order, as (tag, attributes), with texts; fails on what is not well nested."""
+    """A parsed page: its elements in order, as (tag, attributes), and its text; fails on elements not well nested."""
 
     def __init__(self, html: str) -> None:
         super().__init__(convert_charrefs=True)

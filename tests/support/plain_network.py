@@ -1,7 +1,7 @@
-"""GANSynth written down a second time, in float64 numpy, as plainly as the reference: to compare with, not to use.
+"""An independent implementation of GANSynth in float64 numpy, as plain as the reference, for comparison only.
 
-Nothing is fused, cut short or shared with the package; it follows magenta's networks.py, layers.py, spectral_ops.py
-and specgrams_helper.py line by line. Slow: for small models.
+Nothing is fused, truncated or shared with the package; the code follows the steps of magenta's networks.py, layers.py,
+spectral_ops.py and specgrams_helper.py. It is slow: use it with small models.
 """
 
 from __future__ import annotations
@@ -41,13 +41,13 @@ def specgrams(
     pitches: np.ndarray,
     normalizer: np.ndarray | None = None,
 ) -> np.ndarray:
-    """The denormalised output: float64 [n, height, width, 2].
+    """Computes the denormalised output: float64 [n, height, width, 2].
 
     Args:
-        flags: of experiment.json.
-        variables: as they are named in the save.
-        progress: of training.
-        normalizer: content of the asset, where data_normalizer asks for one.
+        flags: content of experiment.json.
+        variables: variables by their names in the save.
+        progress: progress of the training.
+        normalizer: content of the asset, if data_normalizer needs one.
     """
     flags = {**DEFAULTS, **flags}
 
@@ -123,7 +123,7 @@ def upscale(x: np.ndarray, down: int, across: int) -> np.ndarray:
 
 
 def conv(x: np.ndarray, kernel: np.ndarray) -> np.ndarray:
-    """tf.nn.conv2d, SAME, stride 1."""
+    """Reimplements tf.nn.conv2d, SAME, stride 1."""
     k, (height, width) = kernel.shape[0], x.shape[1:3]
     x = np.pad(x, [[0, 0], [(k - 1) // 2, k // 2], [(k - 1) // 2, k // 2], [0, 0]])
     out: Any = 0.0
@@ -134,7 +134,7 @@ def conv(x: np.ndarray, kernel: np.ndarray) -> np.ndarray:
 
 
 def transposed_conv(x: np.ndarray, kernel: np.ndarray, down: int, across: int) -> np.ndarray:
-    """tf.nn.conv2d_transpose, SAME: the gradient of a convolution with this stride."""
+    """Reimplements tf.nn.conv2d_transpose, SAME: the gradient of a convolution with this stride."""
     k, (n, height, width) = kernel.shape[0], x.shape[:3]
     out = np.zeros([n, (height - 1) * down + max(k, down), (width - 1) * across + max(k, across), kernel.shape[2]])
     for i in range(k):
@@ -145,7 +145,7 @@ def transposed_conv(x: np.ndarray, kernel: np.ndarray, down: int, across: int) -
 
 
 def waves(specgrams: np.ndarray, flags: Mapping[str, Any]) -> np.ndarray:
-    """Sound of the denormalised output: float64 [n, samples]."""
+    """Converts the denormalised output to audio, float64 [n, samples]."""
     flags = {**DEFAULTS, **flags}
     if flags["data_type"] == "wave":
         return specgrams[:, 768:-768, 0, 0]

@@ -1,4 +1,4 @@
-"""Google's doors, on loopback: a Cloud Storage that works, and one as networks are."""
+"""Fakes of Google's services on loopback: a reliable Cloud Storage, a faulty one, and the Dataflow API."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def wait_for(port: int, process: subprocess.Popen[bytes], seconds: float = 300) 
 
 @contextlib.contextmanager
 def started(*command: str, port: int, **options: Any) -> Iterator[subprocess.Popen[bytes]]:
-    """A server in a process of its own, ended in the end."""
+    """Runs a server in a separate process, which is ended after the block."""
     process = subprocess.Popen(command, **options)
     try:
         wait_for(port, process)
@@ -58,7 +58,7 @@ def started(*command: str, port: int, **options: Any) -> Iterator[subprocess.Pop
 
 @contextlib.contextmanager
 def emulator(folder: Path) -> Iterator[str]:
-    """A Cloud Storage with the buckets `BUCKETS`; its URL."""
+    """Starts a Cloud Storage with the buckets `BUCKETS`; returns its URL."""
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     name = "gcp_storage_emulator"
@@ -72,7 +72,7 @@ def emulator(folder: Path) -> Iterator[str]:
 
 
 class _Server(ThreadingHTTPServer):
-    """A server on a thread of its own."""
+    """A server on a separate thread."""
 
     def handle_error(self, *args: Any) -> None:
         pass  # clients that close early, having seen enough
@@ -90,11 +90,11 @@ class _Server(ThreadingHTTPServer):
 
 
 class Front(_Server):
-    """Passes requests on to a Cloud Storage: some fail, and listings come in pages.
+    """A proxy of a Cloud Storage: some requests fail, and listings come in pages.
 
     Attributes:
-        counts: requests by what became of them: passed, 429, 503, torn, late.
-        denied: method and part of the path of requests that nobody has the right to.
+        counts: number of requests by outcome: passed, 429, 503, torn, late.
+        denied: method and part of the path of requests that are forbidden.
     """
 
     daemon_threads = True
@@ -186,18 +186,18 @@ class _FrontHandler(BaseHTTPRequestHandler):
 
 
 class DataflowApi(_Server):
-    """A Dataflow that knows as much of its API as Beam asks for, and gives each job to a function.
+    """A fake of the parts of the Dataflow API that Beam uses; it passes each job to a function.
 
     Attributes:
-        jobs: the requests, as they came.
-        is_silent: whether it tells nothing of its jobs.
+        jobs: the requests, in order.
+        is_silent: if true, it does not report the state of jobs.
     """
 
     daemon_threads = True
     is_silent = False
 
     def __init__(self, work: Callable[[dict[str, Any]], str | None]) -> None:
-        """`work` is given the request of a job, and returns why it failed, or None."""
+        """Sets `work`, which gets the request of a job and returns the reason of its failure, or None."""
         super().__init__(("127.0.0.1", 0), _DataflowHandler)
         self.work = work
         self.jobs: list[dict[str, Any]] = []
@@ -208,7 +208,7 @@ class DataflowApi(_Server):
         return f"http://localhost:{self.server_port}"  # Beam looks for this name
 
     def submit(self, job: dict[str, Any]) -> str:
-        """The id of a job: a new one, or that of a job of this name that is not over."""
+        """Returns the id of a new job, or of the running job with the same name."""
         for number, earlier in enumerate(self.jobs):
             if earlier["name"] == job["name"] and self.id(number) not in self.outcomes:
                 return self.id(number)

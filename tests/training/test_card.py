@@ -1,4 +1,4 @@
-"""The model card: its numbers are those that were measured, and it belongs to the voice that they were measured on."""
+"""The model card: its numbers are the measured ones, and it belongs to the voice they were measured on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The bundled voice: that a new one has not become worse in what a few seconds can tell."""
+"""The bundled voice: a new version is not worse in any figure that can be measured in a few seconds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the training tool draws is what the package plays; needs PyTorch, which only the tool's own environment has."""
+"""The training tool's generator equals the package's; needs PyTorch, which only the tool's environment has."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Training on a folder of one's own WAV files: what is found in it, what is refused, and a voice made of it."""
+"""Training on a folder of WAV files: notes that are found, files that are rejected, and the resulting voice."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TOOL = ROOT / "training" / ".venv" / "bin" / "python"
 
 
 def sound(pitch: int, strength: list[float], rate: int = 16000, seconds: float = 2.0, decay: float = 0.0) -> np.ndarray:
-    """A harmonic note after a tenth of a second of silence."""
+    """Makes a harmonic note after 0.1 s of silence."""
     time = np.arange(int(seconds * rate)) / rate
     f0 = targets.frequency(pitch)
     waves = [a * np.cos(2 * np.pi * (h + 1) * f0 * time + h) for h, a in enumerate(strength)]
@@ -28,7 +28,7 @@ def sound(pitch: int, strength: list[float], rate: int = 16000, seconds: float =
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three instruments, named in each of the ways there are, of different sample rates and channels."""
+    """Writes three instruments in each of the naming schemes, with different sample rates and channels."""
     made = tmp_path_factory.mktemp("sounds")
     for pitch in (48, 60, 72):
         left = sound(pitch, [0.4, 0.2, 0.1], 44100, decay=2.0)
@@ -222,7 +222,7 @@ def test_a_voice_of_ones_own_stopped_and_gone_on_with(data: Path, tmp_path: Path
 
 
 def plays(voice: Path) -> None:
-    """A checkpoint that the package loads, whose notes can be heard."""
+    """Checks that the package loads a checkpoint and that its notes are audible."""
     from gansynth import Synthesizer, load_bank
 
     synth = Synthesizer.from_checkpoint(voice)

@@ -1,4 +1,4 @@
-"""A worker that cannot do its work says so before the job has begun."""
+"""A worker that lacks GPU, code or checkpoint fails the job at its start."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def test_the_right_worker_passes() -> None:
 
 def test_other_code() -> None:
     check = _Check(model_settings(load_config(None)), "sha256:other")
-    with pytest.raises(ConfigError, match="the image holds other code than the machine that submitted the job"):
+    with pytest.raises(ConfigError, match="the code in the image differs from the code that submitted the job"):
         check.setup()
 
 

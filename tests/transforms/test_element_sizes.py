@@ -1,4 +1,4 @@
-"""No element is too large to travel, whatever the song: 60,000 notes in a minute, or the longest that is allowed."""
+"""Sizes of elements are bounded for any song: 60,000 notes in a minute, or the longest allowed song."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from transforms.mix_songs import GatherSong, MixedSong
 
 MB = 1_000_000
 ELEMENT = 64 * MB
-"""What a single element may have: far from the 2 GiB of a gRPC message, and of what a worker has for its threads."""
+"""Maximum size of an element in bytes: far below a gRPC message's 2 GiB and the memory of a worker's threads."""
 GROUP = 1000 * MB
 """All parts of one song together; they are read one by one."""
 LONGEST = SoundConfig().notes.max_song_seconds
@@ -62,7 +62,7 @@ def test_elements_and_groups_stay_small(name: str) -> None:
     source = Source("song.mid", "gs://bucket/song.mid", 1)
     plan, chunks = plan_song(source.song_id, made, config, spec)
     assert len(plan.notes) >= least
-    # What is measured is what the coder of the parts writes: pickles.
+    # The coder of these elements pickles them, so pickles are measured.
     assert encoded(ReadSong(source, made)) < ELEMENT
     assert encoded(plan) < ELEMENT
     gather = GatherSong()

@@ -1,4 +1,4 @@
-"""What becomes of a song that fails: a row with a code, whatever the stage."""
+"""Songs that fail get a row with an error code, at any stage."""
 
 from __future__ import annotations
 

@@ -106,7 +106,7 @@ class Watched(_Gathered):
 
 
 def test_on_a_cluster_no_worker_holds_the_sums_of_many_songs(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A bundle there may have parts of thousands of songs, each of which may be hundreds of MB."""
+    """A bundle on a cluster may have elements of thousands of songs, each of hundreds of MB."""
     alive: weakref.WeakSet[Watched] = weakref.WeakSet()
     most = 0
 

@@ -1,4 +1,4 @@
-"""Sound files: the same clip is the same bytes for ever, and what is read back is what was written."""
+"""Audio files: the same clip always gives the same bytes, and reading returns the written samples."""
 
 from __future__ import annotations
 

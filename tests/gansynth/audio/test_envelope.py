@@ -1,4 +1,4 @@
-"""Envelopes as the reference shapes them, also where it crashes, and what a note is divided by."""
+"""Envelopes equal to the reference's, including the cases in which it crashes, and the scaling of notes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Clips as the reference's combine_notes makes them; sums that no order and no split can change."""
+"""Clips equal to those of the reference's combine_notes; sums that do not depend on order and split."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Piano rolls: each note where it is heard, in its instrument's colour, however many there are."""
+"""Piano rolls: each note at its time and pitch, in its instrument's colour, for any number of notes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ OCTAVE = np.rint(axes.GROUND + (np.array(axes.INK) - axes.GROUND) * 4 / 63).toli
 
 
 def notes_of(*rows: tuple[float, ...]) -> PlannedNotes:
-    """Notes from rows of pitch, start and end in seconds and, optionally, left, right, fraction and velocity."""
+    """Makes notes from rows of pitch, start and end in seconds and, optionally, left, right, fraction and velocity."""
     full = np.array([(*row, *(0, 0, 0, 127)[len(row) - 3 :]) for row in rows], float).reshape(-1, 7)
     return PlannedNotes(
         start=np.rint(full[:, 1] * RATE).astype(np.int64),
@@ -86,7 +86,7 @@ def test_sliding_instruments_mix_their_colours() -> None:
 
 
 def test_overlapping_notes_of_one_pitch_are_all_seen() -> None:
-    """The latest is in front, and what it does not cover of a longer one comes out behind it."""
+    """The latest note is in front, and the uncovered part of a longer one is visible behind it."""
     image = picture(notes_of((61, 1, 8, 0, 0), (61, 3, 4, 1, 1), (61, 5, 6, 2, 2)))
     piano, flute, bass = (list(colour) for colour in piano_roll.COLOURS[:3])
     found = [colour_at(image, 61, s, 60, 25) for s in (2, 3.5, 4.1, 5.5, 7)]
@@ -94,7 +94,7 @@ def test_overlapping_notes_of_one_pitch_are_all_seen() -> None:
 
 
 def brute_force(notes: PlannedNotes, low: int, rows: int, samples: float) -> np.ndarray:
-    """The owner of each cell: the latest to begin, until its release; else the one that is heard for longest."""
+    """Finds the owner of each cell: the latest to begin, until its release; else the one that is heard longest."""
     owner = np.full((rows, WIDTH), -1)
     per_pixel = samples / WIDTH
     for row in range(rows):
@@ -133,7 +133,7 @@ def test_against_brute_force(rows: list[tuple[int, float, float, int]]) -> None:
 
 
 def test_time_axis_is_the_spectrograms() -> None:
-    """A click at one moment stands at one pixel of both pictures, so that one playhead crosses them."""
+    """A click at a given time is at the same pixel of both pictures, so that one playhead fits both."""
     at, seconds = 7.3, 12
     clip = np.zeros(seconds * RATE, np.float32)
     clip[int(at * RATE)] = 1

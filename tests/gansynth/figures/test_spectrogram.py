@@ -1,4 +1,4 @@
-"""The constant-Q transform against librosa's, and pictures that no title or length of clip breaks."""
+"""The constant-Q transform compared with librosa's, and pictures with any title and length of clip."""
 
 import io
 import subprocess
@@ -28,7 +28,7 @@ def sine(pitch: float, seconds: float) -> np.ndarray:
 
 
 def music(seconds: float, seed: int = 0) -> np.ndarray:
-    """Decaying notes with overtones and a noisy attack, several at once, between pauses."""
+    """Makes decaying notes with overtones and a noisy attack, several at once, between pauses."""
     random = np.random.default_rng(seed)
     clip = np.zeros(int(seconds * RATE))
     for start in np.arange(0.2, seconds - 0.1, 0.3):
@@ -114,7 +114,7 @@ def test_agrees_with_librosa(rate: int, style: SpectrogramStyle, tolerance: floa
 
 
 def test_agrees_with_the_definition() -> None:
-    """The sums of sample times window times wave; librosa's own error is larger than the one allowed here."""
+    """The result equals the sums of sample times window times wave; librosa's error exceeds the tolerance used here."""
     clip = music(20)
     ratio = 2 ** (2 / 36)
     exact = np.empty((STYLE.bins, 1 + len(clip) // STYLE.hop))

@@ -1,4 +1,4 @@
-"""Archives of MIDI files: every member read in place, and none that harms."""
+"""Archives of MIDI files: every member is read in place, and hostile ones do no harm."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_all_midi_files_of_an_archive(kind: str, tmp_path: Path) -> None:
 
 
 def test_a_zip_written_to_a_pipe(tmp_path: Path) -> None:
-    """Sizes and checksums stand behind the data then, not before."""
+    """In such a zip, sizes and checksums follow the data."""
 
     class Pipe(io.RawIOBase):
         def __init__(self) -> None:
@@ -144,7 +144,7 @@ def test_a_directory_that_is_too_large(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_overlapping_members_do_not_multiply(tmp_path: Path) -> None:
-    """A bomb of many entries that share the same bytes: each can have but what lies before the next."""
+    """A zip bomb of entries that share bytes is harmless: each entry ends where the next begins."""
     path = tmp_path / "x.zip"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("x.mid", bytes(1 << 20))

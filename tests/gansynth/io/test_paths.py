@@ -1,4 +1,4 @@
-"""Names of songs and of their files: no two share one, and none leads out of the output folder."""
+"""Song ids and names of their files: they are unique, and none leads out of the output folder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Completion records: what they are worth is decided by input, settings, checkpoint and the files themselves."""
+"""Completion records: their validity depends on input, settings, checkpoint and the files."""
 
 from __future__ import annotations
 

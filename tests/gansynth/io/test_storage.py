@@ -1,4 +1,4 @@
-"""Files written whole or not at all, wherever they are."""
+"""Storage: atomic writes, listing, retries and credentials, local and remote."""
 
 from __future__ import annotations
 
@@ -214,7 +214,7 @@ def test_lines(tmp_path: Path) -> None:
 
 
 class ReplyError(Exception):
-    """An answer with a status, as clients of object stores raise it."""
+    """An error with a status, as clients of object stores raise it."""
 
     def __init__(self, code: object) -> None:
         super().__init__(str(code))

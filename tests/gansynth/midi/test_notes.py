@@ -1,4 +1,4 @@
-"""MIDI files as the reference reads them, policies that account for every note, and bytes that are no MIDI."""
+"""MIDI files read like the reference, policies that account for every note, and bytes that are not MIDI."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The sustain pedal against note_seq's, note for note."""
+"""The sustain pedal, compared with note_seq's note by note."""
 
 from __future__ import annotations
 

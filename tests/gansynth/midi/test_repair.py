@@ -1,4 +1,4 @@
-"""Damaged files: what is played of them, what was mended, and what fails with which code."""
+"""Damaged files: their notes, their repairs, and their error codes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Runs Magenta's own GANSynth, unmodified but for its data set, in a process of its own.
+"""A script that runs Magenta's GANSynth, unmodified except for its data set, in a separate process.
 
     python magenta_reference.py JOB.json
 
@@ -24,7 +24,7 @@ from typing import Any
 
 
 def make_importable() -> None:
-    """Stands in for tf.estimator (gone since 2.16), inspect.getargspec (3.11) and Keras 2."""
+    """Replaces tf.estimator (removed in 2.16), inspect.getargspec (3.11) and Keras 2."""
     warnings.filterwarnings("ignore")
     os.environ.update(TF_USE_LEGACY_KERAS="1", TF_CPP_MIN_LOG_LEVEL="3", CUDA_VISIBLE_DEVICES="")
     import tensorflow as tf

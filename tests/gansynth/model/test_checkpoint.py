@@ -1,4 +1,4 @@
-"""Magenta's layout read right, wrong files named, and fetching that is done once and never trusted blindly."""
+"""Checkpoints: Magenta's layout, errors that name the wrong file, and downloads that are cached and verified."""
 
 from __future__ import annotations
 
@@ -412,7 +412,7 @@ def test_odd_global_step(step: Any, tmp_path: Path) -> None:
 
 
 class CountingFileSystem(MemoryFileSystem):
-    """Files in memory, as a bucket would hold them: counts what is read, and can fail."""
+    """An in-memory file system like a bucket, which counts reads and can fail."""
 
     protocol = "counting"
     store: dict[str, Any] = {}  # noqa: RUF012 a class variable by fsspec's design
@@ -442,7 +442,7 @@ class CountingFileSystem(MemoryFileSystem):
 
 @pytest.fixture
 def bucket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[type[CountingFileSystem]]:
-    """An empty bucket at counting://, and an empty cache."""
+    """Creates an empty bucket at counting://, and an empty cache."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(retry, "SECONDS", 0)
     monkeypatch.setattr(retry, "WORKER_SECONDS", 0)

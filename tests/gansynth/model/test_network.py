@@ -1,4 +1,4 @@
-"""The network against Magenta's own output, against itself cut short, and against a plain float64 rewrite."""
+"""The network, compared with Magenta's output, with its own truncated output, and with a plain float64 version."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_specgrams_are_the_references(kind: str, network: Callable[[str], Networ
 
 @functools.cache
 def _first_samples(net: Network, rows: int) -> np.ndarray:
-    """Audio of the same two notes at some number of rows; kept, since tracing is what costs."""
+    """Renders the same two notes with a number of rows; cached, since tracing is slow."""
     z = np.random.RandomState(3).normal(size=[2, 16]).astype(np.float32)
     return net.waves(z, labels([24, 84]), rows)
 

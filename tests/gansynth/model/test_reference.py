@@ -1,4 +1,4 @@
-"""The real magenta package, on checkpoints that it writes and reads itself: kinds that no recording covers."""
+"""Comparison with the real magenta package, on kinds of checkpoints that the recordings do not cover."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One model for many processes: the same sounds, each rendered once, and nobody lost when the model's process dies."""
+"""The model server: equal sounds, each rendered once for all clients, and recovery when the server dies."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The Python API: shapes, batches, buckets, refusals; what a note sounds like does not depend on its company."""
+"""The synthesizer: shapes, batches, buckets, errors; a note's sound does not depend on its batch."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def tiny8(oracle_checkpoint: Callable[[str], Path]) -> Synthesizer:
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Synthesizer:
-    """40 samples a note: what counts here is not the sound."""
+    """Returns a model with 40 samples per note, for tests that do not depend on the sound."""
     folder = write_checkpoint(tmp_path_factory.mktemp("small"), SMALL)
     return Synthesizer.from_checkpoint(folder, batch_rows=1024)
 

@@ -1,4 +1,4 @@
-"""Clips by which instruments are compared: the right notes, of the right instruments, within the range."""
+"""Clips of an audition: the expected notes, instruments and pitches."""
 
 from __future__ import annotations
 

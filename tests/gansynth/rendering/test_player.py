@@ -1,4 +1,4 @@
-"""Whole songs: the reference's own clips, bytes that no grouping changes, and notes that come out broken."""
+"""Whole songs: clips equal to the reference's, bytes that do not depend on grouping, and notes that are not finite."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from tests.support.notes import make_notes, snr
 DATA = Path(__file__).parents[2] / "data"
 _PRESET = yaml.safe_load((Path(__file__).parents[3] / "configs" / "magenta.yaml").read_text())
 REFERENCE = SoundConfig.model_validate({key: _PRESET[key] for key in ("notes", "instruments", "envelope", "mix")})
-"""How gansynth_generate plays."""
+"""Settings that play like gansynth_generate."""
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""Who plays what: rules by track, program and family, which of them wins, and what a song tells of it."""
+"""Assignment of instruments: rules by track, program and family, their order, and the parts of a song."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def chosen(rules: InstrumentsConfig, program: int, track: str = "") -> tuple[str
 
 
 def song(*tracks: tuple[str | bytes | None, int, int]) -> bytes:
-    """A MIDI file of tracks: name, channel and program, each with a note."""
+    """Makes a MIDI file of tracks given by name, channel and program, each with a note."""
     file = mido.MidiFile(charset="latin-1")
     for name, channel, program in tracks:
         track = file.add_track()
@@ -152,7 +152,7 @@ def test_without_rules_for_tracks_their_names_change_nothing() -> None:
 
 
 def test_a_long_name_is_cut_where_the_file_is_read() -> None:
-    """One name of a million letters, which note_seq would copy for each of 400 instruments."""
+    """note_seq would copy a name of a million letters for each of 400 instruments."""
     file = mido.MidiFile(file=io.BytesIO(song(("é" * 900_000, 0, 0))), charset="latin-1")
     for number in range(400):
         channel, program = number % 9, number // 9

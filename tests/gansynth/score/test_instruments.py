@@ -1,4 +1,4 @@
-"""slerp stays on its circle and never breaks, random instruments never change, banks say what is wrong with them."""
+"""Spherical interpolation for any latents, random instruments that never change, and errors of banks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Songs cut into chunks without losing a note, and schedules that give the same note the same instrument for ever."""
+"""Render plans: chunks that contain every note once, and schedules that never change for equal input."""
 
 from __future__ import annotations
 

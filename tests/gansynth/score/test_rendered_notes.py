@@ -1,4 +1,4 @@
-"""The notes that are heard: small, and written so that other programs find them where the audio has them."""
+"""Files of the notes that are heard: small, readable by other programs, and aligned to the audio."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def table_of(plan: RenderPlan) -> dict[str, Any]:
 
 
 def apart(rows: list[tuple[int, int, int, int, int]]) -> Notes:
-    """Notes of which no two of one pitch and program overlap: all that a MIDI file can say."""
+    """Draws notes without overlaps of equal pitch and program, which a MIDI file cannot represent."""
     free: dict[tuple[int, int], int] = {}
     found = []
     for pitch, gap, length, velocity, program in rows:

@@ -1,4 +1,4 @@
-"""Notes sorted into stems: all of them, bounded in number and in memory; and seats between two loudspeakers."""
+"""Stems, which contain every note and are bounded in number and memory; and panning positions."""
 
 from __future__ import annotations
 
