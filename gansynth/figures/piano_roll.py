@@ -82,7 +82,7 @@ def write_png(
     seconds = axes.seconds_across(samples, sample_rate)
     bends = curves(notes, sample_rate, channels or {})[0]
     low, rows = _rows(notes, bends)
-    colours, table = _coarse(_colours(notes, instruments))
+    colours, table = _fit_palette(_colours(notes, instruments))
     straight = np.setdiff1d(np.arange(len(notes)), list(bends))
     cells = _cells(notes[straight], table[straight], low, rows, width, seconds * sample_rate)
     for n, bend in bends.items():
