@@ -1,8 +1,9 @@
 """The structure of a Standard MIDI File, read without trust: what is in it, what is wrong with it, and a clean copy.
 
-One pass over the bytes counts ticks and pairs notes, before note_seq builds a table of every tick and an object of
-every event. Where the file is formally wrong but its music is whole, the scan notes the defect and how to mend it;
-where something else than MIDI stands among the events, it raises.
+One pass over the bytes keeps every event that a synthesizer would be sent, in twelve bytes each; notes are paired from
+these, before note_seq builds a table of every tick and an object of every event. Where the file is formally wrong but
+its music is whole, the scan notes the defect and how to mend it; where something else than MIDI stands among the
+events, it raises.
 
 Sources: Standard MIDI Files 1.0 (MMA RP-001); for what note_seq stumbles over, mido 1.3 (midifiles, meta); for what
 counts as a note, pretty_midi 0.2 (PrettyMIDI._load_instruments).
@@ -14,6 +15,7 @@ import struct
 from array import array
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
@@ -21,6 +23,8 @@ from gansynth.errors import MidiError
 
 LONGEST_GAP = 0x0FFFFFFF
 """The longest delta time and event length that MIDI files can write, in four bytes."""
+LONGEST_TEXT = 1024
+"""Bytes that are kept of a name."""
 LONGEST_EVENT = 1_000_000
 """mido reads no longer one."""
 MOST_TRACKS = 0x7FFF
@@ -38,6 +42,8 @@ _SYSTEM_BYTES = {0xF1: 1, 0xF2: 2, 0xF3: 1, 0xF6: 0, 0xF8: 0, 0xFA: 0, 0xFB: 0, 
 """Data bytes of the system messages that mido knows, though they have no place in a file."""
 _KNOWN_METAS = {*range(0x08), 0x09, 0x20, 0x21, 0x2F, 0x51, 0x54, 0x58, 0x59, 0x7F}
 _END_OF_TRACK, _TEMPO = 0x2F, 0x51
+TRACK_NAME, DEVICE_NAME, PORT = 0x03, 0x09, 0x21
+"""Types of the meta events that a track keeps."""
 
 
 @dataclass
@@ -51,11 +57,14 @@ class Track:
         first_end: where the first end of track ends, None without one.
         tempos: (tick, microseconds of a quarter note).
         tempo_events: edits that leave them out.
-        note_starts, note_ends: ticks of all notes.
-        sounding: ticks of the notes that have not ended, by channel and pitch (channel * 128 + pitch).
+        ticks: of the events in `words`.
+        words: every channel message and system message, in order: status byte << 16 | first data byte << 8 | second.
+        messages: first and last byte + 1 of the body of each system exclusive message (status 0xF0 or 0xF7 in `words`).
+        name: its first name that says anything, as it is written.
+        ports: (number of events before it, type, body) of each port and device name.
         edits: (from, to, what to write instead), in order; where there are any, the track cannot stay as it is.
         repairs: names of the defects.
-        closed: channels and pitches of the notes that were ended because the track's end is missing, None if it is not.
+        truncated: whether the track's end is missing, so that what sounds there is to be ended.
         error: why the walk stopped before its end, if it met what is no MIDI.
     """
 
@@ -66,38 +75,38 @@ class Track:
     first_end: int | None = None
     tempos: list[tuple[int, int]] = field(default_factory=list)
     tempo_events: list[tuple[int, int, bytes]] = field(default_factory=list)
-    note_starts: array[int] = field(default_factory=lambda: array("q"))
-    note_ends: array[int] = field(default_factory=lambda: array("q"))
-    sounding: dict[int, list[int]] = field(default_factory=dict)
+    ticks: array[int] = field(default_factory=lambda: array("q"))
+    words: array[int] = field(default_factory=lambda: array("I"))
+    messages: list[tuple[int, int]] = field(default_factory=list)
+    name: bytes = b""
+    ports: list[tuple[int, int, bytes]] = field(default_factory=list)
     edits: list[tuple[int, int, bytes]] = field(default_factory=list)
     repairs: set[str] = field(default_factory=set)
-    closed: list[int] | None = None
+    truncated: bool = False
     error: MidiError | None = None
 
-    def end_note(self, key: int, tick: int) -> None:
-        """Ends what sounds on a channel and pitch, as pretty_midi does: all of it, but for notes of the same tick."""
-        started = self.sounding.pop(key, ())
-        for start in started:
-            if start != tick:
-                self.note_starts.append(start)
-                self.note_ends.append(tick)
-        if len(started) > 1:
-            same = [start for start in started if start == tick]
-            if 0 < len(same) < len(started):
-                self.sounding[key] = same
+    def keep_name(self, kind: int, body: bytes) -> None:
+        """Keeps what names the track or its port."""
+        if kind != TRACK_NAME:
+            self.ports.append((len(self.words), kind, body[:LONGEST_TEXT]))
+        elif not self.name:
+            self.name = body[:LONGEST_TEXT] if body.strip() else b""
 
     def cut(self) -> Track:
         """The track with all that sounds ended at its last event, because its end is missing."""
         self.repairs.add("track_truncated")
-        self.closed = sorted(key for key, starts in self.sounding.items() if starts[0] < self.tick)
-        for key in self.closed:
-            self.end_note(key, self.tick)
+        self.truncated = True
         return self
+
+    @cached_property
+    def notes(self) -> Pairing:
+        """Its notes as pretty_midi pairs them."""
+        return Pairing.of(self)
 
     @property
     def clean(self) -> bool:
         """Whether note_seq reads it right as it is."""
-        return self.stop > self.start and not self.edits and self.closed is None
+        return self.stop > self.start and not self.edits and not self.truncated
 
     def events(self, data: bytes) -> Iterator[bytes]:
         """Its bytes, in pieces, as they should be."""
@@ -107,10 +116,56 @@ class Track:
             yield instead
             pos = stop
         yield data[pos : self.stop]
-        for key in self.closed or ():
+        for key in self.notes.closed:
             yield bytes([0, 0x80 | key >> 7, key & 127, 0])
         if not self.ended:
             yield _END
+
+
+@dataclass
+class Pairing:
+    """The notes of one track as pretty_midi pairs them: a note-off ends all that sounds, but for notes of its own tick.
+
+    Attributes:
+        starts, ends: ticks of all notes.
+        closed: channels and pitches (channel * 128 + pitch) of the notes that end because the track breaks off.
+    """
+
+    starts: array[int] = field(default_factory=lambda: array("q"))
+    ends: array[int] = field(default_factory=lambda: array("q"))
+    closed: list[int] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, track: Track) -> Pairing:
+        """Pairs the events of a track."""
+        notes = cls()
+        sounding: dict[int, list[int]] = {}
+        for tick, word in zip(track.ticks, track.words, strict=True):
+            if word < 0xA00000:
+                key = word >> 9 & 0x780 | word >> 8 & 0x7F
+                if word >= 0x900000 and word & 0x7F:
+                    if key in sounding:
+                        sounding[key].append(tick)
+                    else:
+                        sounding[key] = [tick]
+                elif key in sounding:
+                    notes._end(sounding, key, tick)
+        if track.truncated:
+            notes.closed = sorted(key for key, starts in sounding.items() if starts[0] < track.tick)
+            for key in notes.closed:
+                notes._end(sounding, key, track.tick)
+        return notes
+
+    def _end(self, sounding: dict[int, list[int]], key: int, tick: int) -> None:
+        started = sounding.pop(key)
+        for start in started:
+            if start != tick:
+                self.starts.append(start)
+                self.ends.append(tick)
+        if len(started) > 1:
+            same = [start for start in started if start == tick]
+            if 0 < len(same) < len(started):
+                sounding[key] = same
 
 
 @dataclass(frozen=True)
@@ -145,18 +200,18 @@ class Scan:
     @property
     def notes(self) -> int:
         """How many notes there are; note_seq finds the same number."""
-        return sum(len(track.note_starts) for track in self.tracks)
+        return sum(len(track.notes.starts) for track in self.tracks)
 
     @property
     def seconds(self) -> float:
         """When the last note ends."""
-        return self.time(max((max(track.note_ends, default=0) for track in self.tracks), default=0))
+        return self.time(max((max(track.notes.ends, default=0) for track in self.tracks), default=0))
 
     @property
     def polyphony(self) -> int:
         """The most notes that sound at once."""
-        starts = np.sort(np.concatenate([np.array(track.note_starts, np.int64) for track in self.tracks]))
-        ends = np.sort(np.concatenate([np.array(track.note_ends, np.int64) for track in self.tracks]))
+        starts = np.sort(np.concatenate([np.array(track.notes.starts, np.int64) for track in self.tracks]))
+        ends = np.sort(np.concatenate([np.array(track.notes.ends, np.int64) for track in self.tracks]))
         ended = np.searchsorted(ends, starts, side="right")
         return int((np.arange(1, len(starts) + 1) - ended).max(initial=0))
 
@@ -351,7 +406,7 @@ class _Reader:
         """
         data, aggressive = self._data, self._aggressive
         track = Track(start, start)
-        sounding, edits, end_note = track.sounding, track.edits, track.end_note
+        edits, ticks, words = track.edits, track.ticks, track.words
         mark = pos = start
         tick = status = 0
         stale = False  # whether mido has forgotten the running status, or would take it for another
@@ -409,15 +464,8 @@ class _Reader:
                     if second > 127:
                         edits.append((pos - 1, pos, b"\x7f"))
                         second = 127
-                    if kind < 0xA0:
-                        key = (kind & 15) << 7 | first
-                        if kind >= 0x90 and second:
-                            if key in sounding:
-                                sounding[key].append(now)
-                            else:
-                                sounding[key] = [now]
-                        elif key in sounding:
-                            end_note(key, now)
+                    ticks.append(now)
+                    words.append(kind << 16 | first << 8 | second)
                     continue
                 event = pos
                 if byte == 0xFF:
@@ -439,18 +487,25 @@ class _Reader:
                     if kind == _TEMPO and not defect:
                         track.tempos.append((now, _tempo(data[body : body + min(3, length)], event)))
                         track.tempo_events.append((event, pos, _NOTHING))
+                    elif kind in (TRACK_NAME, DEVICE_NAME, PORT) and not defect:
+                        track.keep_name(kind, data[body:pos])
                 elif byte == 0xF0 or byte == 0xF7:
                     length, pos = _number(data, pos + 1)
                     body, pos = pos, pos + length
                     if pos > end:
                         break
                     stale, tick = True, now
+                    ticks.append(now)
+                    words.append(byte << 16)
+                    track.messages.append((body, pos))
                     defect = _sysex_defect(data[body:pos])
                 else:
                     pos += 1 + _SYSTEM_BYTES.get(byte, 0)
                     if pos > end:
                         break
                     stale, tick = True, now
+                    ticks.append(now)
+                    words.append(byte << 16)
                     defect = None
                     if byte not in _SYSTEM_BYTES or max(data[event + 1 : pos], default=0) > 127:
                         if not aggressive:
