@@ -47,9 +47,25 @@ class NotesConfig(Section):
     """A song with more notes at once fails: it is noise."""
     max_file_bytes: int = Field(1_500_000, gt=0)
     """A larger file fails unread; each MB may take 5 s and 300 MB of memory to read."""
+    reader: Literal["channels", "note_seq"] = "channels"
+    """What notes are: what a General MIDI synthesizer hears of the file, or what note_seq finds in it, as Magenta does:
+    without volume, expression, bends, and drums by other means than channel 10."""
+    text_encoding: str | None = None
+    """Encoding of the tracks' names: any that Python knows. Unset: Unicode, or else found out among Shift-JIS, CP1251,
+    GBK and Latin-1."""
     salvage: Annotated[Literal["off", "safe", "aggressive"], Off] = "safe"
     """Damaged files: note_seq's verdict alone; what is formally wrong is mended where the music is whole; what is no
     MIDI inside a track is left out too."""
+
+    @field_validator("text_encoding")
+    @classmethod
+    def _known_encoding(cls, value: str | None) -> str | None:
+        try:
+            if value is not None:
+                b"a".decode(value)
+        except (LookupError, UnicodeError):
+            raise ValueError(f"Python knows no encoding of text {value!r}; try utf-8, shift_jis, cp1251, gbk") from None
+        return value
 
     @model_validator(mode="after")
     def _ordered(self) -> NotesConfig:
