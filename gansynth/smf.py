@@ -98,6 +98,12 @@ class Track:
         self.truncated = True
         return self
 
+    @property
+    def strikes(self) -> int:
+        """How many note-ons there are."""
+        words = np.frombuffer(self.words, np.uint32)
+        return int(np.count_nonzero((words >> 20 == 9) & (words & 127 > 0)))
+
     @cached_property
     def notes(self) -> Pairing:
         """Its notes as pretty_midi pairs them."""
@@ -215,6 +221,27 @@ class Scan:
         ended = np.searchsorted(ends, starts, side="right")
         return int((np.arange(1, len(starts) + 1) - ended).max(initial=0))
 
+    @property
+    def copies(self) -> int:
+        """How many controllers and bends note_seq may keep: those of a track's channel, for each program there.
+
+        Source: pretty_midi 0.2 (PrettyMIDI._load_instruments): what comes before a channel's first note is shared by
+        all its programs, and note_seq copies it for each.
+        """
+        counts = [len(track.words) for track in self.tracks]
+        words = np.concatenate([np.frombuffer(track.words, np.uint32) for track in self.tracks])
+        channel = np.repeat(np.arange(len(counts)), counts) << 4 | (words >> 16 & 15)
+        kind, size = words >> 20, len(counts) << 4
+        moves = np.bincount(channel[(kind == 0xB) | (kind == 0xE)], minlength=size)
+        notes = np.bincount(channel[kind == 9], minlength=size)
+        programs = np.unique((channel << 7 | (words >> 8 & 127))[kind == 0xC]) >> 7
+        return int((moves * np.minimum(np.bincount(programs, minlength=size) + 1, notes)).sum())
+
+    @property
+    def smpte(self) -> bool:
+        """Whether time is counted in SMPTE frames, so that tempos mean nothing."""
+        return "smpte_division" in self.repairs
+
     def time(self, tick: int) -> float:
         """Seconds from the beginning to a tick."""
         total = 0
@@ -255,16 +282,16 @@ def scan(data: bytes, aggressive: bool = False) -> Scan:
     if len(tracks) != declared:
         repairs.add("track_count_wrong")
 
-    tempos, conductor = _tempo_map(tracks[0].tempos), False
+    tempos, conductor = tempo_map(tracks[0].tempos), False
     if division >> 15:
         frames, microseconds = SMPTE[256 - (division >> 8)]
         division, tempos, conductor = frames * (division & 0xFF), ((0, microseconds),), True
         repairs.add("smpte_division")
     elif kind != 2:
         everywhere = sorted((tempo for track in tracks for tempo in track.tempos), key=lambda tempo: tempo[0])
-        conductor = _tempo_map(everywhere) != tempos
+        conductor = tempo_map(everywhere) != tempos
         if conductor:
-            tempos = _tempo_map(everywhere)
+            tempos = tempo_map(everywhere)
             repairs.add("tempo_moved")
     if conductor:
         for track in tracks:
@@ -416,7 +443,10 @@ class _Reader:
                 delta = data[pos]
                 pos += 1
                 if delta > 127:
-                    delta, pos = _number(data, pos - 1)
+                    if data[pos] < 128:
+                        delta, pos = (delta & 127) << 7 | data[pos], pos + 1
+                    else:
+                        delta, pos = _number(data, pos - 1)
                 now = tick + delta
                 byte = data[pos]
                 if byte < 0xF0:
@@ -591,7 +621,7 @@ def _sysex_defect(body: bytes) -> str | None:
     return None if inner.isascii() and len(body) <= LONGEST_EVENT else "sysex_ignored"
 
 
-def _tempo_map(tempos: Iterable[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
+def tempo_map(tempos: Iterable[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
     """Tempo changes by tick, as they come into force: the last of one tick, and none that changes nothing."""
     last = dict([(0, DEFAULT_TEMPO), *tempos])
     changes = sorted(last.items())
