@@ -59,7 +59,7 @@ setup(
     description="Batch rendering of MIDI corpora with GANSynth on Apache Beam",
     license="Apache-2.0",
     python_requires=">=3.10,<3.14",
-    packages=["gansynth", "transforms", "pipeline"],
+    packages=["gansynth", "gansynth.midi", "transforms", "pipeline"],
     package_data={"gansynth": ["py.typed", "mini/*", "mini/stage_*/*"], "pipeline": ["templates/*"]},
     install_requires=RENDER,
     extras_require={"gpu": ["tensorflow[and-cuda]==2.21.*"], "reference": REFERENCE, "dev": DEV},
