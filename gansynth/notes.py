@@ -9,79 +9,26 @@ import io
 import os
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gansynth import storage
+from gansynth import smf, storage
 from gansynth.config import NotesConfig
 from gansynth.errors import MidiError
+from gansynth.midi.reading import read_notes
+from gansynth.midi.song import Notes, Song
+from gansynth.midi.text import LONGEST_NAME, decode_names
 from gansynth.pedal import hold
-from gansynth.salvage import MAX_TICKS, Prepared, prepare
+from gansynth.salvage import MAX_TICKS, Prepared, check_limits, prepare, unwrap
 
-LONGEST_NAME = 128
-"""Letters of a track's name that are kept; the rest of a longer one is cut off."""
 SUSTAIN = 64
 """The sustain pedal's controller number; values from 64 on mean down."""
 PAN, CENTRE = 10, 64
 """The controller that says where between the loudspeakers a channel is, and the value in the middle."""
-
-
-@dataclass(frozen=True)
-class Notes:
-    """Notes as parallel arrays, in note_seq's order.
-
-    Attributes:
-        pitch: int16 [n], MIDI pitch.
-        velocity: int16 [n], 1..127.
-        start, end: float64 [n], seconds.
-        program: int16 [n], MIDI program 0..127.
-        track: int32 [n], note_seq's instrument number.
-        is_drum: bool [n].
-        pan: uint8 [n], the track's controller 10 at each note's start, 0..127; None where no track has any.
-    """
-
-    pitch: NDArray[np.int16]
-    velocity: NDArray[np.int16]
-    start: NDArray[np.float64]
-    end: NDArray[np.float64]
-    program: NDArray[np.int16]
-    track: NDArray[np.int32]
-    is_drum: NDArray[np.bool_]
-    pan: NDArray[np.uint8] | None = None
-
-    def __len__(self) -> int:
-        return len(self.pitch)
-
-    def __getitem__(self, index: Any) -> Notes:
-        columns: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
-        chosen: dict[str, Any] = {name: None if column is None else column[index] for name, column in columns.items()}
-        return Notes(**chosen)
-
-    @property
-    def span(self) -> float:
-        """The latest note end, in seconds."""
-        return float(self.end.max()) if len(self) else 0.0
-
-
-@dataclass(frozen=True)
-class Song:
-    """One MIDI file, parsed.
-
-    Attributes:
-        notes: all its notes, before any policy.
-        digest: sha256 of the file's bytes.
-        repairs: names of its defects that were overlooked or mended, sorted; docs/errors.md explains them.
-        track_names: by the numbers in `notes.track`; those without a name are not there.
-    """
-
-    notes: Notes
-    digest: str
-    repairs: tuple[str, ...] = ()
-    track_names: Mapping[int, str] = field(default_factory=dict)
 
 
 def digest_of(data: bytes) -> str:
@@ -107,11 +54,11 @@ def _too_large(config: NotesConfig) -> MidiError:
 
 
 def load_midi(source: str | os.PathLike[str] | bytes, config: NotesConfig | None = None) -> Song:
-    """Reads a MIDI file with note_seq.
+    """Reads a MIDI file.
 
     Args:
         source: a path or fsspec URL, or the file's bytes.
-        config: limits, salvage, and whether the sustain pedal holds notes; the defaults if None.
+        config: reader, limits, salvage, and whether pedals hold notes; the defaults if None.
 
     Raises:
         MidiError: the bytes are no MIDI that can be read or mended, or pass a limit.
@@ -121,6 +68,8 @@ def load_midi(source: str | os.PathLike[str] | bytes, config: NotesConfig | None
     data = source if isinstance(source, bytes) else read_midi(os.fspath(source), config)
     if len(data) > config.max_file_bytes:
         raise _too_large(config)
+    if config.reader == "channels":
+        return read_notes(data, config)
     prepared = prepare(data, config)
     with _without_collections(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # pretty_midi warns of odd but playable files, pydub of its own source
@@ -138,15 +87,30 @@ def load_midi(source: str | os.PathLike[str] | bytes, config: NotesConfig | None
     notes = replace(notes, pan=_pan(notes, [c for c in sequence.control_changes if c.control_number == PAN]))
     if config.sustain_pedal:
         notes = _hold(notes, [change for change in sequence.control_changes if change.control_number == SUSTAIN])
-    names = {info.instrument: _track_name(info.name) for info in sequence.instrument_infos}
-    return Song(notes, digest_of(data), prepared.repairs, {track: name for track, name in names.items() if name})
+    infos = sequence.instrument_infos
+    # mido takes all names for Latin-1, which keeps their bytes.
+    names = decode_names([info.name.encode("latin-1", "replace") for info in infos], config.text_encoding)
+    named = {info.instrument: name for info, name in zip(infos, names, strict=True) if name}
+    return Song(notes, digest_of(data), prepared.repairs, named)
 
 
-def _track_name(name: str) -> str:
-    """A name as it was written: MIDI files do not tell their encoding, which mido takes for Latin-1."""
-    with contextlib.suppress(UnicodeError):
-        name = name.encode("latin-1").decode("utf-8")
-    return "".join(letter if letter.isprintable() else " " for letter in name).strip()[:LONGEST_NAME]
+def estimated_seconds(data: bytes, config: NotesConfig, note_seconds: float) -> float:
+    """How many seconds of a song there will be sound in, at most; 0 where it will not be read.
+
+    Args:
+        data: the file's bytes.
+        config: reader, limits and salvage.
+        note_seconds: the longest that a note sounds.
+    """
+    try:
+        if config.reader == "channels":
+            notes = read_notes(data, config).notes
+            return min(notes.span * config.time_stretch + note_seconds, len(notes) * note_seconds)
+        scan = smf.scan(unwrap(data, config.max_file_bytes)[0], aggressive=config.salvage == "aggressive")
+        check_limits(scan, config)
+    except MidiError:
+        return 0.0
+    return min(scan.seconds * config.time_stretch + note_seconds, scan.notes * note_seconds)
 
 
 def _pan(notes: Notes, changes: list[Any]) -> NDArray[np.uint8] | None:
@@ -256,7 +220,7 @@ def select(notes: Notes, config: NotesConfig) -> tuple[Notes, dict[str, int]]:
         notes = replace(notes, pitch=pitch.astype(np.int16))[~outside]
         if not len(notes):
             raise MidiError(f"all its notes are outside pitches {limits}", code="midi-out-of-range")
-    notes = replace(notes, start=notes.start * config.time_stretch, end=notes.end * config.time_stretch)
+    notes = notes.stretched(config.time_stretch)
     if notes.span > config.max_song_seconds:
         message = f"it lasts {notes.span:.0f} s, longer than notes.max_song_seconds {config.max_song_seconds:.0f}"
         raise MidiError(message, code="midi-too-long")

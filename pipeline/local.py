@@ -19,8 +19,7 @@ from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions
 
 from gansynth import storage
 from gansynth.model_process import ModelProcess, end_with_parent
-from gansynth.notes import read_midi
-from gansynth.salvage import estimated_seconds
+from gansynth.notes import estimated_seconds, read_midi
 from gansynth.score import Voice
 from gansynth.synthesizer import description
 from pipeline import board, graph, inputs
