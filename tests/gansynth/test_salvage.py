@@ -466,3 +466,40 @@ def test_any_events_end_as_a_song_or_an_error_and_are_counted_as_note_seq_counts
     prepared = prepare(content, config)
     assert smf.scan(prepared.data).clean
     assert smf.scan(content, config is AGGRESSIVE).notes == found[0]
+
+
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        (b"RIFF\x24\x00\x00\x00WAVEfmt ", "WAV"),
+        (b"ID3\x03\x00", "MP3"),
+        (b"\xff\xfb\x90\x64", "MP3"),
+        (b"%PDF-1.7", "PDF"),
+        (b"XMF_2.00" + SOUND, "XMF"),  # even with a MIDI file inside
+        (b"SMF2CLIP", "MIDI 2.0 clip"),
+        (b"\xef\xbb\xbf<?xml?>\n<score-timewise>", "MusicXML"),
+        (b"PK\x03\x04" + b"META-INF/container.xml", "compressed MusicXML"),
+    ],
+)
+def test_other_files_of_music_are_named(content: bytes, what: str) -> None:
+    for reader in ("channels", "note_seq"):
+        with pytest.raises(MidiError, match=f"it is an? {what}|it is {what}") as caught:
+            load_midi(content, NotesConfig.model_validate({"reader": reader}))
+        assert caught.value.code == "midi-not-midi"
+
+
+def test_gzip_is_unpacked_within_bounds() -> None:
+    packed = gzip.compress(SOUND)
+    limit = NotesConfig(max_file_bytes=len(SOUND))
+    assert played(load_midi(packed, NotesConfig())) == ONE
+    assert played(load_midi(gzip.compress(b"\x00" + SOUND), NotesConfig(max_file_bytes=200))) == ONE
+    cases = [
+        (gzip.compress(SOUND + b"\x00"), limit, "midi-too-large"),
+        (gzip.compress(bytes(200_000_000), 1), NotesConfig(), "midi-too-large"),
+        (packed[:-12], NotesConfig(), "midi-truncated"),
+        (packed[:12] + b"\xff\xff" + packed[14:], NotesConfig(), "midi-not-midi"),
+        (gzip.compress(packed), NotesConfig(), "midi-not-midi"),
+        (gzip.compress(b"<html>"), NotesConfig(), "midi-not-midi"),
+    ]
+    for content, config, code in cases:
+        assert outcome(content, config) == code
