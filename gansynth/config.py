@@ -53,9 +53,26 @@ class NotesConfig(Section):
     max_file_bytes: int = Field(1_500_000, gt=0)
     """Largest file in bytes; a larger one fails before it is parsed. Each MB may take 5 s and 300 MB of memory to
     parse."""
+    reader: Literal["channels", "note_seq"] = "channels"
+    """Reader of MIDI files. channels: by channel state, as a General MIDI synthesizer hears them; note_seq: as Magenta
+    reads them, without volume, expression and bends, and with drums on channel 10 alone."""
+    text_encoding: str | None = None
+    """Encoding of track names, by its Python name. Unset: UTF-8 or UTF-16, else the likeliest of Shift-JIS, CP1251, GBK
+    and Latin-1."""
     salvage: Annotated[Literal["off", "safe", "aggressive"], Off] = "safe"
-    """Repair of damaged files. off: note_seq alone decides whether a file can be read; safe: formal defects are
-    repaired if the music is intact; aggressive: bytes inside a track that are not MIDI are left out as well."""
+    """Repair of damaged files. off: a file that needs a repair fails (with reader note_seq, note_seq alone decides);
+    safe: formal defects are repaired if the music is intact; aggressive: bytes inside a track that are not MIDI are
+    left out as well."""
+
+    @field_validator("text_encoding")
+    @classmethod
+    def _known_encoding(cls, value: str | None) -> str | None:
+        try:
+            if value is not None:
+                b"a".decode(value)
+        except (LookupError, UnicodeError):
+            raise ValueError(f"unknown text encoding {value!r}; try utf-8, shift_jis, cp1251 or gbk") from None
+        return value
 
     @model_validator(mode="after")
     def _ordered(self) -> NotesConfig:

@@ -15,16 +15,19 @@ CODES = {
     "midi-data-byte": "A data byte is above 127: the track contains something other than MIDI.",
     "midi-empty": "The file is empty.",
     "midi-no-notes": "The file contains no notes.",
-    "midi-not-midi": "The file has no MIDI header: it is a web page, an archive or another kind of file.",
+    "midi-not-midi": "The file has no MIDI header: it is a web page, an archive, MusicXML, audio or another kind of "
+    "file; the message names it.",
     "midi-only-drums": "All notes are drums, and `notes.drums` is `skip`.",
     "midi-out-of-range": "Notes are outside the range of pitches that can be played.",
-    "midi-too-dense": "More notes sound at once than `notes.max_polyphony` allows.",
+    "midi-too-dense": "More notes sound at once than `notes.max_polyphony` allows, or controllers move too often to "
+    "be followed.",
     "midi-too-large": "The file is larger than `notes.max_file_bytes`.",
     "midi-too-long": "The song lasts longer than `notes.max_song_seconds`, or has more ticks than can be read.",
     "midi-too-many-notes": "The song has more notes than `notes.max_notes`.",
     "midi-too-many-tracks": "The file has more than 32,766 tracks.",
     "midi-truncated": "The file ends before its first track.",
-    "midi-unreadable": "note_seq cannot read the file, for a reason without a code of its own.",
+    "midi-unreadable": "The file cannot be read, for a reason without a code of its own, or would need a repair that "
+    "`notes.salvage: off` forbids.",
     "notes-lost": "The runner lost or repeated some of the song's notes.",
     "output-unwritable": "An output file could not be written.",
     "song-lost": "The runner lost the song.",

@@ -10,7 +10,8 @@ import unicodedata
 from collections.abc import Iterable
 from urllib.parse import unquote_to_bytes
 
-MIDI_SUFFIXES = (".mid", ".midi", ".kar", ".rmi", ".smf")
+_PLAIN_SUFFIXES = (".mid", ".midi", ".kar", ".rmi", ".smf")
+MIDI_SUFFIXES = (*_PLAIN_SUFFIXES, *(f"{suffix}.gz" for suffix in _PLAIN_SUFFIXES))
 _GLOB = re.compile(r"[*?\[]")
 _UNSAFE = re.compile(r'[\x00-\x1f\x7f%"<>:|?*\\]')
 _NOT_ASCII = re.compile(r"[^\x00-\x7f]")
@@ -123,7 +124,7 @@ def _safe_part(part: str) -> str:
 def _shortened(safe: str, length: int) -> str:
     """Shortens a name to its first bytes and a digest of the whole name."""
     data = safe.encode()
-    suffix = safe[safe.rfind(".") :] if has_midi_suffix(safe) else ""
+    suffix = next((safe[-len(suffix) :] for suffix in MIDI_SUFFIXES if safe.lower().endswith(suffix)), "")
     kept = data[:length].decode("utf-8", "ignore").rstrip("/")
     return f"{kept}{_SHORTENED}{hashlib.sha256(data).hexdigest()[:24]}{suffix}"
 

@@ -1,43 +1,49 @@
-"""Loading of MIDI files, from a path, URL or bytes to a song."""
+"""Loading of MIDI files and NoteSequences: from a path, a URL, bytes or a proto to a song."""
 
 from __future__ import annotations
 
 import hashlib
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from gansynth.config import NotesConfig
 from gansynth.errors import MidiError
 from gansynth.io import files
 from gansynth.midi.notes import Song
+from gansynth.midi.reader import read_notes
 from gansynth.midi.repair import Prepared, prepare
 
 
 @dataclass(frozen=True)
 class MidiFile:
-    """Bytes of a MIDI file, with the scanned file if there is one, so that each file is read and scanned once.
+    """The bytes of a MIDI file, and what is known of them: parsed or scanned once, whoever needs it.
 
     Attributes:
-        data: the file's bytes.
-        digest: "sha256:..." of the bytes.
-        prepared: the checked and repaired file; `parse_midi` prepares it if None.
+        data: the bytes.
+        digest: "sha256:..." of them.
+        parsed: the song (reader channels), or the checked and repaired bytes (reader note_seq), or the error that
+            either ended with; None if nothing is known yet.
     """
 
     data: bytes = field(repr=False)
     digest: str
-    prepared: Prepared | None = field(default=None, repr=False)
+    parsed: Song | Prepared | MidiError | None = field(default=None, repr=False)
+
+    @property
+    def extent(self) -> tuple[float, int]:
+        """Returns when the last note ends, in seconds, and the number of notes; zeros if they are not known."""
+        if isinstance(self.parsed, Song):
+            return self.parsed.notes.span, len(self.parsed.notes)
+        return (self.parsed.seconds, self.parsed.notes) if isinstance(self.parsed, Prepared) else (0.0, 0)
 
 
 def read_midi(url: str, config: NotesConfig) -> MidiFile:
-    """Reads the bytes of a MIDI file.
-
-    Args:
-        url: path or fsspec URL.
-        config: `max_file_bytes` bounds the bytes that are read.
+    """Reads the bytes of a MIDI file, at most `notes.max_file_bytes`.
 
     Raises:
-        MidiError: the file is larger than `notes.max_file_bytes`.
-        OSError: the file cannot be read.
+        MidiError: the file is larger than that.
+        OSError: it cannot be read.
     """
     return midi_file(files.read_bytes(url, config.max_file_bytes + 1), config)
 
@@ -46,37 +52,60 @@ def midi_file(data: bytes, config: NotesConfig) -> MidiFile:
     """Wraps the bytes of a MIDI file.
 
     Raises:
-        MidiError: there are more bytes than `notes.max_file_bytes`.
+        MidiError: there are more than `notes.max_file_bytes`.
     """
     if len(data) > config.max_file_bytes:
-        message = f"the file is larger than notes.max_file_bytes {config.max_file_bytes}; raise the limit to read it"
+        message = f"the file is larger than notes.max_file_bytes {config.max_file_bytes}"
         raise MidiError(message, code="midi-too-large")
     return MidiFile(data, "sha256:" + hashlib.sha256(data).hexdigest())
+
+
+def scan_midi(file: MidiFile, config: NotesConfig) -> MidiFile:
+    """Parses a file as far as that is cheap: wholly with reader channels, up to note_seq with reader note_seq."""
+    parsed: Song | Prepared | MidiError
+    try:
+        if config.reader == "channels":
+            parsed = read_notes(file.data, file.digest, config)
+        else:
+            parsed = prepare(file.data, config)
+    except MidiError as error:
+        parsed = error
+    return replace(file, parsed=parsed)
 
 
 def parse_midi(file: MidiFile, config: NotesConfig) -> Song:
     """Parses a MIDI file.
 
     Raises:
-        MidiError: the file cannot be read as MIDI, even with the repairs that `notes.salvage` allows, or exceeds a
-            limit.
+        MidiError: the bytes cannot be read as MIDI, even with the repairs that `notes.salvage` allows, or pass a limit.
     """
+    parsed = file.parsed or scan_midi(file, config).parsed
+    if isinstance(parsed, MidiError):
+        raise parsed
+    if isinstance(parsed, Song):
+        return parsed
+    assert parsed is not None
     from gansynth.midi.note_seq import read_note_seq  # imports note_seq, which takes seconds
 
-    return read_note_seq(file.prepared or prepare(file.data, config), file.digest, config)
+    return read_note_seq(parsed, file.digest, config)
 
 
-def load_midi(source: str | os.PathLike[str] | bytes, config: NotesConfig | None = None) -> Song:
-    """Reads and parses a MIDI file.
+def load_midi(source: Any, config: NotesConfig | None = None) -> Song:
+    """Reads and parses a MIDI file, or takes a NoteSequence.
 
     Args:
-        source: a path or fsspec URL, or the file's bytes.
-        config: limits, salvage and sustain pedal; the defaults if None.
+        source: a path or fsspec URL, the file's bytes, or a note_seq NoteSequence proto.
+        config: reader, limits, salvage, and whether pedals hold notes; the defaults if None.
 
     Raises:
         MidiError: see `parse_midi`.
         OSError: the file cannot be read.
     """
     config = config or NotesConfig()
-    file = midi_file(source, config) if isinstance(source, bytes) else read_midi(os.fspath(source), config)
-    return parse_midi(file, config)
+    if isinstance(source, bytes):
+        return parse_midi(midi_file(source, config), config)
+    if isinstance(source, (str, os.PathLike)):
+        return parse_midi(read_midi(os.fspath(source), config), config)
+    from gansynth.midi.note_seq import song_of
+
+    return song_of(source, "sha256:" + hashlib.sha256(source.SerializeToString(deterministic=True)).hexdigest(), config)

@@ -18,14 +18,13 @@ from gansynth.errors import MidiError
 from gansynth.midi.notes import CENTRE, Notes, Song
 from gansynth.midi.pedal import hold
 from gansynth.midi.repair import MAX_TICKS, Prepared
+from gansynth.midi.text import LONGEST_NAME, decode_names
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # pydub misses ffmpeg, and has escapes that Python dislikes
     import note_seq
     import pretty_midi
 
-LONGEST_NAME = 128
-"""Characters of a track's name that are kept."""
 SUSTAIN = 64
 """Controller number of the sustain pedal; values from 64 on mean down."""
 PAN = 10
@@ -46,6 +45,17 @@ def read_note_seq(prepared: Prepared, digest: str, config: NotesConfig) -> Song:
     with _without_collections(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # pretty_midi warns of odd but playable files, pydub of its own source
         sequence = _parse(prepared)
+    return replace(song_of(sequence, digest, config), repairs=prepared.repairs)
+
+
+def song_of(sequence: Any, digest: str, config: NotesConfig) -> Song:
+    """Converts a NoteSequence to a song.
+
+    Args:
+        sequence: note_seq NoteSequence proto; times in seconds, so an unquantized one.
+        digest: by which the song is known.
+        config: `sustain_pedal` decides if the pedal holds notes, `text_encoding` how names are decoded.
+    """
     found = sequence.notes
     notes = Notes(
         pitch=np.array([n.pitch for n in found], np.int16),
@@ -59,15 +69,10 @@ def read_note_seq(prepared: Prepared, digest: str, config: NotesConfig) -> Song:
     notes = replace(notes, pan=_pan(notes, [c for c in sequence.control_changes if c.control_number == PAN]))
     if config.sustain_pedal:
         notes = _hold(notes, [change for change in sequence.control_changes if change.control_number == SUSTAIN])
-    names = {info.instrument: _track_name(info.name) for info in sequence.instrument_infos}
-    return Song(notes, digest, prepared.repairs, {track: name for track, name in names.items() if name})
-
-
-def _track_name(name: str) -> str:
-    """Decodes a track's name: MIDI files do not state an encoding, and mido assumes Latin-1."""
-    with contextlib.suppress(UnicodeError):
-        name = name.encode("latin-1").decode("utf-8")
-    return "".join(letter if letter.isprintable() else " " for letter in name).strip()[:LONGEST_NAME]
+    infos = sequence.instrument_infos
+    # mido takes all names for Latin-1, which keeps their bytes.
+    names = decode_names([info.name.encode("latin-1", "replace") for info in infos], config.text_encoding)
+    return Song(notes, digest, (), {info.instrument: name for info, name in zip(infos, names, strict=True) if name})
 
 
 def _pan(notes: Notes, changes: list[Any]) -> NDArray[np.uint8] | None:

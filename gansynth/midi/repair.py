@@ -1,8 +1,9 @@
-"""Steps before parsing: limits, wrappers around MIDI files, and the repair of formal defects."""
+"""What comes before the parser: limits, wrappings of MIDI files, and the mending of what is formally wrong."""
 
 from __future__ import annotations
 
 import re
+import zlib
 from dataclasses import dataclass
 
 from gansynth.config import NotesConfig
@@ -11,17 +12,22 @@ from gansynth.midi import smf
 
 MAX_TICKS = 10_000_000
 """pretty_midi builds a table of all ticks, 32 bytes each; the longest song known has 1.8 million."""
+MAX_COPIES = 2_000_000
+"""Controllers and bends that note_seq may keep, 150 bytes each: all of a track's channel for each program there."""
 LEADING_BYTES = 4096
-"""Bytes searched for the MIDI header, which may follow mail or HTTP headers, or that of a tar archive."""
+"""How far into a file its header is looked for: behind mail and HTTP headers, or a tar archive's."""
 
 REPAIRS = {
     "bad_event_ignored": "Bytes that are not MIDI events were left out (`aggressive` only).",
     "bytes_skipped": "Bytes between tracks that are not a chunk were skipped.",
-    "data_byte_ignored": "Events with a data byte above 127 were left out, or the byte was read as 127 "
-    "(`aggressive` only).",
+    "data_byte_ignored": "Events with a data byte above 127 were left out, or the byte was read as 127 (`aggressive` "
+    "only).",
     "end_of_track_missing": "A track has no end-of-track event.",
     "foreign_chunk_skipped": "A chunk between the tracks that is not a track was skipped.",
     "format_unknown": "The header gives a format other than 0, 1 and 2; it was read as 1.",
+    "gzip_unwrapped": "The file was compressed with gzip (.mid.gz).",
+    "hanging_notes": "Notes without a note-off were ended at the next note of their key, or soon after their track's "
+    "last note.",
     "header_length_wrong": "The header's length is not the one it states.",
     "key_signature_ignored": "An invalid key signature was left out.",
     "leading_bytes_skipped": "Other bytes before the header were skipped, such as those of a mail or a tar archive.",
@@ -29,6 +35,7 @@ REPAIRS = {
     "meta_event_ignored": "A meta event that is too short for its type or longer than a million bytes was left out.",
     "riff_unwrapped": "The file was wrapped in RIFF (.rmi).",
     "running_status_restored": "Events use running status across a system message, which cancels it.",
+    "sequences_joined": "The file has format 2, with separate sequences; they were played one after the other.",
     "smpte_division": "SMPTE frames, which are valid but which note_seq cannot read, were converted to ticks.",
     "smpte_offset_ignored": "An SMPTE offset that is too short or not a valid time was left out.",
     "sysex_ignored": "A system exclusive message with bytes above 127 or longer than a million bytes was left out.",
@@ -39,27 +46,38 @@ REPAIRS = {
     "track_length_wrong": "A track's length is not the one it states; it was read to its end-of-track event.",
     "track_truncated": "A track breaks off; it was played up to there, and notes still sounding were ended.",
     "trailing_bytes_ignored": "Other bytes after a track were ignored.",
-    "unknown_meta_event_ignored": "A meta event of a type unknown to mido, which would lose the delta time before it, "
-    "was left out.",
+    "unknown_meta_event_ignored": "A meta event of a type unknown to mido, which would lose the delta time before "
+    "it, was left out.",
+    "zero_length_notes": "Notes that end in the tick in which they begin were played as short notes.",
 }
-"""Meaning of each defect that does not keep a file from being played; docs/errors.md lists them too."""
+"""Everything that may be wrong with a file that is played all the same."""
 
 _HEADER = b"MThd\x00\x00\x00\x06"
 _MACBINARY = 128
 _ENDLESS = re.compile(rb"[\x80-\xff]{1000}")
-_LOOKS = {b"<": "a web page", b"PK\x03\x04": "a zip archive", b"\x1f\x8b": "a gzip archive", b"Rar!": "a rar archive"}
+_GZIP = b"\x1f\x8b"
+_LOOKS = {b"<": "a web page", b"PK\x03\x04": "a zip archive", b"Rar!": "a rar archive"}
+_SOUND = "not MIDI: it is sound already, and a transcription program is what makes notes of it"
+_FOREIGN = (
+    (b"SMF2CLIP", "it is a MIDI 2.0 clip file, which cannot be read: save it as a Standard MIDI File (MIDI 1.0)"),
+    (b"XMF_", "it is an XMF file, not MIDI: take the Standard MIDI File out of it, or export it as MIDI"),
+    (b"RIFF....WAVE", f"it is a WAV file, {_SOUND}"),
+    (b"ID3|\xff[\xe2-\xe7\xf2-\xf7\xfa-\xfd]", f"it is an MP3 file, {_SOUND}"),
+    (b"%PDF", "it is a PDF, not MIDI: a program for optical music recognition is what makes notes of a score"),
+)
+"""Beginnings of other music files, as regular expressions, and what to say of them."""
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A MIDI file checked and repaired for note_seq.
+    """Bytes that note_seq may be given.
 
     Attributes:
-        data: bytes for note_seq; the original ones if it reads them correctly.
-        repairs: names of the defects that were ignored or repaired, sorted; docs/errors.md explains them.
-        code: code of the error to raise if note_seq refuses the bytes.
-        seconds: time at which the last note ends; 0 if the scan failed.
-        notes: number of notes; 0 if the scan failed.
+        data: the file's own where nothing keeps note_seq from reading them right.
+        repairs: names of the defects that were overlooked or mended, sorted; docs/errors.md explains them.
+        code: error code if note_seq refuses them.
+        seconds: when the last note ends, as far as the scan could tell.
+        notes: number of notes, as far as the scan could tell.
     """
 
     data: bytes
@@ -70,21 +88,17 @@ class Prepared:
 
 
 def prepare(data: bytes, config: NotesConfig) -> Prepared:
-    """Checks a file against the limits and repairs it as far as `notes.salvage` allows.
-
-    Args:
-        data: the file's bytes.
-        config: limits and salvage.
+    """Checks a file against the limits and mends it as far as `notes.salvage` allows.
 
     Raises:
-        MidiError: a limit is exceeded, or the file is not MIDI or cannot be repaired. With salvage off, damage is left
-            to note_seq, except an empty file and numbers of a thousand bytes.
+        MidiError: a limit is passed, or it is no MIDI file that can be mended; never that where salvage is off: then
+            note_seq alone is to decide.
     """
     if not data:
         raise MidiError("the file is empty", code="midi-empty")
     if config.salvage == "off":
         return _as_it_is(data, config)
-    data, wrapping = unwrap(data)
+    data, wrapping = unwrap(data, config.max_file_bytes)
     scan = smf.scan(data, aggressive=config.salvage == "aggressive")
     check_limits(scan, config)
     repairs = tuple(sorted({*wrapping, *scan.repairs}))
@@ -107,39 +121,64 @@ def _as_it_is(data: bytes, config: NotesConfig) -> Prepared:
 
 
 def check_limits(scan: smf.Scan, config: NotesConfig) -> None:
-    """Refuses files that would take too long to read or to play.
+    """Refuses what would take too long to read or to play.
 
     Raises:
-        MidiError: a limit is exceeded; the code begins with midi-too-.
+        MidiError: its code begins with midi-too-.
     """
-    seconds = scan.seconds * config.time_stretch
-    if scan.notes > config.max_notes:
-        message = f"{scan.notes} notes are more than notes.max_notes {config.max_notes}"
-        raise MidiError(message, code="midi-too-many-notes")
-    if seconds > config.max_song_seconds:
-        message = f"it lasts {seconds:.0f} s, longer than notes.max_song_seconds {config.max_song_seconds:.0f}"
-        raise MidiError(message, code="midi-too-long")
+    check_count(scan.notes, config)
+    check_seconds(scan.seconds, config)
     if scan.ticks >= MAX_TICKS:
         raise MidiError(f"it has {scan.ticks} ticks; no more than {MAX_TICKS} can be read", code="midi-too-long")
-    if scan.polyphony > config.max_polyphony:
-        message = f"{scan.polyphony} notes sound at once, more than notes.max_polyphony {config.max_polyphony}"
+    check_polyphony(scan.polyphony, config)
+    if scan.copies > MAX_COPIES:
+        message = f"note_seq would make {scan.copies} objects of its controllers; notes.reader=channels reads it"
         raise MidiError(message, code="midi-too-dense")
 
 
-def unwrap(data: bytes) -> tuple[bytes, tuple[str, ...]]:
-    """Extracts a MIDI file that is wrapped in RIFF (RMID) or MacBinary, or follows other bytes.
+def check_count(notes: int, config: NotesConfig) -> None:
+    """Refuses too many notes."""
+    if notes > config.max_notes:
+        message = f"{notes} notes are more than notes.max_notes {config.max_notes}"
+        raise MidiError(message, code="midi-too-many-notes")
 
-    Returns:
-        The MIDI file's bytes, and the names of the repairs made.
+
+def check_seconds(seconds: float, config: NotesConfig) -> None:
+    """Refuses a song that lasts too long once it is stretched."""
+    seconds *= config.time_stretch
+    if seconds > config.max_song_seconds:
+        message = f"it lasts {seconds:.0f} s, longer than notes.max_song_seconds {config.max_song_seconds:.0f}"
+        raise MidiError(message, code="midi-too-long")
+
+
+def check_polyphony(notes: int, config: NotesConfig) -> None:
+    """Refuses too many notes at once."""
+    if notes > config.max_polyphony:
+        message = f"{notes} notes sound at once, more than notes.max_polyphony {config.max_polyphony}"
+        raise MidiError(message, code="midi-too-dense")
+
+
+def unwrap(data: bytes, limit: int) -> tuple[bytes, tuple[str, ...]]:
+    """The MIDI file inside a gzip, RIFF (RMID) or MacBinary file, or behind leading bytes; and what was taken off.
+
+    Args:
+        data: the file.
+        limit: bytes that a compressed one may have inside.
 
     Raises:
-        MidiError: there is no MIDI header.
+        MidiError: there is none, or it is larger than the limit.
 
-    Sources: RIFF MIDI (RMID), MMA RP-029; MacBinary II (1987): name's length at byte 1, zeros at 0, 74 and 82, length
-    of the data fork at 83.
+    Sources: gzip (RFC 1952); RIFF MIDI (RMID), MMA RP-029; MacBinary II (1987): name's length at byte 1, zeros at 0, 74
+    and 82, length of the data fork at 83.
     """
     if data.startswith(b"MThd"):
         return data, ()
+    if data.startswith(_GZIP):
+        inside = gunzip(data, limit)
+        if inside.startswith(_GZIP):
+            raise MidiError("it is a gzip archive in a gzip archive: unpack it", code="midi-not-midi")
+        inside, wrapping = unwrap(inside, limit)
+        return inside, ("gzip_unwrapped", *wrapping)
     if data[:4] == b"RIFF" and data[8:12] == b"RMID":
         inside = _riff_data(data)
         if inside.startswith(b"MThd"):
@@ -147,11 +186,50 @@ def unwrap(data: bytes) -> tuple[bytes, tuple[str, ...]]:
     if data[_MACBINARY:].startswith(b"MThd") and 0 < data[1] < 64 and not (data[0] or data[74] or data[82]):
         fork = int.from_bytes(data[83:87], "big")
         return data[_MACBINARY : _MACBINARY + fork] if fork >= 14 else data[_MACBINARY:], ("macbinary_unwrapped",)
-    at = data.find(_HEADER, 0, LEADING_BYTES)
+    foreign = _foreign(data)
+    at = -1 if foreign else data.find(_HEADER, 0, LEADING_BYTES)
     if at < 0:
-        looks = next((name for start, name in _LOOKS.items() if data.lstrip().startswith(start)), "something else")
-        raise MidiError(f"MThd not found: it is {looks}, not a MIDI file", code="midi-not-midi")
+        raise MidiError(foreign or _unknown(data), code="midi-not-midi")
     return data[at:], ("leading_bytes_skipped",)
+
+
+def gunzip(data: bytes, limit: int) -> bytes:
+    """What a gzip file holds.
+
+    Raises:
+        MidiError: it is damaged, or holds more than `limit` bytes; no more than that is unpacked.
+    """
+    unpacker = zlib.decompressobj(wbits=31)
+    try:
+        inside = unpacker.decompress(data, limit + 1)
+    except zlib.error as error:
+        raise MidiError(
+            f"it is a gzip archive that is damaged ({error}): fetch it again", code="midi-not-midi"
+        ) from None
+    if len(inside) > limit:
+        raise MidiError(f"unpacked, it is larger than notes.max_file_bytes {limit}", code="midi-too-large")
+    if not unpacker.eof:
+        raise MidiError("it is a gzip archive that is cut off: fetch it again", code="midi-truncated")
+    return inside
+
+
+def _foreign(data: bytes) -> str:
+    """The message for a kind of music file that is known and no MIDI file; empty for any other."""
+    start = data[:LEADING_BYTES].lstrip(b"\xef\xbb\xbf \t\r\n")
+    export = "export it as MIDI from a score editor (MuseScore, say)"
+    if start.startswith(b"<") and (b"<score-partwise" in start or b"<score-timewise" in start):
+        return f"it is MusicXML, not MIDI: {export}"
+    if start.startswith(b"PK\x03\x04") and (b"META-INF/container.xml" in data or b".musicxml" in data):
+        return f"it is compressed MusicXML (MXL), not MIDI: {export}"
+    for mark, message in _FOREIGN:
+        if re.match(mark, start, re.DOTALL):
+            return message
+    return ""
+
+
+def _unknown(data: bytes) -> str:
+    looks = next((name for start, name in _LOOKS.items() if data.lstrip().startswith(start)), "something else")
+    return f"MThd not found: it is {looks}, not a MIDI file"
 
 
 def _riff_data(data: bytes) -> bytes:

@@ -1,10 +1,11 @@
-"""Structure of a Standard MIDI File that may be damaged: its contents, its defects, and a repaired copy.
+"""The structure of a Standard MIDI File, read without trust: what is in it, what is wrong with it, and a clean copy.
 
-One pass over the bytes counts ticks and pairs notes, before note_seq builds a table of every tick and an object of
-every event. Where the file is formally wrong but its music is intact, the scan records the defect and its repair;
-where a track contains bytes that are not MIDI, it raises.
+One pass over the bytes keeps every event that a synthesizer would be sent, in twelve bytes each; notes are paired from
+these, before note_seq builds a table of every tick and an object of every event. Where the file is formally wrong but
+its music is whole, the scan notes the defect and how to mend it; where something else than MIDI stands among the
+events, it raises.
 
-Sources: Standard MIDI Files 1.0 (MMA RP-001); for what note_seq cannot read, mido 1.3 (midifiles, meta); for what
+Sources: Standard MIDI Files 1.0 (MMA RP-001); for what note_seq stumbles over, mido 1.3 (midifiles, meta); for what
 counts as a note, pretty_midi 0.2 (PrettyMIDI._load_instruments).
 """
 
@@ -14,49 +15,57 @@ import struct
 from array import array
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
 from gansynth.errors import MidiError
 
 LONGEST_GAP = 0x0FFFFFFF
-"""Highest delta time and event length that MIDI files can encode, in four bytes."""
+"""The longest delta time and event length that MIDI files can write, in four bytes."""
+LONGEST_TEXT = 1024
+"""Bytes that are kept of a name."""
 LONGEST_EVENT = 1_000_000
-"""Longest event that mido reads, in bytes."""
+"""mido reads no longer one."""
 MOST_TRACKS = 0x7FFF
-"""Lowest number of tracks that is refused: mido reads it as a signed short."""
+"""mido reads the number of tracks as a signed short."""
 TEMPOS = range(1_000, 15_000_001)
-"""Valid tempos in microseconds per quarter note: 60,000 to 4 quarter notes a minute."""
+"""Microseconds of a quarter note that a tempo may have: 60,000 to 4 of them a minute."""
 DEFAULT_TEMPO = 500_000
 SMPTE = {24: (24, 1_000_000), 25: (25, 1_000_000), 29: (30, 1_001_000), 30: (30, 1_000_000)}
-"""Frames, and the microseconds that they take, by the header's frame rate; 29 stands for 29.97 a second."""
+"""Frames and the microseconds that they take; 29 stands for 29.97 a second."""
 
 _END = b"\x00\xff\x2f\x00"
 _NOTHING = b"\xff\x7f\x00"
-"""An event without effect that replaces one that is left out, so that the delta time before it stays."""
+"""An event that means nothing, in the place of one that is left out: the gap before it stays."""
 _SYSTEM_BYTES = {0xF1: 1, 0xF2: 2, 0xF3: 1, 0xF6: 0, 0xF8: 0, 0xFA: 0, 0xFB: 0, 0xFC: 0, 0xFE: 0}
-"""Number of data bytes of the system messages that mido reads, although files must not contain them."""
+"""Data bytes of the system messages that mido knows, though they have no place in a file."""
 _KNOWN_METAS = {*range(0x08), 0x09, 0x20, 0x21, 0x2F, 0x51, 0x54, 0x58, 0x59, 0x7F}
 _END_OF_TRACK, _TEMPO = 0x2F, 0x51
+TRACK_NAME, DEVICE_NAME, PORT = 0x03, 0x09, 0x21
+"""Types of the meta events that a track keeps."""
 
 
 @dataclass
 class Track:
-    """Result of scanning the events of one track.
+    """What a walk over the events of one track found.
 
     Attributes:
-        start, stop: byte range in the file, from the first event to the end of the last complete one.
-        tick: tick of the last event.
-        ended: True if the last event is an end-of-track event.
-        first_end: position after the first end-of-track event; None without one.
-        tempos: (tick, microseconds per quarter note).
-        tempo_events: edits that remove the tempo events.
-        note_starts, note_ends: ticks of all notes that have ended.
-        sounding: start ticks of the notes that have not, by channel and pitch (channel * 128 + pitch).
-        edits: (start, stop, replacement), in order; where there are any, the track must be rewritten.
+        start, stop: its bytes, from the first event to the end of the last whole one.
+        tick: of the last event.
+        ended: whether the last event is an end of track.
+        first_end: where the first end of track ends, None without one.
+        tempos: (tick, microseconds of a quarter note).
+        tempo_events: edits that leave them out.
+        ticks: of the events in `words`.
+        words: every channel message and system message, in order: status byte << 16 | first data byte << 8 | second.
+        messages: first and last byte + 1 of the body of each system exclusive message (status 0xF0 or 0xF7 in `words`).
+        name: its first name that says anything, as it is written.
+        ports: (number of events before it, type, body) of each port and device name.
+        edits: (from, to, what to write instead), in order; where there are any, the track cannot stay as it is.
         repairs: names of the defects.
-        closed: keys of the notes that were ended because the end of the track is missing; None if it is not missing.
-        error: error that stopped the scan, if it met bytes that are not MIDI.
+        truncated: whether the track's end is missing, so that what sounds there is to be ended.
+        error: why the walk stopped before its end, if it met what is no MIDI.
     """
 
     start: int
@@ -66,66 +75,118 @@ class Track:
     first_end: int | None = None
     tempos: list[tuple[int, int]] = field(default_factory=list)
     tempo_events: list[tuple[int, int, bytes]] = field(default_factory=list)
-    note_starts: array[int] = field(default_factory=lambda: array("q"))
-    note_ends: array[int] = field(default_factory=lambda: array("q"))
-    sounding: dict[int, list[int]] = field(default_factory=dict)
+    ticks: array[int] = field(default_factory=lambda: array("q"))
+    words: array[int] = field(default_factory=lambda: array("I"))
+    messages: list[tuple[int, int]] = field(default_factory=list)
+    name: bytes = b""
+    ports: list[tuple[int, int, bytes]] = field(default_factory=list)
     edits: list[tuple[int, int, bytes]] = field(default_factory=list)
     repairs: set[str] = field(default_factory=set)
-    closed: list[int] | None = None
+    truncated: bool = False
     error: MidiError | None = None
 
-    def end_note(self, key: int, tick: int) -> None:
-        """Ends all notes of a channel and pitch, as pretty_midi does, except those that began at the same tick."""
-        started = self.sounding.pop(key, ())
-        for start in started:
-            if start != tick:
-                self.note_starts.append(start)
-                self.note_ends.append(tick)
-        if len(started) > 1:
-            same = [start for start in started if start == tick]
-            if 0 < len(same) < len(started):
-                self.sounding[key] = same
+    def keep_name(self, kind: int, body: bytes) -> None:
+        """Keeps what names the track or its port."""
+        if kind != TRACK_NAME:
+            self.ports.append((len(self.words), kind, body[:LONGEST_TEXT]))
+        elif not self.name:
+            self.name = body[:LONGEST_TEXT] if body.strip() else b""
 
     def cut(self) -> Track:
-        """Ends all sounding notes at the last event, because the end of the track is missing; returns the track."""
+        """The track with all that sounds ended at its last event, because its end is missing."""
         self.repairs.add("track_truncated")
-        self.closed = sorted(key for key, starts in self.sounding.items() if starts[0] < self.tick)
-        for key in self.closed:
-            self.end_note(key, self.tick)
+        self.truncated = True
         return self
 
     @property
+    def strikes(self) -> int:
+        """How many note-ons there are."""
+        words = np.frombuffer(self.words, np.uint32)
+        return int(np.count_nonzero((words >> 20 == 9) & (words & 127 > 0)))
+
+    @cached_property
+    def notes(self) -> Pairing:
+        """Its notes as pretty_midi pairs them."""
+        return Pairing.of(self)
+
+    @property
     def clean(self) -> bool:
-        """Returns whether note_seq reads the track correctly as it is."""
-        return self.stop > self.start and not self.edits and self.closed is None
+        """Whether note_seq reads it right as it is."""
+        return self.stop > self.start and not self.edits and not self.truncated
 
     def events(self, data: bytes) -> Iterator[bytes]:
-        """Yields the track's bytes with all edits applied, in pieces."""
+        """Its bytes, in pieces, as they should be."""
         pos = self.start
         for start, stop, instead in self.edits:
             yield data[pos:start]
             yield instead
             pos = stop
         yield data[pos : self.stop]
-        for key in self.closed or ():
+        for key in self.notes.closed:
             yield bytes([0, 0x80 | key >> 7, key & 127, 0])
         if not self.ended:
             yield _END
 
 
-@dataclass(frozen=True)
-class Scan:
-    """Result of scanning a whole file.
+@dataclass
+class Pairing:
+    """The notes of one track as pretty_midi pairs them: a note-off ends all that sounds, but for notes of its own tick.
 
     Attributes:
-        data: the file's bytes.
+        starts, ends: ticks of all notes.
+        closed: channels and pitches (channel * 128 + pitch) of the notes that end because the track breaks off.
+    """
+
+    starts: array[int] = field(default_factory=lambda: array("q"))
+    ends: array[int] = field(default_factory=lambda: array("q"))
+    closed: list[int] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, track: Track) -> Pairing:
+        """Pairs the events of a track."""
+        notes = cls()
+        sounding: dict[int, list[int]] = {}
+        for tick, word in zip(track.ticks, track.words, strict=True):
+            if word < 0xA00000:
+                key = word >> 9 & 0x780 | word >> 8 & 0x7F
+                if word >= 0x900000 and word & 0x7F:
+                    if key in sounding:
+                        sounding[key].append(tick)
+                    else:
+                        sounding[key] = [tick]
+                elif key in sounding:
+                    notes._end(sounding, key, tick)
+        if track.truncated:
+            notes.closed = sorted(key for key, starts in sounding.items() if starts[0] < track.tick)
+            for key in notes.closed:
+                notes._end(sounding, key, track.tick)
+        return notes
+
+    def _end(self, sounding: dict[int, list[int]], key: int, tick: int) -> None:
+        started = sounding.pop(key)
+        for start in started:
+            if start != tick:
+                self.starts.append(start)
+                self.ends.append(tick)
+        if len(started) > 1:
+            same = [start for start in started if start == tick]
+            if 0 < len(same) < len(started):
+                sounding[key] = same
+
+
+@dataclass(frozen=True)
+class Scan:
+    """A whole file, scanned.
+
+    Attributes:
+        data: its bytes.
         kind: format 0, 1 or 2.
-        division: ticks per quarter note.
-        tracks: the tracks, in order.
-        tempos: (tick, microseconds per quarter note), all that take effect, in order, the first at tick 0.
-        conductor: True if the tempos must be moved to a track of their own in front.
+        division: ticks of a quarter note.
+        tracks: in order.
+        tempos: (tick, microseconds of a quarter note), all that count, in order, the first at tick 0.
+        conductor: whether they are to be written as a track of their own, in front, and nowhere else.
         repairs: names of the defects, sorted.
-        clean: True if note_seq reads the bytes correctly as they are.
+        clean: whether note_seq reads the bytes right as they are.
     """
 
     data: bytes
@@ -139,36 +200,57 @@ class Scan:
 
     @property
     def ticks(self) -> int:
-        """Returns the tick of the last event of any kind."""
+        """Tick of the last event of any kind."""
         return max((track.tick for track in self.tracks), default=0)
 
     @property
     def notes(self) -> int:
-        """Returns the number of notes; note_seq finds the same number."""
-        return sum(len(track.note_starts) for track in self.tracks)
+        """How many notes there are; note_seq finds the same number."""
+        return sum(len(track.notes.starts) for track in self.tracks)
 
     @property
     def seconds(self) -> float:
-        """Returns the time in seconds at which the last note ends."""
-        return self.time(max((max(track.note_ends, default=0) for track in self.tracks), default=0))
+        """When the last note ends."""
+        return self.time(max((max(track.notes.ends, default=0) for track in self.tracks), default=0))
 
     @property
     def polyphony(self) -> int:
-        """Returns the highest number of notes that sound at once."""
-        starts = np.sort(np.concatenate([np.array(track.note_starts, np.int64) for track in self.tracks]))
-        ends = np.sort(np.concatenate([np.array(track.note_ends, np.int64) for track in self.tracks]))
+        """The most notes that sound at once."""
+        starts = np.sort(np.concatenate([np.array(track.notes.starts, np.int64) for track in self.tracks]))
+        ends = np.sort(np.concatenate([np.array(track.notes.ends, np.int64) for track in self.tracks]))
         ended = np.searchsorted(ends, starts, side="right")
         return int((np.arange(1, len(starts) + 1) - ended).max(initial=0))
 
+    @property
+    def copies(self) -> int:
+        """How many controllers and bends note_seq may keep: those of a track's channel, for each program there.
+
+        Source: pretty_midi 0.2 (PrettyMIDI._load_instruments): what comes before a channel's first note is shared by
+        all its programs, and note_seq copies it for each.
+        """
+        counts = [len(track.words) for track in self.tracks]
+        words = np.concatenate([np.frombuffer(track.words, np.uint32) for track in self.tracks])
+        channel = np.repeat(np.arange(len(counts)), counts) << 4 | (words >> 16 & 15)
+        kind, size = words >> 20, len(counts) << 4
+        moves = np.bincount(channel[(kind == 0xB) | (kind == 0xE)], minlength=size)
+        notes = np.bincount(channel[kind == 9], minlength=size)
+        programs = np.unique((channel << 7 | (words >> 8 & 127))[kind == 0xC]) >> 7
+        return int((moves * np.minimum(np.bincount(programs, minlength=size) + 1, notes)).sum())
+
+    @property
+    def smpte(self) -> bool:
+        """Whether time is counted in SMPTE frames, so that tempos mean nothing."""
+        return "smpte_division" in self.repairs
+
     def time(self, tick: int) -> float:
-        """Converts a tick to seconds from the beginning."""
+        """Seconds from the beginning to a tick."""
         total = 0
         for (start, tempo), (end, _) in zip(self.tempos, [*self.tempos[1:], (tick, 0)], strict=True):
             total += max(0, min(end, tick) - start) * tempo
         return total / (1e6 * self.division)
 
     def midi(self) -> bytes:
-        """Returns the repaired file: every event that is kept, byte for byte, in correct chunks."""
+        """The file without its defects: every event that is kept, byte for byte, in correct chunks."""
         tracks = [b"".join(track.events(self.data)) for track in self.tracks]
         if self.conductor:
             tracks.insert(0, _conductor(self.tempos))
@@ -178,14 +260,14 @@ class Scan:
 
 
 def scan(data: bytes, aggressive: bool = False) -> Scan:
-    """Scans the structure of a MIDI file.
+    """Reads the structure of a MIDI file that begins with its header.
 
     Args:
-        data: the file's bytes, beginning with its header.
-        aggressive: leave out bytes inside a track that are not MIDI, instead of raising.
+        data: the file.
+        aggressive: leave out what is no MIDI inside a track, instead of raising.
 
     Raises:
-        MidiError: the bytes are not a MIDI file, or are damaged; the code names the kind of damage.
+        MidiError: the bytes are no MIDI file, or not wholly; the code says what kind of damage it is.
     """
     reader = _Reader(data, aggressive)
     length, kind, declared, division = reader.header()
@@ -200,16 +282,16 @@ def scan(data: bytes, aggressive: bool = False) -> Scan:
     if len(tracks) != declared:
         repairs.add("track_count_wrong")
 
-    tempos, conductor = _tempo_map(tracks[0].tempos), False
+    tempos, conductor = tempo_map(tracks[0].tempos), False
     if division >> 15:
         frames, microseconds = SMPTE[256 - (division >> 8)]
         division, tempos, conductor = frames * (division & 0xFF), ((0, microseconds),), True
         repairs.add("smpte_division")
     elif kind != 2:
         everywhere = sorted((tempo for track in tracks for tempo in track.tempos), key=lambda tempo: tempo[0])
-        conductor = _tempo_map(everywhere) != tempos
+        conductor = tempo_map(everywhere) != tempos
         if conductor:
-            tempos = _tempo_map(everywhere)
+            tempos = tempo_map(everywhere)
             repairs.add("tempo_moved")
     if conductor:
         for track in tracks:
@@ -228,11 +310,11 @@ def scan(data: bytes, aggressive: bool = False) -> Scan:
 
 
 class _Reader:
-    """Scanner that finds the tracks of a file and reads their events.
+    """Finds the tracks of a file and walks over their events.
 
     Attributes:
-        repairs: names of the defects outside the tracks.
-        broken: True if any of them keeps note_seq from reading the file correctly.
+        repairs: names of the defects between the tracks.
+        broken: whether any of them keeps note_seq from reading the file right.
     """
 
     def __init__(self, data: bytes, aggressive: bool) -> None:
@@ -242,7 +324,7 @@ class _Reader:
         self._budget = 10 * len(data) + 100_000  # bytes to walk over, those that are tried in several ways again
 
     def header(self) -> tuple[int, int, int, int]:
-        """Reads the header: its length in bytes, format, number of tracks and division."""
+        """Length, format, number of tracks and division."""
         data = self._data
         if data[:4] != b"MThd":
             raise MidiError("MThd not found: it is not a MIDI file", code="midi-not-midi")
@@ -260,7 +342,7 @@ class _Reader:
         return length, kind, tracks, division
 
     def tracks(self, start: int, declared: int) -> list[Track]:
-        """Scans all tracks from byte `start` on; anything else between them is skipped."""
+        """All tracks from byte `start` on; whatever else is between them is skipped."""
         data, skipped = self._data, ""
         found: list[Track] = []
         while start < len(data):
@@ -293,7 +375,7 @@ class _Reader:
         return found
 
     def _track(self, start: int, length: int) -> tuple[Track, int]:
-        """Scans one track and finds the position of the next chunk, without relying on the declared length."""
+        """One track, and where the next chunk is; a length that is wrong is not believed."""
         data, declared = self._data, start + length
         track = self._walk(start, min(declared, len(data)))
         followed = declared == len(data) or self._is_chunk(declared)
@@ -332,7 +414,7 @@ class _Reader:
         self.broken = True
 
     def _is_chunk(self, at: int) -> bool:
-        """Returns whether byte `at` seems to start a chunk: a track, or four printable letters and a valid length."""
+        """Whether a chunk seems to begin at a byte: a track, or four printable letters and a length that fits."""
         head = self._data[at : at + 8]
         if len(head) < 8:
             return False
@@ -344,14 +426,14 @@ class _Reader:
         return at if at >= 0 else len(self._data)
 
     def _walk(self, start: int, end: int, to_first_end: bool = False) -> Track:
-        """Scans events up to byte `end` (at most the file's length), or as far as they are complete.
+        """Walks over events up to byte `end` (no more than the file has), or as far as there are whole ones.
 
-        Stops early after an end-of-track event that another track or the end of the file follows, or, with
-        `to_first_end`, after the first one.
+        It stops early behind an end of track that another track or the end of the file follows, or behind the first
+        one at all if told so.
         """
         data, aggressive = self._data, self._aggressive
         track = Track(start, start)
-        sounding, edits, end_note = track.sounding, track.edits, track.end_note
+        edits, ticks, words = track.edits, track.ticks, track.words
         mark = pos = start
         tick = status = 0
         stale = False  # whether mido has forgotten the running status, or would take it for another
@@ -361,7 +443,10 @@ class _Reader:
                 delta = data[pos]
                 pos += 1
                 if delta > 127:
-                    delta, pos = _number(data, pos - 1)
+                    if data[pos] < 128:
+                        delta, pos = (delta & 127) << 7 | data[pos], pos + 1
+                    else:
+                        delta, pos = _number(data, pos - 1)
                 now = tick + delta
                 byte = data[pos]
                 if byte < 0xF0:
@@ -409,15 +494,8 @@ class _Reader:
                     if second > 127:
                         edits.append((pos - 1, pos, b"\x7f"))
                         second = 127
-                    if kind < 0xA0:
-                        key = (kind & 15) << 7 | first
-                        if kind >= 0x90 and second:
-                            if key in sounding:
-                                sounding[key].append(now)
-                            else:
-                                sounding[key] = [now]
-                        elif key in sounding:
-                            end_note(key, now)
+                    ticks.append(now)
+                    words.append(kind << 16 | first << 8 | second)
                     continue
                 event = pos
                 if byte == 0xFF:
@@ -439,18 +517,25 @@ class _Reader:
                     if kind == _TEMPO and not defect:
                         track.tempos.append((now, _tempo(data[body : body + min(3, length)], event)))
                         track.tempo_events.append((event, pos, _NOTHING))
+                    elif kind in (TRACK_NAME, DEVICE_NAME, PORT) and not defect:
+                        track.keep_name(kind, data[body:pos])
                 elif byte == 0xF0 or byte == 0xF7:
                     length, pos = _number(data, pos + 1)
                     body, pos = pos, pos + length
                     if pos > end:
                         break
                     stale, tick = True, now
+                    ticks.append(now)
+                    words.append(byte << 16)
+                    track.messages.append((body, pos))
                     defect = _sysex_defect(data[body:pos])
                 else:
                     pos += 1 + _SYSTEM_BYTES.get(byte, 0)
                     if pos > end:
                         break
                     stale, tick = True, now
+                    ticks.append(now)
+                    words.append(byte << 16)
                     defect = None
                     if byte not in _SYSTEM_BYTES or max(data[event + 1 : pos], default=0) > 127:
                         if not aggressive:
@@ -483,7 +568,7 @@ def _garbage(at: int, what: str, code: str = "midi-bad-event") -> MidiError:
 
 
 def _number(data: bytes, pos: int) -> tuple[int, int]:
-    """Reads a variable-length number; returns it and the position after it."""
+    """A number of variable length, and where it ends."""
     number, byte, start = 0, 128, pos
     while byte > 127:
         byte = data[pos]
@@ -505,13 +590,13 @@ def _tempo(body: bytes, at: int) -> int:
 
 
 def _meta_defect(kind: int, body: bytes, length: int, delta: int) -> str | None:
-    """Names the defect for which mido or note_seq fails to read a meta event or misreads it; None if there is none.
+    """What keeps mido or note_seq from reading a meta event, or makes them misread it.
 
     Args:
-        kind: type of the meta event.
-        body: first five bytes of its data.
-        length: length of the data in bytes.
-        delta: ticks since the previous event.
+        kind: its type.
+        body: its first five bytes.
+        length: of the whole body.
+        delta: ticks since the event before.
     """
     if length > LONGEST_EVENT:
         return "meta_event_ignored"
@@ -536,8 +621,8 @@ def _sysex_defect(body: bytes) -> str | None:
     return None if inner.isascii() and len(body) <= LONGEST_EVENT else "sysex_ignored"
 
 
-def _tempo_map(tempos: Iterable[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
-    """Sorts tempo changes by tick; keeps the last one of each tick and drops those that change nothing."""
+def tempo_map(tempos: Iterable[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
+    """Tempo changes by tick, as they come into force: the last of one tick, and none that changes nothing."""
     last = dict([(0, DEFAULT_TEMPO), *tempos])
     changes = sorted(last.items())
     before = [None, *(tempo for _, tempo in changes)]
@@ -545,7 +630,7 @@ def _tempo_map(tempos: Iterable[tuple[int, int]]) -> tuple[tuple[int, int], ...]
 
 
 def _conductor(tempos: Iterable[tuple[int, int]]) -> bytes:
-    """Encodes a track that contains only tempo changes."""
+    """A track of tempo changes alone."""
     track, before = bytearray(), 0
     for tick, tempo in tempos:
         track += _variable(tick - before) + b"\xff\x51\x03" + tempo.to_bytes(3, "big")
@@ -554,7 +639,7 @@ def _conductor(tempos: Iterable[tuple[int, int]]) -> bytes:
 
 
 def _variable(number: int) -> bytes:
-    """Encodes a variable-length number: seven bits a byte, the highest first."""
+    """A number as MIDI files write it: seven bits a byte, the highest first."""
     digits = [number & 127]
     while number := number >> 7:
         digits.append(number & 127 | 128)

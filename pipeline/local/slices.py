@@ -9,8 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
 from gansynth.audio.envelope import LONGEST_NOTE
-from gansynth.midi.load import read_midi
-from gansynth.midi.repair import prepare
+from gansynth.midi.load import read_midi, scan_midi
 from pipeline import inputs
 from pipeline.config import JobConfig
 from transforms.elements import Source
@@ -101,16 +100,12 @@ def bounded(songs: Slice, config: JobConfig) -> Iterator[Slice]:
 
 
 def _read(source: Source, config: JobConfig) -> tuple[Source, float]:
-    """Reads and scans a song's file; estimates how many seconds of sound it holds, at most."""
-    note_seconds = (config.envelope.max_sustain or LONGEST_NOTE) + config.envelope.release
+    """Reads and scans a song's file; estimates the most seconds of sound that it holds."""
     try:
-        file = read_midi(source.url, config.notes)
+        file = scan_midi(read_midi(source.url, config.notes), config.notes)
     except Exception:  # ReadMidi reports it
         return source, 0.0
-    try:
-        prepared = prepare(file.data, config.notes)
-    except Exception:  # ReadMidi reports it
-        return replace(source, file=file), 0.0
-    last_end = prepared.seconds * config.notes.time_stretch + config.envelope.release
-    seconds = min(last_end, prepared.notes * note_seconds)
-    return replace(source, file=replace(file, prepared=prepared)), seconds
+    span, notes = file.extent
+    note_seconds = (config.envelope.max_sustain or LONGEST_NOTE) + config.envelope.release
+    seconds = min(span * config.notes.time_stretch + config.envelope.release, notes * note_seconds)
+    return replace(source, file=file), seconds

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import itertools
 import json
 import resource
 import select
@@ -120,27 +121,31 @@ def read(content: bytes) -> dict[str, Any]:
 
     Path("/proc/self/clear_refs").write_text("5")  # the peak of memory begins anew
     row: dict[str, Any] = {"seconds": 0.0, "outcomes": []}
-    for salvage in ("off", "safe", "aggressive"):
-        config = NotesConfig.model_validate({"salvage": salvage, "sustain_pedal": salvage != "safe"})
+    for reader, salvage in itertools.product(("note_seq", "channels"), ("off", "safe", "aggressive")):
+        pedal = reader == "channels" or salvage != "safe"
+        config = NotesConfig.model_validate({"reader": reader, "salvage": salvage, "sustain_pedal": pedal})
         began = time.process_time()
         try:
             song = load_midi(content, config)
             seconds = time.process_time() - began
-            row["outcomes"].append(f"song, {salvage}{', mended' if song.repairs else ''}")
+            row["outcomes"].append(f"song, {salvage}, {reader}{', mended' if song.repairs else ''}")
             assert set(song.repairs) <= set(REPAIRS)
-            assert salvage != "off" or not song.repairs
-            _check(content, song.notes, config)
+            if reader == "channels":
+                _check_channels(song, config)
+            else:
+                assert salvage != "off" or not song.repairs
+                _check(content, song.notes, config)
         except MidiError as error:
             seconds = time.process_time() - began
-            row["outcomes"].append(f"{error.code}, {salvage}")
+            row["outcomes"].append(f"{error.code}, {salvage}, {reader}")
             if error.code not in CODES or (error.code == "midi-unreadable" and salvage != "off") or not str(error):
-                row["failure"] = f"{salvage}: {error.code}: {error}"
+                row["failure"] = f"{salvage}, {reader}: {error.code}: {error}"
         except Exception as error:
             seconds = time.process_time() - began
-            row["failure"] = f"{salvage}: {error!r}"
+            row["failure"] = f"{salvage}, {reader}: {error!r}"
         row["seconds"] = max(row["seconds"], seconds)
         if seconds > SECONDS:
-            row["failure"] = f"{salvage}: {seconds:.1f} s"
+            row["failure"] = f"{salvage}, {reader}: {seconds:.1f} s"
     row["bytes"] = _peak()
     return row
 
@@ -166,6 +171,26 @@ def _check(content: bytes, notes: Any, config: Any) -> None:
         assert (scan.notes, prepare(prepared.data, config).data) == (len(notes), prepared.data)
         assert abs(scan.seconds - notes.span) < 1e-6
         assert notes.span <= config.max_song_seconds + 1e-6
+
+
+def _check_channels(song: Any, config: Any) -> None:
+    """What must hold of every song by channel state."""
+    notes = song.notes
+    assert ((notes.pitch >= 0) & (notes.pitch < 128) & (notes.velocity > 0) & (notes.velocity < 128)).all()
+    assert ((notes.program >= 0) & (notes.program < 128) & (notes.bank >= 0)).all()
+    assert ((notes.start >= 0) & (notes.end > notes.start) & (notes.cut >= notes.end)).all()
+    assert (np.diff(notes.start) >= 0).all() or "sequences_joined" in song.repairs
+    assert len(notes) <= config.max_notes
+    assert notes.span <= config.max_song_seconds
+    assert set(song.channels) <= set(notes.channel.tolist())
+    assert all(count > 0 for count in (*song.ignored.values(), *song.mended.values()))
+    for channel in song.channels.values():
+        for line in (channel.gain, channel.bend):
+            assert (np.diff(line.times) > 0).all()
+            assert not np.isnan(line.values).any()
+            assert np.isfinite(line.times).all()
+        assert np.isfinite(channel.bend.values).all()
+        assert (channel.gain.values <= 4.153).all()
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import random
 import struct
 from collections.abc import Callable
@@ -43,6 +44,19 @@ FLOODS = (
     b"\x01\x90\x3c\x40\x01\x80\x3c\x40",
 )
 FLOODS += (b"\x00\xff\x01\x00", b"\x01\xff\x51\x03\x07\xa1\x20\x01\xff\x51\x03\x07\xa1\x21", b"\x00\xf0\x00", b"\xff")
+CONTROLLERS = (0, 6, 7, 10, 11, 32, 38, 64, 66, 96, 97, 98, 99, 100, 101, *range(120, 128))
+SYSEX = (
+    "7e7f0901",  # GM, GM2, GS and XG on
+    "7e7f0903",
+    "411042124000 7f00",
+    "43104c00007e00",
+    "7f7f04010040",  # master volume, fine and coarse tuning
+    "7f7f04030040",
+    "7f7f04040050",
+    "411042124010 1502",  # a part for drums
+    "43104c08030702",
+    "411042124000000004000020403f40",  # tuning, volume and transposition in one
+)
 MOST = 1_700_000  # bytes: a little more than the reader takes
 
 
@@ -225,6 +239,53 @@ def flood(data: bytearray, rng: random.Random) -> bytearray:
     )
 
 
+def insert_controls(data: bytearray, rng: random.Random) -> bytearray:
+    """Events that change the state of channels: controllers, banks, RPNs, MPE zones, pedals, bends, resets, ports."""
+    at = rng.choice((_inside(data, rng), _at(data, rng)))
+    return _insert(data, at, b"".join(_control(rng) for _ in range(rng.choice((1, 5, 40)))), rng)
+
+
+def flood_controls(data: bytearray, rng: random.Random) -> bytearray:
+    """As many of a few of these as fit, behind an MPE zone and a note on each of its channels, or without them."""
+    zone = bytes.fromhex("00b0650000640600060f") + b"".join(bytes([0, 0x90 | c, 60, 64]) for c in range(16))
+    events = b"".join(_control(rng) for _ in range(rng.choice((1, 2, 5))))
+    size = rng.choice((20_000, 200_000, MOST - len(data) - 200))
+    return _insert(data, _inside(data, rng), rng.choice((b"", zone)) + events * max(1, size // len(events)), rng)
+
+
+def compress(data: bytearray, rng: random.Random) -> bytearray:
+    """A gzip archive, whole, damaged or cut off; or one that holds far more than it should."""
+    packed = bytearray(gzip.compress(bytes(data) + bytes(rng.choice((0, 0, 50_000_000))), 1, mtime=0))
+    return rng.choice((lambda: packed, lambda: flip_bits(packed, rng), lambda: packed[: _at(packed, rng)]))()
+
+
+def _control(rng: random.Random) -> bytes:
+    channel, gap = rng.choice((0, 0, 1, 9, 15, rng.randrange(16))), rng.choice((b"\x00", b"\x00", b"\x01", b"\x60"))
+    kind = rng.randrange(8)
+    if kind < 3:
+        control = rng.choice((*CONTROLLERS, rng.randrange(128)))
+        return gap + bytes([0xB0 | channel, control, rng.choice((0, 63, 64, 127, rng.randrange(128)))])
+    if kind == 3:
+        number, value = rng.choice((0, 1, 2, 6, 127)), rng.randrange(128)
+        rpn = bytes([0xB0 | channel, rng.choice((99, 101)), rng.choice((0, 0, 127)), 0, 100, number, 0, 6, value])
+        return gap + rpn + bytes([0, rng.choice((38, 96, 97)), value])
+    if kind == 4:
+        return gap + bytes([0xC0 | channel, rng.randrange(128)])
+    if kind == 5:
+        return gap + bytes([0xE0 | channel, rng.randrange(128), rng.randrange(128)])
+    if kind == 6:
+        return gap + bytes([0xFF, rng.choice((0x03, 0x09, 0x20, 0x21)), 1, rng.randrange(256)])
+    body = bytearray(bytes.fromhex(rng.choice(SYSEX)))
+    if rng.random() < 0.5:
+        body[rng.randrange(len(body))] = rng.randrange(128)
+    if body[0] == 0x41:
+        body.append(-sum(body[4:]) % 128)
+    if rng.random() < 0.2:  # in pieces
+        at = rng.randrange(len(body))
+        return gap + bytes([0xF0, at, *body[:at], 0, 0xF7, len(body) - at + 1, *body[at:], 0xF7])
+    return gap + bytes([0xF0, len(body) + 1, *body, 0xF7])
+
+
 MUTATIONS: tuple[Callable[[bytearray, random.Random], bytearray], ...] = (
     flip_bits,
     set_bytes,
@@ -244,4 +305,7 @@ MUTATIONS: tuple[Callable[[bytearray, random.Random], bytearray], ...] = (
     insert_chunk,
     wrap,
     line_ends,
+    insert_controls,
+    flood_controls,
+    compress,
 )

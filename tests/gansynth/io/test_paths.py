@@ -195,5 +195,5 @@ def test_patterns() -> None:
     assert pattern_root("gs://b/in/x?.mid") == "gs://b/in"
     assert pattern_root("*.mid") == ""
     assert [is_pattern(url) for url in ("a*b", "a?", "a[0]", "a/b.mid")] == [True, True, True, False]
-    assert all(has_midi_suffix(name) for name in ("x.mid", "x.MIDI", "x.Kar"))
+    assert all(has_midi_suffix(name) for name in ("x.mid", "x.MIDI", "x.Kar", "x.mid.gz", "x.KAR.GZ"))
     assert not any(has_midi_suffix(name) for name in ("x.mid.txt", "mid"))

@@ -30,7 +30,13 @@ DATA = Path(__file__).parents[2] / "data"
 SONGS: dict[str, Any] = json.loads((DATA / "goldens" / "load_midi.json").read_text())
 PLAYABLE = [name for name, song in SONGS.items() if "exception" not in song]
 REFERENCE = NotesConfig(
-    min_pitch=36, max_pitch=84, out_of_range="drop", drums="play", sustain_pedal=False, salvage="off"
+    reader="note_seq",
+    min_pitch=36,
+    max_pitch=84,
+    out_of_range="drop",
+    drums="play",
+    sustain_pedal=False,
+    salvage="off",
 )
 
 
@@ -138,9 +144,9 @@ def test_absurd_length_is_refused_at_once() -> None:
     gaps = [mido.Message("note_on", note=60, velocity=1, time=0x0FFFFFFF) for _ in range(4)]
     for salvage in ("off", "safe"):
         with pytest.raises(MidiError) as caught:
-            load_midi(midi(*gaps, mido.Message("note_off", note=60)), NotesConfig(salvage=salvage))
+            load_midi(midi(*gaps, mido.Message("note_off", note=60)), NotesConfig(reader="note_seq", salvage=salvage))
         assert caught.value.code == "midi-too-long"
-    longest = NotesConfig(max_song_seconds=1e9)
+    longest = NotesConfig(reader="note_seq", max_song_seconds=1e9)
     for ticks, code in ((MAX_TICKS - 1, None), (MAX_TICKS, "midi-too-long")):
         note = (mido.Message("note_on", note=60, velocity=1), mido.Message("note_off", note=60, time=ticks))
         with pytest.raises(MidiError) if code else contextlib.nullcontext() as caught:

@@ -46,7 +46,7 @@ def note_seqs(content: bytes) -> Notes:
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_real_songs_sound_as_with_note_seq(path: Path) -> None:
-    song = load_midi(path, NotesConfig(sustain_pedal=True))
+    song = load_midi(path, NotesConfig(reader="note_seq", sustain_pedal=True))
     for name, theirs in vars(note_seqs(path.read_bytes())).items():
         if name != "pan":  # which note_seq's notes have not
             np.testing.assert_array_equal(getattr(song.notes, name), theirs)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import random
 import struct
 import time
@@ -22,7 +23,9 @@ from gansynth.midi.repair import REPAIRS, prepare
 
 ROOT = Path(__file__).parents[3]
 SHARED = ROOT.parent / "shared"
-OFF, SAFE, AGGRESSIVE = (NotesConfig(salvage=how, sustain_pedal=False) for how in ("off", "safe", "aggressive"))
+OFF, SAFE, AGGRESSIVE = (
+    NotesConfig(reader="note_seq", salvage=how, sustain_pedal=False) for how in ("off", "safe", "aggressive")
+)
 
 # Every file of ../shared/midi/bad: notes and repairs, or the code it fails with.
 OUTCOMES: dict[str, tuple[int, set[str]] | str] = {
@@ -238,6 +241,7 @@ WHOLE = {
         ONE,
     ),
     "riff of no length": (b"RIFF\x00\x00\x00\x00RMID" + SOUND, ["leading_bytes_skipped"], ONE),
+    "gzip": (gzip.compress(SOUND), ["gzip_unwrapped"], ONE),
     "macbinary": (MACBINARY + SOUND + bytes(128), ["macbinary_unwrapped"], ONE),
     "mail": (b"From: me\r\n\r\n" + SOUND, ["leading_bytes_skipped"], ONE),
 }
@@ -334,7 +338,8 @@ def test_a_broken_track_beyond_the_headers_count_is_left_out() -> None:
 def test_every_repair_is_made_somewhere_above() -> None:
     made = {repair for _, repairs, _ in WHOLE.values() for repair in repairs}
     made |= {repair for _, _, repairs in BROKEN.values() for repair in repairs}
-    assert made | {"smpte_division"} == set(REPAIRS)
+    of_notes = {"hanging_notes", "sequences_joined", "zero_length_notes"}  # by the other reader
+    assert made | {"smpte_division"} | of_notes == set(REPAIRS)
 
 
 @pytest.mark.parametrize(("frames", "second"), [(24, 24.0), (25, 25.0), (29, 30000 / 1001), (30, 30.0)])
@@ -404,9 +409,14 @@ def test_limits_hold_before_anything_is_built_and_even_with_salvage_off() -> Non
             "midi-too-large": (dense, {"max_file_bytes": len(dense) - 1}, {"max_file_bytes": len(dense)}),
         }
         for code, (content, narrow, wide) in limits.items():
-            assert outcome(content, NotesConfig.model_validate({"salvage": salvage, **narrow})) == code
-            assert outcome(content, NotesConfig.model_validate({"salvage": salvage, **wide})) != code
-    stretched = NotesConfig(max_song_seconds=100, time_stretch=2)
+            assert (
+                outcome(content, NotesConfig.model_validate({"reader": "note_seq", "salvage": salvage, **narrow}))
+                == code
+            )
+            assert (
+                outcome(content, NotesConfig.model_validate({"reader": "note_seq", "salvage": salvage, **wide})) != code
+            )
+    stretched = NotesConfig(reader="note_seq", max_song_seconds=100, time_stretch=2)
     assert outcome(late, stretched) == "midi-too-long"
 
 
@@ -458,3 +468,40 @@ def test_any_events_end_as_a_song_or_an_error_and_are_counted_as_note_seq_counts
     prepared = prepare(content, config)
     assert smf.scan(prepared.data).clean
     assert smf.scan(content, config is AGGRESSIVE).notes == found[0]
+
+
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        (b"RIFF\x24\x00\x00\x00WAVEfmt ", "WAV"),
+        (b"ID3\x03\x00", "MP3"),
+        (b"\xff\xfb\x90\x64", "MP3"),
+        (b"%PDF-1.7", "PDF"),
+        (b"XMF_2.00" + SOUND, "XMF"),  # even with a MIDI file inside
+        (b"SMF2CLIP", "MIDI 2.0 clip"),
+        (b"\xef\xbb\xbf<?xml?>\n<score-timewise>", "MusicXML"),
+        (b"PK\x03\x04" + b"META-INF/container.xml", "compressed MusicXML"),
+    ],
+)
+def test_other_files_of_music_are_named(content: bytes, what: str) -> None:
+    for reader in ("channels", "note_seq"):
+        with pytest.raises(MidiError, match=f"it is an? {what}|it is {what}") as caught:
+            load_midi(content, NotesConfig.model_validate({"reader": reader}))
+        assert caught.value.code == "midi-not-midi"
+
+
+def test_gzip_is_unpacked_within_bounds() -> None:
+    packed = gzip.compress(SOUND)
+    limit = NotesConfig(max_file_bytes=len(SOUND))
+    assert played(load_midi(packed, NotesConfig())) == ONE
+    assert played(load_midi(gzip.compress(b"\x00" + SOUND), NotesConfig(max_file_bytes=200))) == ONE
+    cases = [
+        (gzip.compress(SOUND + b"\x00"), limit, "midi-too-large"),
+        (gzip.compress(bytes(200_000_000), 1), NotesConfig(), "midi-too-large"),
+        (packed[:-12], NotesConfig(), "midi-truncated"),
+        (packed[:12] + b"\xff\xff" + packed[14:], NotesConfig(), "midi-not-midi"),
+        (gzip.compress(packed), NotesConfig(), "midi-not-midi"),
+        (gzip.compress(b"<html>"), NotesConfig(), "midi-not-midi"),
+    ]
+    for content, config, code in cases:
+        assert outcome(content, config) == code

@@ -15,8 +15,8 @@ from gansynth.config import InstrumentsConfig, SoundConfig
 from gansynth.errors import ConfigError
 from gansynth.general_midi import DRUMS, FAMILIES, family_of
 from gansynth.midi.load import load_midi
-from gansynth.midi.note_seq import LONGEST_NAME
 from gansynth.midi.notes import Song
+from gansynth.midi.text import LONGEST_NAME
 from gansynth.model.download import BUNDLED
 from gansynth.score.assign import MOST_PARTS, InstrumentAssigner, Part
 from gansynth.score.instruments import Bank, load_bank
