@@ -133,7 +133,7 @@ def plan_song(song_id: str, song: Song, config: SoundConfig, spec: SynthSpec) ->
     stretch = config.notes.time_stretch
     channels = {number: channel.stretched(stretch) for number, channel in song.channels.items()}
     schedule = schedule_song(notes, config, spec.bank, song_id, song.track_names)
-    planned, counted = plan_notes(notes, schedule, channels, config, spec)
+    planned, counted = plan_notes(notes, schedule, channels, config, spec, song.digest)
     counts |= counted
     last_end = notes.span
     if muted := int((planned.gains == 0).sum()):
