@@ -54,6 +54,10 @@ def plan_notes(
     counts = {"shortened": int((~hits & (sustain < written)).sum()), "bent": int((found.moving > 1).sum())}
     law = np.array([velocity_gain(velocity, config.mix.velocity) for velocity in range(128)])
     gain = law[notes.velocity] * found.gain
+    if spec.bank.levels:
+        levels = np.array([spec.bank.levels.get(name, 0.0) for name in schedule.names])
+        level = levels[schedule.left] * (1 - schedule.fraction) + levels[schedule.right] * schedule.fraction
+        gain *= 10.0 ** (level / 20.0)
     skip = np.zeros(len(notes), np.uint8)
     if config.instruments.variation:
         variants = choose_variants(config.instruments.seed, digest, schedule.nearest, notes.pitch)
