@@ -137,7 +137,8 @@ def load_bank(url: str, size: int) -> Bank:
 
     Args:
         url: a local path or fsspec URL. .yaml: a list under `instruments` of name, latent and, optionally, family,
-            programs and level (dB). .json: the same, or an object of name to latent. .npz: arrays `names` and `latents`.
+            programs and level (dB). .json: the same, or an object of name to latent. .npz: arrays `names` and
+            `latents`.
         size: latent size of the checkpoint.
 
     Raises:
