@@ -21,6 +21,7 @@ _REFUSED = {
     "BundleBasedDirectRunner": "it is what Beam had before FnApiRunner; use DirectRunner",
     "DaskRunner": "it gives silently wrong results; use another",
     "InteractiveRunner": "it is for notebooks; use DirectRunner",
+    "PySparkRunner": "it gives all outputs of a step to each of them; use SparkRunner",
     "TestDataflowRunner": "it is for Beam's own tests; use DataflowRunner",
     "TestDirectRunner": "it is for Beam's own tests; use DirectRunner",
 }
@@ -50,7 +51,7 @@ def resolve(name: str | None) -> str:
     """
     if not name:
         return LOCAL
-    known = {runner.lower(): runner for runner in (*_beams(), "DaskRunner")}
+    known = {runner.lower(): runner for runner in (*_beams(), *_REFUSED)}
     last = name.rpartition(".")[2].lower()
     found = known.get(last) or known.get(f"{last}runner")
     if found in _REFUSED:

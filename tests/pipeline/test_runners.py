@@ -77,6 +77,7 @@ def test_a_runner_of_somebody_else_keeps_its_path(monkeypatch: pytest.MonkeyPatc
         ("dask", "silently wrong"),
         ("DaskRunner", "silently wrong"),
         ("apache_beam.runners.dask.dask_runner.DaskRunner", "silently wrong"),
+        ("beam_pyspark_runner.pyspark_runner.PySparkRunner", "use SparkRunner"),
         ("BundleBasedDirectRunner", "use DirectRunner"),
         ("interactive", "use DirectRunner"),
         ("apache_beam.runners.test.TestDirectRunner", "use DirectRunner"),
