@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import shutil
 import signal
 import subprocess
@@ -106,11 +105,12 @@ def test_a_job_that_prism_gives_up_is_gone_on_with(
     """Prism tries nothing again: a worker that is killed fails the job at once, and the next submission ends it."""
     port, pid = workers
     options = [*prism_options(), *pool_options(port)]
+    earlier = set(psutil.Process(pid).children())
     job = subprocess.Popen(command(songs, tmp_path, *options), **QUIET)
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        while not (workers_of_job := psutil.Process(pid).children()) and job.poll() is None:
-            time.sleep(0.05)
-        workers_of_job[0].send_signal(signal.SIGKILL)
+    while not (connected := [w for w in psutil.Process(pid).children() if w not in earlier and w.net_connections()]):
+        assert job.poll() is None
+        time.sleep(0.05)
+    connected[0].send_signal(signal.SIGKILL)
     assert job.wait(120) == 1
     assert not (tmp_path / "manifest.jsonl").exists()
     assert render(songs, tmp_path, options).returncode == 3
