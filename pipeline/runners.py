@@ -55,7 +55,7 @@ def resolve(name: str | None) -> str:
     last = name.rpartition(".")[2].lower()
     found = known.get(last) or known.get(f"{last}runner")
     if found in _REFUSED:
-        raise ConfigError(f"--runner {name}: refused, {_REFUSED[found]}.")
+        raise ConfigError(f"--runner {name}: not supported, {_REFUSED[found]}.")
     if "." in name:
         found = _imported(name, found)
     if found is None:

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import psutil
 import pytest
-from engines import (
+
+from tests.support.engines import (
     MIDI,
     NO_PRISM,
     QUIET,
@@ -25,8 +26,7 @@ from engines import (
     prism_options,
     render,
 )
-
-from tests.cloud.cloud_servers import free_port, started
+from tests.support.servers import free_port, started
 
 SONGS = {
     "a/order.mid": "order",

@@ -16,7 +16,7 @@ TINY = Path(__file__).parents[1] / "data" / "checkpoints" / "tiny"
 @pytest.fixture(scope="module")
 def components(tmp_path_factory: pytest.TempPathFactory) -> Any:
     config = load_config(None, [f"checkpoint={TINY}"], [], str(tmp_path_factory.mktemp("out")))
-    return remote.draw(config, [], "FnApiRunner", 1).to_runner_api().components
+    return remote.draw(config, False, [], "FnApiRunner", 1).to_runner_api().components
 
 
 def coder(components: Any, collection: str) -> tuple[Any, ...]:
@@ -34,9 +34,9 @@ def only(components: Any, name: str) -> Any:
     return found
 
 
-def test_parts_of_songs_are_flattened_as_they_are(components: Any) -> None:
+def test_elements_of_songs_are_flattened_as_they_are(components: Any) -> None:
     """Prism sends every element through a worker, once more, to change its coder where the two are not the same."""
-    flatten = only(components, "All parts")
+    flatten = only(components, "All elements")
     (output,) = flatten.outputs.values()
     assert len(flatten.inputs) == 7
     assert {coder(components, name) for name in flatten.inputs.values()} == {coder(components, output)}
