@@ -8,7 +8,7 @@ from gansynth.io import urls
 from pipeline.job import ROWS, ResolvedJob
 from transforms.elements import Source, key_by_song
 from transforms.expand_notes import ExpandNotes
-from transforms.mix_songs import MixSongs
+from transforms.mix_songs import MixSongs, SongElement
 from transforms.read_midi import ReadMidi
 from transforms.synthesize import Synthesize
 from transforms.write_songs import WriteRows, WriteSettings, WriteSongs
@@ -55,7 +55,7 @@ def build(
             played.mixes,
             played.failures,
         )
-        | "All elements" >> beam.Flatten()
+        | "All elements" >> beam.Flatten().with_output_types(tuple[str, SongElement])
         | "MixSongs" >> MixSongs(combine_before_shuffle)
     )
     rows = songs | "WriteSongs" >> WriteSongs(write_settings(job))

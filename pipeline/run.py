@@ -12,7 +12,7 @@ from typing import Any
 
 from gansynth.errors import ConfigError
 from gansynth.io import files, listing, paths, retry, urls
-from pipeline import dataflow, inputs, remote, resume
+from pipeline import dataflow, inputs, remote, resume, runners
 from pipeline.config import JobConfig
 from pipeline.dataset import write_shards
 from pipeline.job import ROWS, resolve
@@ -26,7 +26,6 @@ from pipeline.report import Summary, summary_text, write_report
 from transforms.elements import Failure, Source
 from transforms.manifest import ErrorRow, Row
 
-LOCAL_RUNNERS = ("DirectRunner", "FnApiRunner")
 _SHOWN = 10
 
 
@@ -53,7 +52,7 @@ def run(config: JobConfig, beam_args: Sequence[str] = (), quiet: bool = False, o
     counters: Counter[str] = Counter()
     done = 0
     lost: list[Source] = []
-    with Progress(len(sources), quiet or runner not in LOCAL_RUNNERS) as progress:
+    with Progress(len(sources), quiet or runner != runners.LOCAL) as progress:
         for finished in _render(config, goes_on, args, runner, sources, progress, quiet):
             counters += finished.counters
             done += finished.songs
@@ -93,7 +92,7 @@ def dry_run(config: JobConfig, beam_args: Sequence[str] = ()) -> str:
         lines.append(f"  {source.url} -> {urls.join(config.output, 'audio', paths.output_name(source.song_id))}.*")
     if len(sources) > _SHOWN:
         lines.append(f"  and {len(sources) - _SHOWN} more")
-    if runner in LOCAL_RUNNERS:
+    if runner == runners.LOCAL:
         resolve(config)
     else:
         lines.append(remote.request_text(config, args, runner, len(sources)))
@@ -116,7 +115,8 @@ def check(config: JobConfig, beam_args: Sequence[str]) -> tuple[Sequence[str], s
     urls.configure(config.storage)
     args: Sequence[str] = (*_flags(config.beam), *beam_args)
     runner = check_beam_options(args)
-    if config.max_failures is not None and runner not in LOCAL_RUNNERS:
+    args = (*args, f"--runner={runner}")  # Beam compares names too
+    if config.max_failures is not None and runner != runners.LOCAL:
         raise ConfigError(
             f"max_failures (--fail-fast, --max-failures) is enforced only by local runners; leave it out. With "
             f"{runner}, failed songs are listed in errors.jsonl and the exit code is 3."
@@ -139,11 +139,11 @@ def _render(
     quiet: bool,
 ) -> Iterator[SliceResult]:
     """Renders the corpus in slices on all cores with a local runner, in one pipeline with any other runner."""
-    if runner not in LOCAL_RUNNERS and goes_on and _is_done(config, sources):
+    if runner != runners.LOCAL and goes_on and _is_done(config, sources):
         yield SliceResult(len(sources))
         return
     _clear_rows(config.output)
-    if runner in LOCAL_RUNNERS:
+    if runner == runners.LOCAL:
         cut = slices.cut(sources, config)
         first = list(itertools.islice(cut, slices.workers(config)))
         with WorkerPool(config, args, len(first)) as pool:

@@ -15,7 +15,7 @@ from gansynth.io.urls import StorageConfig
 from gansynth.midi.load import parse_midi, read_midi
 from transforms.counters import count
 from transforms.dead_letters import DeadLetterDoFn
-from transforms.elements import FinishedSong, ReadSong, Source
+from transforms.elements import Failure, FinishedSong, ReadSong, Source
 
 
 @dataclass
@@ -34,7 +34,9 @@ class ReadMidi(beam.PTransform):
 
     def expand(self, sources: beam.PCollection[Source]) -> beam.pvalue.DoOutputsTuple:
         """Reads and parses every file."""
-        parse = beam.ParDo(_Parse(self.notes, self.storage, self.records))
+        parse = beam.ParDo(_Parse(self.notes, self.storage, self.records)).with_output_types(
+            ReadSong, finished=tuple[str, FinishedSong], failures=tuple[str, Failure]
+        )
         return sources | "Parse" >> parse.with_outputs("finished", "failures", main="songs")
 
 
