@@ -43,7 +43,7 @@ from transforms.mix_songs import GatherSong, MixedSong
 from transforms.write_songs import _Write
 
 ROOT = Path(__file__).parents[2]
-RIFF = ROOT / "examples" / "midi" / "riff.mid"
+RIFF = ROOT / "pipeline" / "examples" / "riff.mid"
 SHARED = ROOT.parent / "shared" / "midi" / "good"
 needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason="needs ../shared/midi/good, real MIDI files")
 REAL = SHARED / "sonivox__ants.mid"
