@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pipeline.config import JobConfig
 
-EXAMPLES = Path(__file__).parent.parent / "examples" / "midi"
+EXAMPLES = Path(__file__).parent / "examples"
 _HELP = """\
 Renders MIDI files with GANSynth; writes a WAV, a spectrogram and a piano roll for each.
 
@@ -56,9 +56,9 @@ examples:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs one command; returns its exit code."""
+    """Runs one command, `render` if none is given; returns its exit code."""
     parser = _parser()
-    args, others = parser.parse_known_args(argv)
+    args, others = parser.parse_known_args((sys.argv[1:] if argv is None else argv) or ["render"])
     if args.command == "preview":
         if others:
             parser.error(f"unrecognized arguments: {' '.join(others)}")

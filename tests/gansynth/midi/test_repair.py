@@ -103,7 +103,10 @@ def test_outcomes(name: str) -> None:
 
 
 def midi_files() -> list[Path]:
-    found = [*sorted((ROOT / "tests" / "data" / "midi").glob("*.mid")), *sorted((ROOT / "examples").rglob("*.mid"))]
+    found = [
+        *sorted((ROOT / "tests" / "data" / "midi").glob("*.mid")),
+        *sorted((ROOT / "pipeline" / "examples").glob("*.mid")),
+    ]
     if SHARED.is_dir():
         corpus = sorted((SHARED / "corpus").rglob("*.mid"))
         found += [*sorted((SHARED / "midi" / "good").glob("*.mid")), *random.Random(0).sample(corpus, 40)]
