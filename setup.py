@@ -7,6 +7,7 @@ RENDER = [
     "audioop-lts; python_version >= '3.13'",
     "fsspec",
     "gcsfs",
+    "google-crc32c",
     "jinja2",
     "librosa>=0.11",
     "matplotlib",
