@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
+from gansynth.audio.kits import shared_kit
 from gansynth.io.records import Records
 from gansynth.score.spec import SynthSpec, checked_spec
 from pipeline.config import JobConfig
@@ -24,11 +25,13 @@ class ResolvedJob:
         config: the settings.
         spec: the checkpoint's properties that planning needs.
         resume: if true, songs that an earlier run finished are not rendered again.
+        kit_digest: "sha256:..." of the drum kit's sounds; empty unless `notes.drums` is kit.
     """
 
     config: JobConfig
     spec: SynthSpec
     resume: bool = False
+    kit_digest: str = ""
 
     @property
     def model(self) -> ModelSettings:
@@ -42,6 +45,7 @@ class ResolvedJob:
             "checkpoint_digest": self.spec.checkpoint_digest,
             "config_digest": self.config.digest,
             "bank_digest": self.spec.bank.digest,
+            "kit_digest": self.kit_digest,
         }
 
     @property
@@ -59,10 +63,27 @@ def resolve(config: JobConfig, resume: bool = False) -> ResolvedJob:
 
     Raises:
         CheckpointError: the checkpoint cannot be used.
-        ConfigError: the bank or the envelope cannot be used.
+        ConfigError: the bank, the envelope or the drum kit cannot be used.
     """
     spec = checked_spec(model_settings(config).acquire(), config.instruments, config.envelope)
-    return ResolvedJob(config, spec, resume)
+    return with_kit(config, spec, resume)
+
+
+def with_kit(config: JobConfig, spec: SynthSpec, resume: bool) -> ResolvedJob:
+    """Resolves a job whose checkpoint is known; reads its drum kit.
+
+    Args:
+        config: the settings.
+        spec: the checkpoint's properties.
+        resume: if true, songs that an earlier run finished are not rendered again.
+
+    Raises:
+        ConfigError: the drum kit cannot be used.
+    """
+    if config.notes.drums != "kit":
+        return ResolvedJob(config, spec, resume)
+    shared_kit.cache_clear()  # its folder may have changed since this process read it
+    return ResolvedJob(config, spec, resume, shared_kit(config.drums.kit, spec.sample_rate).digest)
 
 
 def model_settings(config: JobConfig) -> ModelSettings:

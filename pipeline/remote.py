@@ -6,6 +6,7 @@ import contextlib
 import sys
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import apache_beam as beam
@@ -16,7 +17,7 @@ from gansynth.io import files, urls
 from pipeline import dataflow, graph
 from pipeline.config import JobConfig
 from pipeline.inputs import Listing
-from pipeline.job import ROWS, ResolvedJob, counters, resolve
+from pipeline.job import ROWS, counters, resolve
 from pipeline.local.slices import SliceResult
 from transforms.check_worker import CheckWorker, code_digest
 from transforms.list_files import ListFiles
@@ -76,7 +77,7 @@ def draw(config: JobConfig, resumes: bool, args: Sequence[str], runner: str, son
     """
     # This machine only plans; the worker checks that it has a GPU.
     here = config.model_copy(update={"compute": config.compute.model_copy(update={"device": "cpu"})})
-    job = ResolvedJob(config, resolve(here).spec, resumes)
+    job = replace(resolve(here, resumes), config=config)
     try:
         pipeline = beam.Pipeline(runner=runner, options=PipelineOptions(list(args)))
         shards = 1 + min(songs // _SONGS_OF_SHARD, 999)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from gansynth.io import files, urls
 from pipeline.config import JobConfig
+from pipeline.outcomes import event_outcomes, note_outcomes
 from pipeline.table import write_parquet
 from transforms.manifest import Row
 
@@ -19,14 +20,19 @@ class Summary:
 
     Attributes:
         rendered, failed: number of songs.
-        notes, seconds: number of notes played and length of all clips.
+        notes: number of notes of all rendered songs, by outcome.
+        ignored: number of MIDI events without effect, by kind.
+        repairs: number of songs by repair.
+        seconds: length of all clips.
         reasons: number of failures by code.
         counters: counters of the run, by name.
     """
 
     rendered: int = 0
     failed: int = 0
-    notes: int = 0
+    notes: Counter[str] = field(default_factory=Counter)
+    ignored: Counter[str] = field(default_factory=Counter)
+    repairs: Counter[str] = field(default_factory=Counter)
     seconds: float = 0.0
     reasons: Counter[str] = field(default_factory=Counter)
     counters: dict[str, int] = field(default_factory=dict)
@@ -54,7 +60,9 @@ def write_report(config: JobConfig, rows: Iterable[Row]) -> Summary:
         if row["status"] == "rendered":
             manifest.append(line)
             summary.rendered += 1
-            summary.notes += row["notes"]["played"]
+            summary.notes.update(row["notes"])
+            summary.ignored.update(row["ignored"])
+            summary.repairs.update(row["repairs"])
             summary.seconds += row["seconds"]
         else:
             errors.append(line)
@@ -77,9 +85,15 @@ def summary_text(summary: Summary, config: JobConfig, wall_seconds: float) -> st
     """
     songs = summary.rendered + summary.failed
     lines = [
-        f"{summary.rendered} of {songs} songs rendered: {summary.notes:,} notes, "
+        f"{summary.rendered} of {songs} songs rendered: {summary.notes['played']:,} notes, "
         f"{summary.seconds / 60:.1f} minutes of audio in {wall_seconds:.0f} s",
     ]
+    if outcomes := list(note_outcomes(summary.notes)):
+        lines.append(f"Notes: {'; '.join(outcomes)}")
+    lines += event_outcomes(summary.ignored)
+    if summary.repairs:
+        repairs = ", ".join(f"{name} ({count:,})" for name, count in sorted(summary.repairs.items()))
+        lines.append(f"Songs repaired: {repairs}")
     if summary.failed:
         lines.append(f"{summary.failed} failed, see errors.jsonl:")
         lines += [f"  {count:>6}  {reason}" for reason, count in summary.reasons.most_common(10)]

@@ -67,6 +67,7 @@ class SongRow(TypedDict):
     checkpoint_digest: Annotated[str, "sha256 of the checkpoint's weights and flags"]
     config_digest: Annotated[str, "sha256 of the settings that a song's files depend on"]
     bank_digest: Annotated[str, "sha256 of the bank of instruments"]
+    kit_digest: Annotated[str, "sha256 of the drum kit's sounds; empty unless `notes.drums` is kit"]
 
 
 class ErrorRow(TypedDict):

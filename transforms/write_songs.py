@@ -25,7 +25,7 @@ from gansynth.io.records import Records
 from gansynth.io.urls import StorageConfig
 from gansynth.score.assign import Part
 from gansynth.score.planned_notes import PlannedNotes
-from gansynth.score.rendered_notes import to_json, to_midi
+from gansynth.score.rendered_notes import to_json, to_midi, to_note_sequence
 from transforms.counters import count
 from transforms.dead_letters import DeadLetterDoFn
 from transforms.elements import Failure, FinishedSong
@@ -45,7 +45,7 @@ class WriteSettings:
         spectrogram: if true, the spectrogram is drawn as a PNG.
         spectrogram_array: if true, the constant-Q transform is saved as .npy.
         piano_roll: if true, the piano roll is drawn as a PNG.
-        played_notes: formats in which the notes are saved: "midi", "json".
+        played_notes: formats in which the notes are saved: "midi", "json", "notesequence".
         sample_rate: sample rate of the notes in Hz.
         mix: settings of level and channels.
         instruments: settings of the instruments; only the seed is used.
@@ -202,6 +202,7 @@ class _Write(DeadLetterDoFn):
             checkpoint_digest=digests["checkpoint_digest"],
             config_digest=digests["config_digest"],
             bank_digest=digests["bank_digest"],
+            kit_digest=digests["kit_digest"],
         )
 
     def _write_notes(self, song: MixedSong, name: str) -> dict[str, tuple[str, int]]:
@@ -219,6 +220,9 @@ class _Write(DeadLetterDoFn):
         if "json" in settings.played_notes:
             table = to_json(heard, plan.instruments, settings.sample_rate, plan.stems, plan.channels)
             outputs["notes"] = self._put(f"notes/{name}.json", table)
+        if "notesequence" in settings.played_notes:
+            sequence = to_note_sequence(heard, plan.instruments, settings.sample_rate, plan.channels, plan.song_id)
+            outputs["notesequence"] = self._put(f"notes/{name}.pb", sequence)
         return outputs
 
     def _write_stems(self, song: MixedSong, name: str) -> dict[str, tuple[str, int]]:

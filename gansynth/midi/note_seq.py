@@ -6,6 +6,7 @@ import contextlib
 import gc
 import io
 import warnings
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -15,7 +16,10 @@ from numpy.typing import NDArray
 
 from gansynth.config import NotesConfig
 from gansynth.errors import MidiError
-from gansynth.midi.notes import CENTRE, Notes, Song
+from gansynth.midi.channels import Synthesizer
+from gansynth.midi.events import PORT, Events
+from gansynth.midi.notes import CENTRE, Channel, Notes, Song, Timeline
+from gansynth.midi.pairing import timelines
 from gansynth.midi.pedal import hold
 from gansynth.midi.repair import MAX_TICKS, Prepared
 from gansynth.midi.text import LONGEST_NAME, decode_names
@@ -29,6 +33,7 @@ SUSTAIN = 64
 """Controller number of the sustain pedal; values from 64 on mean down."""
 PAN = 10
 """Controller number of pan."""
+_MOST_CHANNELS = 4096 * 14
 
 
 def read_note_seq(prepared: Prepared, digest: str, config: NotesConfig) -> Song:
@@ -54,7 +59,8 @@ def song_of(sequence: Any, digest: str, config: NotesConfig) -> Song:
     Args:
         sequence: note_seq NoteSequence proto; times in seconds, so an unquantized one.
         digest: by which the song is known.
-        config: `sustain_pedal` decides if the pedal holds notes, `text_encoding` how names are decoded.
+        config: `sustain_pedal` decides if the pedal holds notes, `text_encoding` how names are decoded, and `reader`
+            if volume, expression and pitch bends are heard (channels) or not (note_seq, as Magenta).
     """
     found = sequence.notes
     notes = Notes(
@@ -69,10 +75,60 @@ def song_of(sequence: Any, digest: str, config: NotesConfig) -> Song:
     notes = replace(notes, pan=_pan(notes, [c for c in sequence.control_changes if c.control_number == PAN]))
     if config.sustain_pedal:
         notes = _hold(notes, [change for change in sequence.control_changes if change.control_number == SUSTAIN])
+    channels: dict[int, Channel] = {}
+    ignored: Counter[str] = Counter()
+    if config.reader == "channels":
+        notes, channels = _expressed(notes, sequence, ignored)
     infos = sequence.instrument_infos
     # mido takes all names for Latin-1, which keeps their bytes.
     names = decode_names([info.name.encode("latin-1", "replace") for info in infos], config.text_encoding)
-    return Song(notes, digest, (), {info.instrument: name for info, name in zip(infos, names, strict=True) if name})
+    track_names = {info.instrument: name for info, name in zip(infos, names, strict=True) if name}
+    return Song(notes, digest, (), track_names, channels, dict(sorted(ignored.items())))
+
+
+def _expressed(notes: Notes, sequence: Any, ignored: Counter[str]) -> tuple[Notes, dict[int, Channel]]:
+    """Plays a sequence's control changes and pitch bends, each instrument on a channel of its own.
+
+    Returns:
+        The notes with their channels, and the channels on which something moves.
+    """
+    changes = [(c.time, 0xB0, c.control_number, c.control_value, c.instrument) for c in sequence.control_changes]
+    for bend in sequence.pitch_bends:
+        wheel = min(max(bend.bend, -8192), 8191) + 8192
+        changes.append((bend.time, 0xE0, wheel & 127, wheel >> 7, bend.instrument))
+    changes = [change for change in changes if 0 <= change[2] < 128 and 0 <= change[3] < 128 and change[0] >= 0]
+    changes.sort(key=lambda change: change[0])
+    if not changes:
+        return notes, {}
+    instruments = sorted({change[4] for change in changes})
+    if len(instruments) > _MOST_CHANNELS:
+        raise MidiError(f"more than {_MOST_CHANNELS} instruments have control changes", code="midi-too-dense")
+    # The first and the last channel of a port are left out: they alone can make MPE zones of the others.
+    numbers = {instrument: i // 14 * PORT + 1 + i % 14 for i, instrument in enumerate(instruments)}
+    rest = np.zeros(len(changes), np.int64)
+    events = Events(
+        tick=np.arange(len(changes)),
+        kind=np.array([change[1] for change in changes], np.uint8),
+        channel=np.array([numbers[change[4]] for change in changes], np.int64),
+        first=np.array([change[2] for change in changes], np.uint8),
+        second=np.array([change[3] for change in changes], np.uint8),
+        track=rest.astype(np.int32),
+        message=rest,
+        messages=[],
+    )
+    ignored.update(events.ignored())
+    synthesizer = Synthesizer(list(numbers.values()), ignored)
+    synthesizer.play(events, b"")
+    times, known = np.array([change[0] for change in changes]), np.array(list(numbers.values()))
+    lines: list[dict[int, Timeline]] = []
+    for log in (synthesizer.gains, synthesizer.bends):
+        index = log.index(len(changes))
+        lines.append(timelines(known[index.channels], times[index.events], index.values) if len(log) else {})
+    gains, bends = lines
+    still = Timeline()
+    channel = np.array([numbers.get(track, 0) for track in notes.track.tolist()], np.uint16)
+    channels = {n: Channel(gains.get(n, still), bends.get(n, still)) for n in sorted({*gains, *bends})}
+    return replace(notes, channel=channel), channels
 
 
 def _pan(notes: Notes, changes: list[Any]) -> NDArray[np.uint8] | None:

@@ -94,7 +94,8 @@ class Timeline:
 
     def between(self, start: float, end: float) -> Timeline:
         """Cuts out the value at `start` and the steps after it, up to but without `end`."""
-        first, last = np.searchsorted(self.times, [start, end], side="right")
+        first = np.searchsorted(self.times, start, side="right")
+        last = np.searchsorted(self.times, end, side="left")
         times = np.concatenate([[start], self.times[first:last]])
         values = np.concatenate([self.at(np.array([start])), self.values[first:last]])
         return Timeline(times, values)

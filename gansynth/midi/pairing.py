@@ -267,12 +267,28 @@ class _Pairer:
             values = np.concatenate([np.zeros(len(moved)), values[inside]])
             order = np.lexsort((times, number))
             number, times, values = number[order], times[order], values[order]
-        found = {}
-        for at in np.split(np.arange(len(number)), np.flatnonzero(np.diff(number)) + 1):
-            line = _steps(times[at], values[at])
-            if len(line):
-                found[int(number[at[0]])] = line
-        return found
+        return timelines(number, times, values)
+
+
+def timelines(
+    channel: NDArray[np.int64], times: NDArray[np.float64], values: NDArray[np.float64]
+) -> dict[int, Timeline]:
+    """Makes timelines of the steps of all channels, without those on which nothing moves.
+
+    Args:
+        channel: int64 [n], sorted.
+        times: float64 [n], seconds, sorted within a channel.
+        values: float64 [n].
+
+    Returns:
+        Timelines by channel.
+    """
+    found = {}
+    for at in np.split(np.arange(len(channel)), np.flatnonzero(np.diff(channel)) + 1):
+        line = _steps(times[at], values[at])
+        if len(line):
+            found[int(channel[at[0]])] = line
+    return found
 
 
 def match(

@@ -15,7 +15,7 @@ from typing import Any
 from gansynth.model.server import ModelServer
 from gansynth.score.spec import checked_spec
 from pipeline.config import JobConfig
-from pipeline.job import ResolvedJob, model_settings, resolve
+from pipeline.job import ResolvedJob, model_settings, resolve, with_kit
 from pipeline.local.shared_counters import SharedCounters
 from pipeline.local.slices import Slice, SliceResult
 from pipeline.local.worker import render_slice, start_worker
@@ -76,12 +76,12 @@ class WorkerPool:
 
         Raises:
             CheckpointError: the checkpoint cannot be used.
-            ConfigError: the bank or the envelope cannot be used.
+            ConfigError: the bank, the envelope or the drum kit cannot be used.
         """
         if self._server is None:
             return resolve(self._config, resume)
         spec = self._server.ask(checked_spec, self._config.instruments, self._config.envelope)
-        return ResolvedJob(self._config, spec, resume)
+        return with_kit(self._config, spec, resume)
 
     def in_flight(self) -> Counter[str]:
         """Returns the counters of the slices that are being rendered."""
