@@ -132,7 +132,7 @@ class Song:
         track_names: by the numbers in `notes.track`; tracks without a name are left out.
         channels: by the numbers in `notes.channel`; channels on which nothing moves are left out.
         ignored: number of events of each kind that were read and have no effect.
-        mended: number of notes that each repair of notes changed.
+        repaired_notes: number of notes that each repair of notes changed.
     """
 
     notes: Notes
@@ -141,4 +141,4 @@ class Song:
     track_names: Mapping[int, str] = field(default_factory=dict)
     channels: Mapping[int, Channel] = field(default_factory=dict)
     ignored: Mapping[str, int] = field(default_factory=dict)
-    mended: Mapping[str, int] = field(default_factory=dict)
+    repaired_notes: Mapping[str, int] = field(default_factory=dict)

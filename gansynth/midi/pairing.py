@@ -41,14 +41,14 @@ class Reading:
         tracks: int32, for every number in `notes.track` the MIDI track that it belongs to.
         channels: by number; those on which nothing moves are not there.
         ignored: how many events of each kind have no effect.
-        mended: how many notes each repair changed.
+        repaired_notes: how many notes each repair changed.
     """
 
     notes: Notes
     tracks: NDArray[np.int32]
     channels: Mapping[int, Channel] = field(default_factory=dict)
     ignored: Mapping[str, int] = field(default_factory=dict)
-    mended: Mapping[str, int] = field(default_factory=dict)
+    repaired_notes: Mapping[str, int] = field(default_factory=dict)
 
 
 def pair_notes(scan: smf.Scan, pedals: bool = True) -> Reading:
@@ -119,15 +119,15 @@ class _Pairer:
             bank=(voice >> 8).astype(np.int16),
             cut=np.maximum(cut, end),
         )
-        mended = {"hanging_notes": int(hanging.sum()), "zero_length_notes": int(short.sum())}
+        repaired_notes = {"hanging_notes": int(hanging.sum()), "zero_length_notes": int(short.sum())}
         if len(offsets) > 1:
-            mended["sequences_joined"] = len(notes)
+            repaired_notes["sequences_joined"] = len(notes)
         return Reading(
             notes=notes,
             tracks=tracks,
             channels=self._channels(offsets),
             ignored=dict(ignored),
-            mended={name: count for name, count in mended.items() if count},
+            repaired_notes={name: count for name, count in repaired_notes.items() if count},
         )
 
     def _release(self) -> tuple[NDArray[np.int64], NDArray[np.bool_], int]:

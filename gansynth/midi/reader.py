@@ -48,11 +48,11 @@ def read_notes(data: bytes, digest: str, config: NotesConfig) -> Song:
     return Song(
         notes=notes,
         digest=digest,
-        repairs=tuple(sorted({*repairs, *reading.mended})),
+        repairs=tuple(sorted({*repairs, *reading.repaired_notes})),
         track_names={number: names[track] for number, track in enumerate(reading.tracks.tolist()) if names[track]},
         channels=reading.channels,
         ignored=dict(sorted(reading.ignored.items())),
-        mended=reading.mended,
+        repaired_notes=reading.repaired_notes,
     )
 
 
