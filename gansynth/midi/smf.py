@@ -426,139 +426,212 @@ class _Reader:
         return at if at >= 0 else len(self._data)
 
     def _walk(self, start: int, end: int, to_first_end: bool = False) -> Track:
-        """Walks over events up to byte `end` (no more than the file has), or as far as there are whole ones.
+        """Walks over the events from one byte to another; see `_Walk`.
 
-        It stops early behind an end of track that another track or the end of the file follows, or behind the first
-        one at all if told so.
+        Raises:
+            MidiError: the tracks of the file overlap so often that walking over them would take too long.
         """
-        data, aggressive = self._data, self._aggressive
-        track = Track(start, start)
-        edits, ticks, words = track.edits, track.ticks, track.words
-        mark = pos = start
-        tick = status = 0
-        stale = False  # whether mido has forgotten the running status, or would take it for another
+        walk = _Walk(self._data, start, end, self._aggressive, to_first_end)
+        track = walk.run()
+        self._budget -= walk.claimed - start
+        if self._budget < 0:
+            raise MidiError("the declared track lengths overlap", code="midi-bad-event")
+        return track
+
+
+class _Walk:
+    """A walk over the events of a track, up to byte `end` (at most the file's length) or the last whole event before.
+
+    It also stops behind an end of track that another track or the end of the file follows, or, with `to_first_end`,
+    behind the first one.
+
+    Attributes:
+        track: what was found so far.
+        pos: first byte behind the last whole event.
+        claimed: first byte behind the last event, even if the track or the file ends before it.
+        tick: of the last event.
+        status: running status; 0 if there is none.
+        cancelled: whether mido has dropped the running status, or would use another one.
+    """
+
+    def __init__(self, data: bytes, start: int, end: int, aggressive: bool, to_first_end: bool) -> None:
+        self.track = Track(start, start)
+        self.pos = self.claimed = start
+        self.tick, self.status, self.cancelled = 0, 0, False
+        self._data, self._end = data, end
+        self._aggressive, self._to_first_end = aggressive, to_first_end
+
+    def run(self) -> Track:
+        """Reads all events; an error is kept in the track."""
+        track = self.track
         try:
-            while pos < end:
-                mark = pos
-                delta = data[pos]
-                pos += 1
-                if delta > 127:
-                    if data[pos] < 128:
-                        delta, pos = (delta & 127) << 7 | data[pos], pos + 1
-                    else:
-                        delta, pos = _number(data, pos - 1)
-                now = tick + delta
-                byte = data[pos]
-                if byte < 0xF0:
-                    event = pos
-                    if byte > 127:
-                        explicit, pos = byte, pos + 1
-                    elif status:
-                        explicit = 0
-                    elif pos >= end:
-                        break
-                    elif aggressive:
-                        edits.append((pos, pos + 1, _NOTHING))
-                        track.repairs.add("bad_event_ignored")
-                        pos += 1
-                        tick = now
-                        continue
-                    else:
-                        raise _garbage(event, f"a data byte ({byte}) where an event should begin")
-                    kind = explicit or status
-                    first = data[pos]
-                    if 0xC0 <= kind < 0xE0:
-                        second = 0
-                        pos += 1
-                    else:
-                        second = data[pos + 1]
-                        pos += 2
-                    if pos > end:
-                        break
-                    if first > 127 or second > 127:
-                        if not aggressive:
-                            what = f"a data byte above 127 ({max(first, second)})"
-                            raise _garbage(event, what, "midi-data-byte")
-                        track.repairs.add("data_byte_ignored")
-                    tick = now
-                    if first > 127:  # behind a status byte, for it would be one itself
-                        edits.append((event, pos, _NOTHING))
-                        status, stale = kind, True
-                        continue
-                    if explicit:
-                        status, stale = explicit, False
-                    elif stale:
-                        edits.append((event, event, bytes([status])))
-                        track.repairs.add("running_status_restored")
-                        stale = False
-                    if second > 127:
-                        edits.append((pos - 1, pos, b"\x7f"))
-                        second = 127
-                    ticks.append(now)
-                    words.append(kind << 16 | first << 8 | second)
-                    continue
-                event = pos
-                if byte == 0xFF:
-                    kind = data[pos + 1]
-                    length, pos = _number(data, pos + 2)
-                    body, pos = pos, pos + length
-                    if pos > end:
-                        break
-                    tick = now
-                    if kind == _END_OF_TRACK:
-                        if track.first_end is None:
-                            track.first_end = pos
-                        over = pos == len(data) or data[pos : pos + 4] == b"MTrk"
-                        if pos == end or over or to_first_end:
-                            track.ended = True
-                            break
-                        continue
-                    defect = _meta_defect(kind, data[body : body + min(5, length)], length, delta)
-                    if kind == _TEMPO and not defect:
-                        track.tempos.append((now, _tempo(data[body : body + min(3, length)], event)))
-                        track.tempo_events.append((event, pos, _NOTHING))
-                    elif kind in (TRACK_NAME, DEVICE_NAME, PORT) and not defect:
-                        track.keep_name(kind, data[body:pos])
-                elif byte == 0xF0 or byte == 0xF7:
-                    length, pos = _number(data, pos + 1)
-                    body, pos = pos, pos + length
-                    if pos > end:
-                        break
-                    stale, tick = True, now
-                    ticks.append(now)
-                    words.append(byte << 16)
-                    track.messages.append((body, pos))
-                    defect = _sysex_defect(data[body:pos])
-                else:
-                    pos += 1 + _SYSTEM_BYTES.get(byte, 0)
-                    if pos > end:
-                        break
-                    stale, tick = True, now
-                    ticks.append(now)
-                    words.append(byte << 16)
-                    defect = None
-                    if byte not in _SYSTEM_BYTES or max(data[event + 1 : pos], default=0) > 127:
-                        if not aggressive:
-                            raise _garbage(event, f"a status byte ({byte:#04x}) that files do not have")
-                        defect = "bad_event_ignored"
-                if defect:
-                    edits.append((event, pos, _NOTHING))
-                    track.repairs.add(defect)
-            else:
-                mark = pos
-            if track.ended:
-                mark = pos
+            while self.pos < self._end and not track.ended:
+                if not self.cancelled:
+                    self._channel_messages()
+                if self.pos < self._end and not self._event():
+                    break
         except IndexError:
             pass  # the file ends inside an event
         except MidiError as error:
             track.error = error
-        track.stop, track.tick = mark, tick
-        while edits and edits[-1][0] >= mark:
-            edits.pop()
-        self._budget -= pos - start
-        if self._budget < 0:
-            raise MidiError("its tracks claim each other's bytes", code="midi-bad-event")
+        track.stop, track.tick = self.pos, self.tick
+        self.claimed = max(self.claimed, self.pos)
         return track
+
+    def _channel_messages(self) -> None:
+        """Keeps valid channel messages, up to the first other event; nearly all time is spent here."""
+        data, end, keep_tick, keep_word = self._data, self._end, self.track.ticks.append, self.track.words.append
+        start, tick, status = self.pos, self.tick, self.status
+        try:
+            while start < end:
+                delta, pos = data[start], start + 1
+                if delta > 127:
+                    if data[pos] < 128:  # two bytes, faster than with a call
+                        delta, pos = (delta & 127) << 7 | data[pos], pos + 1
+                    else:
+                        delta, pos = _number(data, start)
+                byte = data[pos]
+                if byte > 127:
+                    if byte >= 0xF0:
+                        return
+                    status, pos = byte, pos + 1
+                    byte = data[pos]
+                elif not status:
+                    return
+                if 0xC0 <= status < 0xE0:
+                    second, pos = 0, pos + 1
+                else:
+                    second, pos = data[pos + 1], pos + 2
+                if byte > 127 or second > 127 or pos > end:
+                    return
+                tick += delta
+                keep_tick(tick)
+                keep_word(status << 16 | byte << 8 | second)
+                start = pos
+        finally:
+            self.pos, self.tick, self.status = start, tick, status
+
+    def _event(self) -> bool:
+        """Reads one event of any kind; false if it is not whole before the end."""
+        delta, event = _number(self._data, self.pos)
+        status = self._data[event]
+        if status < 0xF0:
+            stop = self._channel_message(event, delta)
+        elif status == 0xFF:
+            stop = self._meta_event(event, delta)
+        elif status in (0xF0, 0xF7):
+            stop = self._sysex(event, delta)
+        else:
+            stop = self._system_message(event, delta)
+        self.claimed = stop
+        if stop > self._end:
+            return False
+        self.pos = stop
+        return True
+
+    # Each of the following reads the event whose status byte is at `event`, and returns the byte behind it. They
+    # keep nothing of an event that is not whole.
+
+    def _channel_message(self, event: int, delta: int) -> int:
+        """Reads a channel message that may need a repair."""
+        data, track = self._data, self.track
+        explicit = data[event] > 127
+        if not explicit and not self.status:
+            return self._stray_byte(event, delta)
+        status = data[event] if explicit else self.status
+        first, second, stop = data[event + explicit], 0, event + explicit + 1
+        if not 0xC0 <= status < 0xE0:
+            second, stop = data[stop], stop + 1
+        if stop > self._end:
+            return stop
+        if first > 127 or second > 127:
+            if not self._aggressive:
+                raise _garbage(event, f"a data byte above 127 ({max(first, second)})", "midi-data-byte")
+            track.repairs.add("data_byte_ignored")
+        self.tick += delta
+        if first > 127:  # behind a status byte, for it would be one itself
+            track.edits.append((event, stop, _NOTHING))
+            self.status, self.cancelled = status, True
+            return stop
+        if not explicit and self.cancelled:
+            track.edits.append((event, event, bytes([status])))
+            track.repairs.add("running_status_restored")
+        self.status, self.cancelled = status, False
+        if second > 127:
+            track.edits.append((stop - 1, stop, b"\x7f"))
+            second = 127
+        track.ticks.append(self.tick)
+        track.words.append(status << 16 | first << 8 | second)
+        return stop
+
+    def _stray_byte(self, event: int, delta: int) -> int:
+        """Leaves out a data byte without any status."""
+        stop = event + 1
+        if stop <= self._end:
+            if not self._aggressive:
+                raise _garbage(event, f"a data byte ({self._data[event]}) where an event should begin")
+            self.tick += delta
+            self._leave_out(event, stop, "bad_event_ignored")
+        return stop
+
+    def _meta_event(self, event: int, delta: int) -> int:
+        data, track, kind = self._data, self.track, self._data[event + 1]
+        length, body = _number(data, event + 2)
+        stop = body + length
+        if stop > self._end:
+            return stop
+        self.tick += delta
+        if kind == _END_OF_TRACK:
+            self._end_of_track(stop)
+            return stop
+        defect = _meta_defect(kind, data[body : body + min(5, length)], length, delta)
+        if defect:
+            self._leave_out(event, stop, defect)
+        elif kind == _TEMPO:
+            track.tempos.append((self.tick, _tempo(data[body : body + min(3, length)], event)))
+            track.tempo_events.append((event, stop, _NOTHING))
+        elif kind in (TRACK_NAME, DEVICE_NAME, PORT):
+            track.keep_name(kind, data[body:stop])
+        return stop
+
+    def _end_of_track(self, stop: int) -> None:
+        track, data = self.track, self._data
+        if track.first_end is None:
+            track.first_end = stop
+        followed = stop == len(data) or data[stop : stop + 4] == b"MTrk"
+        track.ended = stop == self._end or followed or self._to_first_end
+
+    def _sysex(self, event: int, delta: int) -> int:
+        length, body = _number(self._data, event + 1)
+        stop = body + length
+        if stop <= self._end:
+            self._keep_system(event, delta)
+            self.track.messages.append((body, stop))
+            if defect := _sysex_defect(self._data[body:stop]):
+                self._leave_out(event, stop, defect)
+        return stop
+
+    def _system_message(self, event: int, delta: int) -> int:
+        data, status = self._data, self._data[event]
+        stop = event + 1 + _SYSTEM_BYTES.get(status, 0)
+        if stop <= self._end:
+            self._keep_system(event, delta)
+            if status not in _SYSTEM_BYTES or max(data[event + 1 : stop], default=0) > 127:
+                if not self._aggressive:
+                    raise _garbage(event, f"a status byte ({status:#04x}) that files do not have")
+                self._leave_out(event, stop, "bad_event_ignored")
+        return stop
+
+    def _keep_system(self, event: int, delta: int) -> None:
+        """Keeps a system message, which cancels the running status."""
+        self.cancelled = True
+        self.tick += delta
+        self.track.ticks.append(self.tick)
+        self.track.words.append(self._data[event] << 16)
+
+    def _leave_out(self, event: int, stop: int, defect: str) -> None:
+        self.track.edits.append((event, stop, _NOTHING))
+        self.track.repairs.add(defect)
 
 
 def _garbage(at: int, what: str, code: str = "midi-bad-event") -> MidiError:
