@@ -642,11 +642,11 @@ def _garbage(at: int, what: str, code: str = "midi-bad-event") -> MidiError:
 
 def _number(data: bytes, pos: int) -> tuple[int, int]:
     """A number of variable length, and where it ends."""
-    number, byte, start = 0, 128, pos
+    byte, start = data[pos], pos
+    number, pos = byte & 127, pos + 1
     while byte > 127:
         byte = data[pos]
-        pos += 1
-        number = number << 7 | byte & 127
+        number, pos = number << 7 | byte & 127, pos + 1
         if number > LONGEST_GAP:
             raise _garbage(start, "a number longer than MIDI can write")
     return number, pos
