@@ -12,7 +12,7 @@ from gansynth.config import NotesConfig
 from gansynth.errors import MidiError
 from gansynth.midi.load import load_midi
 from gansynth.midi.notes import Song
-from gansynth.midi.pairing import LONGEST_TAIL, SHORTEST_NOTE
+from gansynth.midi.pairing import MAX_TAIL, SHORTEST_NOTE
 from tests.support.midi_bytes import (
     GM2_ON,
     GM_ON,
@@ -312,7 +312,7 @@ def test_a_pedal_that_is_never_lifted_or_hours_late_is_no_music() -> None:
     assert spans(one(cc(0, 64, 127), note(0, 480), end=960)) == [(60, 0.0, 1.0)]
     assert spans(one(cc(0, 64, 127), note(0, 480), end=9600)) == [(60, 0.0, 2.5)]
     late = one(cc(0, 64, 127), note(0, 480), cc(12_000_000, 64, 0))
-    assert late.notes.span == 0.5 + LONGEST_TAIL
+    assert late.notes.span == 0.5 + MAX_TAIL
 
 
 # All notes off, all sound off, reset all controllers
