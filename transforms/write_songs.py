@@ -178,7 +178,7 @@ class _Write(DeadLetterDoFn):
             source=song.source.url,
             source_digest=plan.digest,
             repairs=list(plan.repairs),
-            mended=plan.mended,
+            repaired_notes=plan.repaired_notes,
             ignored=plan.ignored,
             outputs={kind: path for kind, (path, _) in outputs.items()},
             bytes={kind: size for kind, (_, size) in outputs.items()},
