@@ -169,7 +169,7 @@ class _Write(DeadLetterDoFn):
                 buffer = io.BytesIO()
                 np.save(buffer, levels)
                 outputs["cqt"] = self._put(f"spectrograms/{name}.npy", buffer.getvalue())
-        outputs |= self._write_notes(song, name) | self._write_stems(song, name)
+        outputs |= self._write_notes(song, name) | self._write_stems(song)
         count("audio_milliseconds", 1000 * clip.samples // clip.sample_rate)
         digests = settings.digests
         return SongRow(
@@ -221,14 +221,15 @@ class _Write(DeadLetterDoFn):
             outputs["notes"] = self._put(f"notes/{name}.json", table)
         return outputs
 
-    def _write_stems(self, song: MixedSong, name: str) -> dict[str, tuple[str, int]]:
+    def _write_stems(self, song: MixedSong) -> dict[str, tuple[str, int]]:
         settings, outputs = self._settings, {}
+        folder = f"stems/{paths.output_folder(song.plan.song_id)}"
         channels, rate = settings.mix.channels, settings.audio_rate or settings.sample_rate
         for number, label in enumerate(song.plan.stems):
             sound = pieces(song.stems.get(number, SparseMix()), song.plan.samples, settings.mix)
             sound = resampled(sound, channels, settings.sample_rate, rate)
             data = encode_audio(sound, rate, "wav-float", channels)
-            outputs[f"stem_{number + 1:03d}"] = self._put(f"stems/{name}/{paths.stem_name(number, label)}.wav", data)
+            outputs[f"stem_{number + 1:03d}"] = self._put(f"{folder}/{paths.stem_name(number, label)}.wav", data)
         return outputs
 
     def _put(self, name: str, data: bytes) -> tuple[str, int]:
