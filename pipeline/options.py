@@ -12,7 +12,7 @@ from gansynth.errors import ConfigError
 
 _OURS = (
     "--config", "--input", "--output", "--set", "--resume", "--overwrite", "--fail-fast", "--max-failures", "--dry-run",
-    "--quiet", "--save", "--no-calibration",
+    "--quiet", "--save", "--no-calibration", "--prune",
 )  # fmt: skip
 
 

@@ -21,6 +21,7 @@ from gansynth.config import InstrumentsConfig, MixConfig
 from gansynth.figures import piano_roll
 from gansynth.figures.spectrogram import cqt, write_png
 from gansynth.io import files, paths, urls
+from gansynth.io.probe import check_writable
 from gansynth.io.records import Records
 from gansynth.io.urls import StorageConfig
 from gansynth.score.assign import Part
@@ -145,7 +146,10 @@ class _Write(DeadLetterDoFn):
         return outcome.source.song_id, outcome.plan.digest, outcome.source.url
 
     def dead_letter(self, song_id: str, digest: str, source: str, error: Exception) -> tuple[str, str]:
-        return self._failed(Failure.of(song_id, self.stage, error, digest, source))
+        failure = Failure.of(song_id, self.stage, error, digest, source)
+        if failure.code == "output-unwritable":
+            check_writable(self._settings.output)  # if nothing can be written, the bundle fails instead of the song
+        return self._failed(failure)
 
     def _failed(self, failure: Failure) -> tuple[str, str]:
         count("songs_failed")
