@@ -76,7 +76,7 @@ def values(result: dict[str, Any], last: dict[str, Any]) -> dict[str, str]:
         "cores": str(result["cores"]),
         "missed": "; ".join(missed) or "none",
         "out_of_tune": ", ".join(out_of_tune) or "none",
-        "target_haze": str(result["summary"]["targets' haze at least 20 dB below"]),
+        "target_haze": str(result["summary"]["targets' haze, median dB"]),
     }
 
 
