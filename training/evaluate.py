@@ -130,7 +130,9 @@ GOALS = (
     Goal("random latents within 25 cents", "random latents in tune", 98.0, " %"),
     Goal("spectral convergence to the target, median", "spectral convergence, median", 0.3, most=True),
     Goal("levels of notes against each other within 3 dB of the targets'", "level within 3 dB", 100.0, " %"),
-    Goal("sustained notes whose noise between harmonics is within 6 dB of the target's", "haze within 6 dB", 90.0, " %"),
+    Goal(
+        "sustained notes whose noise between harmonics is within 6 dB of the target's", "haze within 6 dB", 90.0, " %"
+    ),
     Goal("struck and plucked notes within 6 dB of the target at 2 s", "decay within 6 dB", 100.0, " %"),
     Goal("agreement with Magenta's own code, worst note", "agreement with Magenta", 60.0, " dB"),
     Goal("whole notes of one instrument, times real time", "times real time", 60.0),

@@ -22,7 +22,8 @@ class Instrument:
     Attributes:
         name, family: as in instruments.yaml.
         source: the GM program, from 0, that FluidSynth renders; None where the sound comes from a folder.
-        programs: the GM programs it plays, from 0; 128 stands for drums.
+        programs: the GM programs it plays, from 0; 128 stands for drums. One that plays none is trained, but not listed
+            in instruments.yaml: what the network makes of it is not good enough.
     """
 
     name: str
@@ -41,8 +42,8 @@ BUNDLED = (
     Instrument("music_box", "mallets", 10, (10,)),
     Instrument("vibraphone", "mallets", 11, (8, 11)),
     Instrument("marimba", "mallets", 12, (9, 12, 13, 14, 15, 112, 128)),
-    Instrument("drawbar_organ", "organ", 16, (16,)),
-    Instrument("church_organ", "organ", 19, (17, 18, 19, 20, 22, 23)),
+    Instrument("drawbar_organ", "organ", 16),
+    Instrument("church_organ", "organ", 19, (16, 17, 18, 19, 20, 22, 23)),
     Instrument("accordion", "organ", 21, (21, 104, 124)),
     Instrument("nylon_guitar", "plucked", 24, (24, 28, 107)),
     Instrument("steel_guitar", "plucked", 25, (25,)),
@@ -50,7 +51,9 @@ BUNDLED = (
     Instrument("distortion_guitar", "guitar", 30, (29, 30, 31)),
     Instrument("bass", "plucked", 33, (33, 34, 36, 37, 39)),
     Instrument("synth_bass", "plucked", 38, (32, 35, 38)),
-    Instrument("pizzicato", "plucked", 45, (45, 47, 55, 98, 108, 113, 114, 115, 116, 117, 118, 119, 120, 121, 123, 127)),
+    Instrument(
+        "pizzicato", "plucked", 45, (45, 47, 55, 98, 108, 113, 114, 115, 116, 117, 118, 119, 120, 121, 123, 127)
+    ),
     Instrument("harp", "plucked", 46, (46,)),
     Instrument("violin", "bowed", 40, (40, 41, 43, 109, 110, 122, 126)),
     Instrument("cello", "bowed", 42, (42, 125)),

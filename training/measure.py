@@ -151,6 +151,8 @@ def compare(model: Any, data: Prepared, notes: Notes) -> list[Beside]:
     """Figures of notes beside their recordings."""
     found = []
     for entry in data.instruments:
+        if (entry.name, COMPARED.start) not in notes:
+            continue  # trained, but not in the bank
         recordings = data.recordings(entry.name)
         for pitch in COMPARED:
             raw = np.asarray(notes[entry.name, pitch])
@@ -209,19 +211,19 @@ def measure(folder: Path, notes: Path, out: Path) -> dict[str, Any]:
     with np.load(notes) as archive:
         names, pitches, audio = archive["name"], archive["pitch"], archive["audio"]
     ours = {(str(name), int(pitch)): one for name, pitch, one in zip(names, pitches, audio, strict=True)}
-    theirs = {(entry.name, p): data.sound(entry.name, p) for entry in data.instruments for p in COMPARED}
+    theirs = {(name, p): data.sound(name, p) for name, p in ours}
     model = classifier(data)
     voice, target = compare(model, data, ours), compare(model, data, theirs)
     out.mkdir(parents=True, exist_ok=True)
     (out / "measures.md").write_text(table(voice, target))
-    recordings = {(e.name, p): data.recordings(e.name)[p - PITCHES.start] for e in data.instruments for p in COMPARED}
+    recordings = {(name, p): data.recordings(name)[p - PITCHES.start] for name, p in ours}
     audition(out, {"recorded": recordings, "targeted": theirs, "voice": ours}, COMPARED[::3])
     result = {
         "summary": summary(voice),
         "targets": summary(target),
         "lowest": min(
-            (summary([n for n in voice if n.instrument == entry.name])["named"], entry.name)
-            for entry in data.instruments
+            (summary([n for n in voice if n.instrument == name])["named"], name)
+            for name in dict.fromkeys(name for name, _ in ours)
         ),
         "notes": [asdict(one) for one in voice],
     }

@@ -223,12 +223,20 @@ def gains(pitch: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """
     count = partials(pitch)
     phase = phase_image(frequency_images(pitch))
-    lobes = (FRAME / 4 * window_lobe(np.arange(1, BINS + 1) - frequency(pitch) * np.arange(1, count + 1)[:, None] * FRAME / SAMPLE_RATE)) ** 2
+    lobes = (
+        FRAME
+        / 4
+        * window_lobe(
+            np.arange(1, BINS + 1) - frequency(pitch) * np.arange(1, count + 1)[:, None] * FRAME / SAMPLE_RATE
+        )
+    ) ** 2
     flat = mel_log_power(np.sqrt(np.repeat((0.01**2 * lobes.sum(axis=0))[None], ROWS, 0)))
     audio = invert(flat, phase)[SAMPLE_RATE // 2 :].astype(np.float64)
     window = np.hanning(len(audio))
     time = np.arange(len(audio)) / SAMPLE_RATE
-    found = np.array([abs((audio * window) @ np.exp(-2j * np.pi * h * frequency(pitch) * time)) for h in range(1, count + 1)])
+    found = np.array(
+        [abs((audio * window) @ np.exp(-2j * np.pi * h * frequency(pitch) * time)) for h in range(1, count + 1)]
+    )
     harmonic = np.clip(0.01 / (2 * found / window.sum()), 0.7, 2.0)
     noise = mel_log_power(np.full([ROWS, BINS], 0.3))
     audio = invert(noise, phase)

@@ -89,7 +89,9 @@ class Sampler:
         all_notes = count * len(PITCHES)
         # Every note once, in an order of its own for every round.
         places = step * size + np.arange(size)
-        orders = {r: np.random.RandomState([self._recipe.seed, r]).permutation(all_notes) for r in set(places // all_notes)}
+        orders = {
+            r: np.random.RandomState([self._recipe.seed, r]).permutation(all_notes) for r in set(places // all_notes)
+        }
         notes = np.array([orders[place // all_notes][place % all_notes] for place in places])
         which, labels = notes // len(PITCHES), notes % len(PITCHES)
         z = self._codes[which] * random.uniform(0.95, 1.05, [size, 1])
