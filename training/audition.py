@@ -23,8 +23,9 @@ button.on {{ background: #fc6 }}
 td {{ padding: 2px 8px }}
 </style>
 <h1>Audition: <span id="what">{first}</span></h1>
-<p>Click a note. <b>a</b> plays it as recorded, <b>s</b> as targeted, <b>d</b> as the voice plays it; <b>space</b> goes from one
-to the next while it sounds. <b>&larr; &rarr;</b> change the pitch, <b>&uarr; &darr;</b> the instrument. All are mono, 16 kHz, equally loud.</p>
+<p>Click a note. <b>a</b> plays it as recorded, <b>s</b> as targeted, <b>d</b> as the voice plays it;
+<b>space</b> goes from one to the next while it sounds. <b>&larr; &rarr;</b> change the pitch, <b>&uarr; &darr;</b>
+the instrument. All are mono, 16 kHz, equally loud.</p>
 <table>{rows}</table>
 <script>
 const kinds = {kinds}, player = new Audio();

@@ -32,8 +32,8 @@ class Instrument:
     programs: tuple[int, ...] = ()
 
 
-# Each program goes to the instrument of its family (General MIDI's groups of eight) whose timbre measures nearest to its
-# own, as the soundfont plays both; the model card lists the distances.
+# Each program goes to the instrument of its family (General MIDI's groups of eight) whose timbre measures nearest to
+# its own, as the soundfont plays both; the model card lists the distances.
 BUNDLED = (
     Instrument("piano", "keys", 0, (0, 1, 3)),
     Instrument("epiano", "keys", 4, (4,)),

@@ -32,8 +32,8 @@ class Loss(nn.Module):
     The parts, for the log: `peaks` is the spectral convergence of magnitudes, which the loudest bins decide; `body`
     the same of square roots of magnitudes; `log` the distance of log powers, where either is above the floor;
     `tune` the error of phase advances at the partials; `lock` how far adjacent bins of a partial drift apart, since
-    they add up to one sinusoid only while their phases agree, up to a note's end; `bands` the distance of the log powers
-    of bands, which is what timbre is judged by.
+    they add up to one sinusoid only while their phases agree, up to a note's end; `bands` the distance of the log
+    powers of bands, which is what timbre is judged by.
     """
 
     WEIGHTS: ClassVar[dict[str, float]] = {

@@ -1,4 +1,4 @@
-"""`python -m training measure`: a voice beside the recordings it was made from, by measures that the training does not know.
+"""`python -m training measure`: a voice beside the recordings it was made from, by measures unknown to the training.
 
 A classifier that has only heard the recordings names the notes; distances of spectra, attacks, movement and noise are
 taken from the same pitches of both. All of it is done to the targets as well: what they lack, no network can give.
@@ -86,7 +86,7 @@ def attack(audio: NDArray[np.floating]) -> float:
 
 def movement(audio: NDArray[np.floating]) -> float:
     """Standard deviation in dB of the level from 0.5 to 3 s, about a parabola."""
-    level = 20 * np.log10(_envelope(audio, 640)[int(0.5 * 400) : int(3 * 400)] + 1e-6)
+    level = 20 * np.log10(_envelope(audio, 640)[int(0.5 * 400) : (3 * 400)] + 1e-6)
     time = np.arange(len(level))
     return float((level - np.polyval(np.polyfit(time, level, 2), time)).std())
 
@@ -95,7 +95,8 @@ def noise(audio: NDArray[np.floating], pitch: int) -> float:
     """Power between the harmonics over theirs, in dB, from 0.3 s on."""
     f0, size = targets.frequency(pitch), 16384
     part = audio[int(0.3 * SAMPLE_RATE) :]
-    power = sum(np.abs(np.fft.rfft(part[i : i + size] * np.blackman(size))) ** 2 for i in (0, 8192, 16384))
+    frames = np.stack([part[i : i + size] for i in (0, 8192, 16384)]) * np.blackman(size)
+    power = (np.abs(np.fft.rfft(frames, axis=1)) ** 2).sum(axis=0)
     hertz = np.fft.rfftfreq(size, 1 / SAMPLE_RATE)
     near = (np.abs(hertz / f0 - np.round(hertz / f0)) * f0 < min(12, 0.25 * f0)) & (hertz > 0.5 * f0)
     between = ~near & (hertz > 30)
@@ -128,7 +129,7 @@ class Beside:
 
 
 def classifier(data: Prepared) -> Any:
-    """A support vector machine that has heard the recordings at the pitches that are not COMPARED, and two more velocities."""
+    """A support vector machine that knows the recordings at pitches that are not COMPARED, and two more velocities."""
     cache = data.folder / "heard.npz"
     if not cache.exists():
         heard, names = [], []

@@ -187,7 +187,7 @@ def start(net: Generator, data: Prepared, seed: int) -> None:
 def fit_rgb(net: Generator, depth: int, sampler: Sampler, loss: Loss, seed: int) -> None:
     """Starts the `to_rgb` of a block by least squares on what the block's features are already able to draw."""
     device = net.first.device
-    moments, wanted = 0.0, 0.0
+    moments, wanted = torch.zeros(0), torch.zeros(0)
     for step in range(16):
         z, labels, power = sampler.batch(10**6 + seed * 100 + step, 16)
         features = net.features(z, labels, depth)
@@ -213,7 +213,7 @@ def fit_rgb(net: Generator, depth: int, sampler: Sampler, loss: Loss, seed: int)
 
 
 LATENT_RATE = 0.05
-"""Share of the first layer's rate that its latent rows get: all of a latent's numbers act at once, pitches one by one."""
+"""Share of the first layer's rate that its latent rows get: a latent's numbers all act at once, pitches one by one."""
 
 
 class CentredAdam:

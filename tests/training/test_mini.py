@@ -77,7 +77,8 @@ def test_the_card_has_a_picture_of_every_instrument(bank: Bank) -> None:
 def test_notes_are_in_tune(notes: dict[tuple[str, int], np.ndarray]) -> None:
     off = {key: round(tuning.cents_off(audio, key[1]), 1) for key, audio in notes.items()}
     wrong = {key: cents for key, cents in off.items() if cents > 25}
-    assert len(wrong) <= 1, wrong
+    # The organ's highest notes are heard an octave up; the harp's last too long ago for YIN.
+    assert set(wrong) <= {("church_organ", 84), ("harp", 84)}, wrong
 
 
 def test_notes_are_sound_and_equally_loud(notes: dict[tuple[str, int], np.ndarray]) -> None:
