@@ -297,10 +297,10 @@ def test_what_is_wrong_with_a_file_is_told(
         ("salsa:\n  36: [36.wav, 0]\n", "salsa"),
         ("standard:\n  36: [36.wav, 0]\n", "standard 36 already has a sound, 36.wav"),
         ("[1, 2]", "dictionary"),
-        ("{{{", "not YAML that can be read"),
-        ("[" * 5000, "not YAML that can be read"),
+        ("{{{", "not valid YAML"),
+        ("[" * 5000, "not valid YAML"),
         ("#" * (1 << 20 | 1), "larger than 1 MiB"),
-        ("\x00\xff", "not YAML that can be read"),
+        ("\x00\xff", "not valid YAML"),
     ],
 )
 def test_what_is_wrong_with_an_index_is_told(
