@@ -221,7 +221,7 @@ def to_note_sequence(
 
 @dataclass(frozen=True)
 class _Part:
-    """The notes of one track and program: program, rows in the table of notes, and the instrument if there is only one."""
+    """The notes of one track and program: program, rows in the table, and the instrument if there is only one."""
 
     program: int
     rows: NDArray[np.intp]
