@@ -1,4 +1,4 @@
-"""(l) Loudness over time of each MIDI channel, played by FluidSynth and by us: the correlation of both curves.
+"""(i) Loudness over time of each MIDI channel, played by FluidSynth and by us: the correlation of both curves.
 
     python -m benchmarks.loudness
 
@@ -90,9 +90,8 @@ def main(argv: list[str] | None = None) -> None:
         )
     synth = gansynth.Synthesizer.from_checkpoint(args.checkpoint)
     results: list[Result] = []
-    print(
-        f"{'song':40} {'channel':>7} {'programs':16} {'7/11':5} {'sustained':9} {'frames':>6} {'r':>6} {'effect':>6} {'dB':>5}"
-    )
+    titles = f"{'song':40} {'channel':>7} {'programs':16} {'7/11':5} {'sustained':9} {'frames':>6}"
+    print(f"{titles} {'r':>6} {'effect':>6} {'dB':>5}")
     with scratch() as folder:
         songs = [(path.name, path.read_bytes()) for path in args.files] or list(default_songs())
         for name, data in songs:
