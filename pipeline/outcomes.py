@@ -42,15 +42,15 @@ def event_outcomes(ignored: Mapping[str, int]) -> Iterator[str]:
         yield f"{total:,} MIDI {_plural('event', total)} ignored: {names}"
 
 
-def repair_outcomes(repairs: Iterable[str], mended: Mapping[str, int]) -> Iterator[str]:
+def repair_outcomes(repairs: Iterable[str], repaired_notes: Mapping[str, int]) -> Iterator[str]:
     """Describes repairs by their names in docs/errors.md: "repaired: hanging_notes (5 notes)".
 
     Args:
         repairs: names, as in the column `repairs` of manifest.jsonl.
-        mended: number of notes that each changed, as in the column `mended`.
+        repaired_notes: number of notes that each changed, as in the column `repaired_notes`.
     """
     for name in repairs:
-        count = mended.get(name, 0)
+        count = repaired_notes.get(name, 0)
         yield f"repaired: {name}" + (f" ({count:,} {_plural('note', count)})" if count else "")
 
 

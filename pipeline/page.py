@@ -146,7 +146,7 @@ def _card(number: int, row: SongRow) -> SongCard:
     outcomes = (
         *note_outcomes(notes),
         *event_outcomes(row["ignored"]),
-        *repair_outcomes(row["repairs"], row["mended"]),
+        *repair_outcomes(row["repairs"], row["repaired_notes"]),
     )
     instruments = _legend(row["instruments"], row["parts"])
     return SongCard(

@@ -40,7 +40,7 @@ class SongRow(TypedDict):
     source: Annotated[str, "path or URL that the file was read from"]
     source_digest: Annotated[str, "sha256 of the file's bytes"]
     repairs: Annotated[list[str], "names of the file's defects that were ignored or repaired, see errors.md"]
-    mended: Annotated[dict[str, int], "number of notes that each repair of notes changed"]
+    repaired_notes: Annotated[dict[str, int], "number of notes that each repair of notes changed"]
     ignored: Annotated[dict[str, int], "number of MIDI events of each kind that were read and have no effect"]
     outputs: Annotated[dict[str, str], "path of each output below the output folder, by kind"]
     bytes: Annotated[dict[str, int], "size of each output, by kind"]

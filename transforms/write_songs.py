@@ -21,6 +21,7 @@ from gansynth.config import InstrumentsConfig, MixConfig
 from gansynth.figures import piano_roll
 from gansynth.figures.spectrogram import cqt, write_png
 from gansynth.io import files, paths, urls
+from gansynth.io.probe import check_writable
 from gansynth.io.records import Records
 from gansynth.io.urls import StorageConfig
 from gansynth.score.assign import Part
@@ -145,7 +146,10 @@ class _Write(DeadLetterDoFn):
         return outcome.source.song_id, outcome.plan.digest, outcome.source.url
 
     def dead_letter(self, song_id: str, digest: str, source: str, error: Exception) -> tuple[str, str]:
-        return self._failed(Failure.of(song_id, self.stage, error, digest, source))
+        failure = Failure.of(song_id, self.stage, error, digest, source)
+        if failure.code == "output-unwritable":
+            check_writable(self._settings.output)  # if nothing can be written, the bundle fails instead of the song
+        return self._failed(failure)
 
     def _failed(self, failure: Failure) -> tuple[str, str]:
         count("songs_failed")
@@ -169,7 +173,7 @@ class _Write(DeadLetterDoFn):
                 buffer = io.BytesIO()
                 np.save(buffer, levels)
                 outputs["cqt"] = self._put(f"spectrograms/{name}.npy", buffer.getvalue())
-        outputs |= self._write_notes(song, name) | self._write_stems(song, name)
+        outputs |= self._write_notes(song, name) | self._write_stems(song)
         count("audio_milliseconds", 1000 * clip.samples // clip.sample_rate)
         digests = settings.digests
         return SongRow(
@@ -178,7 +182,7 @@ class _Write(DeadLetterDoFn):
             source=song.source.url,
             source_digest=plan.digest,
             repairs=list(plan.repairs),
-            mended=plan.mended,
+            repaired_notes=plan.repaired_notes,
             ignored=plan.ignored,
             outputs={kind: path for kind, (path, _) in outputs.items()},
             bytes={kind: size for kind, (_, size) in outputs.items()},
@@ -225,14 +229,15 @@ class _Write(DeadLetterDoFn):
             outputs["notesequence"] = self._put(f"notes/{name}.pb", sequence)
         return outputs
 
-    def _write_stems(self, song: MixedSong, name: str) -> dict[str, tuple[str, int]]:
+    def _write_stems(self, song: MixedSong) -> dict[str, tuple[str, int]]:
         settings, outputs = self._settings, {}
+        folder = f"stems/{paths.output_folder(song.plan.song_id)}"
         channels, rate = settings.mix.channels, settings.audio_rate or settings.sample_rate
         for number, label in enumerate(song.plan.stems):
             sound = pieces(song.stems.get(number, SparseMix()), song.plan.samples, settings.mix)
             sound = resampled(sound, channels, settings.sample_rate, rate)
             data = encode_audio(sound, rate, "wav-float", channels)
-            outputs[f"stem_{number + 1:03d}"] = self._put(f"stems/{name}/{paths.stem_name(number, label)}.wav", data)
+            outputs[f"stem_{number + 1:03d}"] = self._put(f"{folder}/{paths.stem_name(number, label)}.wav", data)
         return outputs
 
     def _put(self, name: str, data: bytes) -> tuple[str, int]:

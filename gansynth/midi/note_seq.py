@@ -1,4 +1,4 @@
-"""Reader based on note_seq, which Magenta uses, imported without the warnings of its dependencies."""
+"""Reader of MIDI files based on note_seq, which Magenta uses."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from numpy.typing import NDArray
 
 from gansynth.config import NotesConfig
 from gansynth.errors import MidiError
-from gansynth.midi.channels import Synthesizer
+from gansynth.midi.channels import ChannelStates
 from gansynth.midi.events import PORT, Events
 from gansynth.midi.notes import CENTRE, Channel, Notes, Song, Timeline
 from gansynth.midi.pairing import timelines
 from gansynth.midi.pedal import hold
 from gansynth.midi.repair import MAX_TICKS, Prepared
-from gansynth.midi.text import LONGEST_NAME, decode_names
+from gansynth.midi.text import MAX_NAME_LENGTH, decode_names
 
 with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # pydub misses ffmpeg, and has escapes that Python dislikes
+    warnings.simplefilter("ignore")  # of pydub: ffmpeg is missing, invalid escape sequences
     import note_seq
     import pretty_midi
 
@@ -48,7 +48,7 @@ def read_note_seq(prepared: Prepared, digest: str, config: NotesConfig) -> Song:
         MidiError: note_seq cannot read the file.
     """
     with _without_collections(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # pretty_midi warns of odd but playable files, pydub of its own source
+        warnings.simplefilter("ignore")  # of pretty_midi about playable files, of pydub about its own source
         sequence = _parse(prepared)
     return replace(song_of(sequence, digest, config), repairs=prepared.repairs)
 
@@ -80,7 +80,7 @@ def song_of(sequence: Any, digest: str, config: NotesConfig) -> Song:
     if config.reader == "channels":
         notes, channels = _expressed(notes, sequence, ignored)
     infos = sequence.instrument_infos
-    # mido takes all names for Latin-1, which keeps their bytes.
+    # mido decodes all names as Latin-1, which preserves their bytes.
     names = decode_names([info.name.encode("latin-1", "replace") for info in infos], config.text_encoding)
     track_names = {info.instrument: name for info, name in zip(infos, names, strict=True) if name}
     return Song(notes, digest, (), track_names, channels, dict(sorted(ignored.items())))
@@ -108,20 +108,20 @@ def _expressed(notes: Notes, sequence: Any, ignored: Counter[str]) -> tuple[Note
     rest = np.zeros(len(changes), np.int64)
     events = Events(
         tick=np.arange(len(changes)),
-        kind=np.array([change[1] for change in changes], np.uint8),
+        status=np.array([change[1] for change in changes], np.uint8),
         channel=np.array([numbers[change[4]] for change in changes], np.int64),
         first=np.array([change[2] for change in changes], np.uint8),
         second=np.array([change[3] for change in changes], np.uint8),
         track=rest.astype(np.int32),
-        message=rest,
-        messages=[],
+        sysex=rest,
+        sysex_bodies=[],
     )
-    ignored.update(events.ignored())
-    synthesizer = Synthesizer(list(numbers.values()), ignored)
-    synthesizer.play(events, b"")
+    ignored.update(events.count_ignored())
+    states = ChannelStates(list(numbers.values()), ignored)
+    states.apply(events, b"")
     times, known = np.array([change[0] for change in changes]), np.array(list(numbers.values()))
     lines: list[dict[int, Timeline]] = []
-    for log in (synthesizer.gains, synthesizer.bends):
+    for log in (states.gains, states.bends):
         index = log.index(len(changes))
         lines.append(timelines(known[index.channels], times[index.events], index.values) if len(log) else {})
     gains, bends = lines
@@ -135,7 +135,7 @@ def _pan(notes: Notes, changes: list[Any]) -> NDArray[np.uint8] | None:
     """Finds the last pan value before or at each note's start in its track; the centre if there is none."""
     if not changes or not len(notes):
         return None
-    # Times as whole numbers, so that track and time make one exact key.
+    # The rank of a time is an integer, so that track and time form one exact key.
     times = np.concatenate([[change.time for change in changes], notes.start])
     distinct, rank = np.unique(times, return_inverse=True)
     track = np.array([change.instrument for change in changes], np.int64)
@@ -147,6 +147,7 @@ def _pan(notes: Notes, changes: list[Any]) -> NDArray[np.uint8] | None:
 
 
 def _hold(notes: Notes, pedal: list[Any]) -> Notes:
+    """Applies the sustain pedal to all notes but drums."""
     pitched = np.flatnonzero(~notes.is_drum)
     if not pedal or not len(pitched):
         return notes
@@ -165,7 +166,7 @@ def _hold(notes: Notes, pedal: list[Any]) -> Notes:
 
 @contextlib.contextmanager
 def _without_collections() -> Iterator[None]:
-    """Disables garbage collection: the parser makes very many objects, none in cycles, and is a third faster."""
+    """Disables garbage collection: the parser creates many objects, none in cycles, and is a third faster without."""
     enabled = gc.isenabled()
     gc.disable()
     try:
@@ -180,10 +181,10 @@ def _parse(prepared: Prepared) -> Any:
     try:
         midi = pretty_midi.PrettyMIDI(io.BytesIO(prepared.data))
         for instrument in midi.instruments:
-            # note_seq copies a track's name for each of its programs and channels: a million letters, 2000 times.
-            instrument.name = instrument.name[: 4 * LONGEST_NAME]
+            # note_seq copies a track's name, perhaps a million letters, for each of its programs and channels.
+            instrument.name = instrument.name[: 4 * MAX_NAME_LENGTH]
         return note_seq.midi_to_note_sequence(midi)
-    except Exception as error:  # a parser fed with arbitrary bytes may raise anything
+    except Exception as error:  # the parser may raise anything on arbitrary bytes
         raise MidiError(_explain(error), code=prepared.code) from None
 
 
@@ -191,5 +192,5 @@ def _explain(error: Exception) -> str:
     """Describes an error of the parser."""
     kind, message = type(error).__name__, str(error)
     if kind == "EOFError":
-        return "it is cut off, or not a MIDI file: the data end too early"
+        return "the file is truncated, or not a MIDI file: the data end too early"
     return message if kind == "OSError" and message else f"{kind}: {message}".strip(": ")

@@ -15,6 +15,7 @@ from pipeline import dataflow
 from pipeline.config import JobConfig
 from pipeline.forecast.forecast import Forecast
 from pipeline.outcomes import event_outcomes, note_outcomes
+from pipeline.report import done_text
 from pipeline.web import display
 
 _EXAMPLES = 2
@@ -73,6 +74,8 @@ def _facts(result: Forecast, config: JobConfig) -> Iterator[tuple[str, str]]:
     more = "".join(f", {count:,} {what}" for count, what in others if count)
     yield "Songs", f"{result.songs:,} to render{more}; {result.files:,} files, {result.input_bytes / 1e6:,.1f} MB"
     if not result.songs:
+        if result.finished:
+            yield "Job", done_text(result.finished, result.failed, result.files)
         return
     yield "Audio", _length(result.seconds)
     outcomes = "; ".join(note_outcomes(result.notes))

@@ -19,7 +19,7 @@ NAMES = [
     *("synthesis", "notebook", "corpus", "beam", "memory", "startup"),
     *("fluidsynth", "profile_corpus", "scaling", "loudness"),
 ]
-EXAMPLES = Path(__file__).parents[2] / "examples" / "midi"
+EXAMPLES = Path(__file__).parents[2] / "pipeline" / "examples"
 
 
 @pytest.mark.parametrize("name", NAMES)

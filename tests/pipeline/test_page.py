@@ -25,7 +25,7 @@ ROW: dict[str, Any] = {
     "source": "in/a/x.mid",
     "source_digest": "sha256:0",
     "repairs": [],
-    "mended": {},
+    "repaired_notes": {},
     "ignored": {},
     "outputs": {"audio": "audio/a/x.wav", "piano_roll": "piano_rolls/a/x.png"},
     "seconds": 61.5,
@@ -189,7 +189,7 @@ def test_outcomes_of_notes_and_events_are_told_and_zeros_are_not() -> None:
     }
     events = {"aftertouch": 1200, "nrpn": 3, "sysex": 0}
     mended = {"hanging_notes": 5}
-    row = {**ROW, "notes": notes, "ignored": events, "repairs": ["hanging_notes"], "mended": mended}
+    row = {**ROW, "notes": notes, "ignored": events, "repairs": ["hanging_notes"], "repaired_notes": mended}
     told = only([row]).text
     told = told[told.index("4,000 notes") :]
     for text in (
