@@ -131,7 +131,9 @@ def plan_song(song_id: str, song: Song, config: SoundConfig, spec: SynthSpec) ->
     notes, counts = apply_policies(song.notes, _playable(config.notes, spec))
     notes = notes[np.argsort(notes.start, kind="stable")]  # chunks of short duration make small mixes
     stretch = config.notes.time_stretch
-    channels = {number: channel.stretched(stretch) for number, channel in song.channels.items()}
+    channels = {
+        number: channel.stretched(stretch).on_samples(spec.sample_rate) for number, channel in song.channels.items()
+    }
     schedule = schedule_song(notes, config, spec.bank, song_id, song.track_names)
     planned, counted = plan_notes(notes, schedule, channels, config, spec, song.digest)
     counts |= counted

@@ -16,7 +16,7 @@ from gansynth.config import SoundConfig
 from gansynth.general_midi import DRUMS
 from gansynth.midi.notes import Channel, Notes
 from gansynth.score.expression import Expression, express, needed
-from gansynth.score.planned_notes import PlannedNotes
+from gansynth.score.planned_notes import MOVING_BEND, MOVING_GAIN, PlannedNotes
 from gansynth.score.schedule import Schedule
 from gansynth.score.spec import SynthSpec
 
@@ -49,9 +49,12 @@ def plan_notes(
     sustain = sustain_samples(notes.end - notes.start, config.envelope, rate)
     tail = _tails(notes, release, rate)
     hits = notes.is_drum & (config.notes.drums == "kit")
-    found = express(notes, sustain + tail, channels, _playable(config, spec), rate)
+    lengths = _hit_lengths(notes, hits, start, config, rate) if hits.any() else np.zeros(len(notes), np.int64)
+    heard = np.where(hits, lengths, sustain + tail)
+    found = express(notes, heard, channels, _playable(config, spec), rate)
     source, held, sustain = _sources(notes, sustain, tail, found, channels, config, spec)
-    counts = {"shortened": int((~hits & (sustain < written)).sum()), "bent": int((found.moving > 1).sum())}
+    bent = (found.moving & MOVING_BEND > 0) | (np.abs(found.key + found.semitones - notes.pitch) > 1e-6)
+    counts = {"shortened": int((~hits & (sustain < written)).sum()), "bent": int((~hits & bent).sum())}
     law = np.array([velocity_gain(velocity, config.mix.velocity) for velocity in range(128)])
     gain = law[notes.velocity] * found.gain
     if spec.bank.levels:
@@ -67,12 +70,11 @@ def plan_notes(
     kit = None
     if hits.any():
         kit = np.where(hits, notes.program, 0).astype(np.uint8)
-        lengths = _hit_lengths(notes, hits, start, config, rate)
         sustain, tail = np.where(hits, lengths, sustain), np.where(hits, 0, tail)
         source, held = np.where(hits, lengths, source), held & ~hits
         gain = np.where(hits, gain * KIT_GAIN * (lengths > 0), gain)
         counts["drums_unknown"] = int((hits & (lengths == 0)).sum())
-        found.moving[hits] &= 1  # a one-shot keeps its pitch
+        found.moving[hits] &= MOVING_GAIN  # a one-shot keeps its pitch
     row_type = np.min_scalar_type(len(schedule.names))
     planned = PlannedNotes(
         start=start,
@@ -139,7 +141,7 @@ def _sources(
     holds = config.envelope.long_notes == "hold" and can_hold(whole)
     limit = int(LONGEST_NOTE * rate) if holds else whole
     fastest = np.maximum(2.0 ** (found.highest / 12.0), 1.0)
-    plain = (found.highest == 0) & ((found.moving & 2) == 0)
+    plain = (found.highest == 0) & ((found.moving & MOVING_BEND) == 0)
     longest = np.where(plain, limit - tail, (limit - 2) / fastest - tail).astype(np.int64)
     sustain = np.minimum(sustain, np.maximum(longest, 0))
     source = needed(sustain + tail, notes, found, channels, rate)
