@@ -59,7 +59,7 @@ class Recipe:
     weights: Mapping[str, float] = field(default_factory=dict)
 
     def changed(self, changes: Mapping[str, Any]) -> Recipe:
-        """Returns this recipe with some fields changed; `shape` by its own fields, `stages` as lists of three numbers."""
+        """Returns this recipe with some fields changed; `shape` by its own fields, `stages` as lists of numbers."""
         found = dict(changes)
         if "shape" in found:
             found["shape"] = dataclasses.replace(self.shape, **found["shape"])
