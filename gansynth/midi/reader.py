@@ -32,7 +32,7 @@ def read_notes(data: bytes, digest: str, config: NotesConfig) -> Song:
     if not data:
         raise MidiError("the file is empty", code="midi-empty")
     content, wrapping = repair.unwrap(data, config.max_file_bytes) if config.salvage != "off" else (data, ())
-    scan = smf.scan(content, aggressive=config.salvage == "aggressive")
+    scan = smf.scan(content, config.salvage)
     repairs = {*wrapping, *scan.repairs} - _LEGAL
     if config.salvage == "off" and repairs - _HARMLESS:
         defects = ", ".join(sorted(repairs - _HARMLESS))
@@ -45,13 +45,14 @@ def read_notes(data: bytes, digest: str, config: NotesConfig) -> Song:
     repair.check_seconds(notes.span, config)
     repair.check_polyphony(most_at_once(notes), config)
     names = decode_names([track.name for track in scan.tracks], config.text_encoding)
+    bad_events = {"bad_data_bytes": count} if (count := sum(track.bad_events for track in scan.tracks)) else {}
     return Song(
         notes=notes,
         digest=digest,
         repairs=tuple(sorted({*repairs, *reading.mended})),
         track_names={number: names[track] for number, track in enumerate(reading.tracks.tolist()) if names[track]},
         channels=reading.channels,
-        ignored=dict(sorted(reading.ignored.items())),
+        ignored=dict(sorted({**reading.ignored, **bad_events}.items())),
         mended=reading.mended,
     )
 

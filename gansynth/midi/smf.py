@@ -16,6 +16,7 @@ from array import array
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Literal
 
 import numpy as np
 
@@ -35,6 +36,8 @@ DEFAULT_TEMPO = 500_000
 SMPTE = {24: (24, 1_000_000), 25: (25, 1_000_000), 29: (30, 1_001_000), 30: (30, 1_000_000)}
 """Frames and the microseconds that they take; 29 stands for 29.97 a second."""
 
+Salvage = Literal["off", "safe", "aggressive"]
+
 _END = b"\x00\xff\x2f\x00"
 _NOTHING = b"\xff\x7f\x00"
 """An event that means nothing, in the place of one that is left out: the gap before it stays."""
@@ -42,6 +45,10 @@ _SYSTEM_BYTES = {0xF1: 1, 0xF2: 2, 0xF3: 1, 0xF6: 0, 0xF8: 0, 0xFA: 0, 0xFB: 0, 
 """Data bytes of the system messages that mido knows, though they have no place in a file."""
 _KNOWN_METAS = {*range(0x08), 0x09, 0x20, 0x21, 0x2F, 0x51, 0x54, 0x58, 0x59, 0x7F}
 _END_OF_TRACK, _TEMPO = 0x2F, 0x51
+_FEW = 100
+"""One event in this number may have a bad data byte in a file that is sound otherwise."""
+_RELEASE_VELOCITY = 64
+"""Release velocity of a note-off that has none, as General MIDI recommends."""
 TRACK_NAME, DEVICE_NAME, PORT = 0x03, 0x09, 0x21
 """Types of the meta events that a track keeps."""
 
@@ -64,6 +71,7 @@ class Track:
         ports: (number of events before it, type, body) of each port and device name.
         edits: (from, to, what to write instead), in order; where there are any, the track cannot stay as it is.
         repairs: names of the defects.
+        bad_events: number of channel events with a data byte above 127 that were left out or corrected.
         truncated: whether the track's end is missing, so that what sounds there is to be ended.
         error: why the walk stopped before its end, if it met what is no MIDI.
     """
@@ -82,6 +90,7 @@ class Track:
     ports: list[tuple[int, int, bytes]] = field(default_factory=list)
     edits: list[tuple[int, int, bytes]] = field(default_factory=list)
     repairs: set[str] = field(default_factory=set)
+    bad_events: int = 0
     truncated: bool = False
     error: MidiError | None = None
 
@@ -97,6 +106,11 @@ class Track:
         self.repairs.add("track_truncated")
         self.truncated = True
         return self
+
+    @property
+    def whole(self) -> bool:
+        """Whether it ends in an end of track, and nowhere before."""
+        return self.ended and self.first_end == self.stop and not self.truncated
 
     @property
     def strikes(self) -> int:
@@ -259,19 +273,35 @@ class Scan:
         return header + b"".join(struct.pack(">4sI", b"MTrk", len(track)) + track for track in tracks)
 
 
-def scan(data: bytes, aggressive: bool = False) -> Scan:
+def scan(data: bytes, salvage: Salvage = "safe") -> Scan:
     """Reads the structure of a MIDI file that begins with its header.
 
     Args:
         data: the file.
-        aggressive: leave out what is no MIDI inside a track, instead of raising.
+        salvage: off: a data byte above 127 is an error. safe: a few events that play nothing may have one, if all
+            tracks parse to their stated length and end properly, and a status byte follows each; such an event is left
+            out, and a release velocity read as 64. aggressive: what is no MIDI inside a track is left out.
 
     Raises:
         MidiError: the bytes are no MIDI file, or not wholly; the code says what kind of damage it is.
     """
-    reader = _Reader(data, aggressive)
+    reader = _Reader(data, salvage)
     length, kind, declared, division = reader.header()
-    tracks = reader.tracks(14 if length <= 6 else 8 + length, declared)
+    first = 14 if length <= 6 else 8 + length
+    try:
+        tracks = reader.tracks(first, declared)
+    except MidiError as error:
+        if salvage != "safe" or error.code != "midi-data-byte":
+            raise
+        reader = _Reader(data, "safe", harmless=True)
+        try:
+            tracks = reader.tracks(first, declared)
+        except MidiError:
+            raise error from None
+        events, bad = (sum(counts) for counts in zip(*((len(t.words), t.bad_events) for t in tracks), strict=True))
+        framed = not reader.repairs and len(tracks) == declared and all(track.whole for track in tracks)
+        if not framed or bad > max(1, events // _FEW):
+            raise
     if not tracks:
         raise MidiError("it holds no track: it ends after its header", code="midi-truncated")
     if len(tracks) >= MOST_TRACKS:
@@ -317,10 +347,11 @@ class _Reader:
         broken: whether any of them keeps note_seq from reading the file right.
     """
 
-    def __init__(self, data: bytes, aggressive: bool) -> None:
+    def __init__(self, data: bytes, salvage: Salvage, harmless: bool = False) -> None:
         self.repairs: set[str] = set()
         self.broken = False
-        self._data, self._aggressive = data, aggressive
+        self._data, self._aggressive = data, salvage == "aggressive"
+        self._harmless = harmless or self._aggressive  # whether bad data bytes that affect no note are overlooked
         self._budget = 10 * len(data) + 100_000  # bytes to walk over, those that are tried in several ways again
 
     def header(self) -> tuple[int, int, int, int]:
@@ -431,11 +462,12 @@ class _Reader:
         It stops early behind an end of track that another track or the end of the file follows, or behind the first
         one at all if told so.
         """
-        data, aggressive = self._data, self._aggressive
+        data, aggressive, harmless = self._data, self._aggressive, self._harmless
         track = Track(start, start)
         edits, ticks, words = track.edits, track.ticks, track.words
         mark = pos = start
         tick = status = 0
+        doubtful = False  # whether the last event had a data byte above 127: a status byte must follow
         stale = False  # whether mido has forgotten the running status, or would take it for another
         try:
             while pos < end:
@@ -455,6 +487,8 @@ class _Reader:
                         explicit, pos = byte, pos + 1
                     elif status:
                         explicit = 0
+                        if doubtful and not aggressive:
+                            raise _garbage(event, "a data byte behind an event with one above 127", "midi-data-byte")
                     elif pos >= end:
                         break
                     elif aggressive:
@@ -475,13 +509,16 @@ class _Reader:
                         pos += 2
                     if pos > end:
                         break
-                    if first > 127 or second > 127:
-                        if not aggressive:
+                    bad = first > 127 or second > 127
+                    if bad:
+                        plays_on = kind >= 0xA0 or (kind < 0x90 and first < 128 and explicit)
+                        if not (harmless if plays_on else aggressive):
                             what = f"a data byte above 127 ({max(first, second)})"
                             raise _garbage(event, what, "midi-data-byte")
                         track.repairs.add("data_byte_ignored")
-                    tick = now
-                    if first > 127:  # behind a status byte, for it would be one itself
+                        track.bad_events += 1
+                    tick, doubtful = now, bad
+                    if first > 127 or (bad and kind >= 0xA0):  # behind a status byte, for it would be one itself
                         edits.append((event, pos, _NOTHING))
                         status, stale = kind, True
                         continue
@@ -491,13 +528,13 @@ class _Reader:
                         edits.append((event, event, bytes([status])))
                         track.repairs.add("running_status_restored")
                         stale = False
-                    if second > 127:
-                        edits.append((pos - 1, pos, b"\x7f"))
-                        second = 127
+                    if bad:
+                        second = _RELEASE_VELOCITY if kind < 0x90 else 127
+                        edits.append((pos - 1, pos, bytes([second])))
                     ticks.append(now)
                     words.append(kind << 16 | first << 8 | second)
                     continue
-                event = pos
+                event, doubtful = pos, False
                 if byte == 0xFF:
                     kind = data[pos + 1]
                     length, pos = _number(data, pos + 2)
