@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from fsspec.implementations.local import LocalFileSystem
 
-from gansynth.io import archives, cache, paths, urls
+from gansynth.io import archives, cache, paths, streams, urls
 from gansynth.io.retry import with_retries
 
 
@@ -173,8 +173,8 @@ def members(url: str) -> Iterator[tuple[str, str, int]]:
         archives.ArchiveError: the archive is damaged.
         OSError: the archive cannot be read, as the file system reports it.
     """
-    fs, path = urls.filesystem(cache.unpacked(url) if archives.is_compressed(url) else url)
-    with fs.open(path, "rb") as f:
+    plain = cache.unpacked(url) if archives.is_compressed(url) else url
+    with with_retries(streams.opened, plain, seekable=True, size=None) as f:
         for member, length in archives.members(f, url):
             if paths.has_midi_suffix(member.name) and not member.name.rpartition("/")[2].startswith("._"):
                 yield member.name, str(member), length
