@@ -9,10 +9,11 @@ from dataclasses import dataclass, field, replace
 import apache_beam as beam
 
 from gansynth.config import NotesConfig
+from gansynth.errors import GansynthError, InputError
 from gansynth.io import urls
 from gansynth.io.records import Records
 from gansynth.io.urls import StorageConfig
-from gansynth.midi.load import parse_midi, read_midi
+from gansynth.midi.load import MidiFile, parse_midi, read_midi
 from transforms.counters import count
 from transforms.dead_letters import DeadLetterDoFn
 from transforms.elements import FinishedSong, ReadSong, Source
@@ -50,7 +51,9 @@ class _Parse(DeadLetterDoFn):
 
     def handle(self, source: Source) -> Iterator[ReadSong | beam.pvalue.TaggedOutput]:
         self._digest = ""
-        file = source.file or read_midi(source.url, self._config)
+        if source.problem:
+            raise InputError(source.problem)
+        file = source.file or _read(source.url, self._config)
         count("bytes_read", len(file.data))
         self._digest = file.digest
         if self._records is not None and (row := self._records.find(source.song_id, file.digest)) is not None:
@@ -64,3 +67,13 @@ class _Parse(DeadLetterDoFn):
 
     def identify(self, source: Source) -> tuple[str, str, str]:
         return source.song_id, self._digest, source.url
+
+
+def _read(url: str, config: NotesConfig) -> MidiFile:
+    """Reads a file; errors that only its file system knows become an InputError."""
+    try:
+        return read_midi(url, config)
+    except (GansynthError, OSError):
+        raise
+    except Exception as error:
+        raise InputError(urls.reason(error, url)) from None

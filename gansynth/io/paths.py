@@ -13,6 +13,7 @@ from urllib.parse import unquote_to_bytes
 _PLAIN_SUFFIXES = (".mid", ".midi", ".kar", ".rmi", ".smf")
 MIDI_SUFFIXES = (*_PLAIN_SUFFIXES, *(f"{suffix}.gz" for suffix in _PLAIN_SUFFIXES))
 _GLOB = re.compile(r"[*?\[]")
+_SCHEME = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*://")
 _UNSAFE = re.compile(r'[\x00-\x1f\x7f%"<>:|?*\\]')
 _NOT_ASCII = re.compile(r"[^\x00-\x7f]")
 _RESERVED = re.compile(r"(CON|PRN|AUX|NUL|CONIN\$|CONOUT\$|(COM|LPT)[0-9¹²³]) *(\.|$)", re.IGNORECASE)
@@ -57,7 +58,7 @@ def song_id(url: str, root: str) -> str:
     Beam's keys are UTF-8, but names in some file systems are not: other bytes are written \\xNN, and a
     backslash is doubled.
     """
-    relative = url[len(root) :] if root and url.startswith(root) else url.split("://", 1)[-1]
+    relative = url[len(root) :] if root and url.startswith(root) else _SCHEME.sub("", url)
     raw = relative.removeprefix("/").encode("utf-8", "surrogateescape")
     return raw.replace(b"\\", b"\\\\").decode("utf-8", "backslashreplace")
 

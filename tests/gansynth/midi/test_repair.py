@@ -357,13 +357,16 @@ HARMLESS = {
 @pytest.mark.parametrize("reader", ["channels", "note_seq"])
 @pytest.mark.parametrize("kind", HARMLESS)
 def test_a_bad_data_byte_that_plays_nothing_costs_its_event_alone(kind: str, reader: str) -> None:
-    config = NotesConfig.model_validate({"reader": reader})
+    off, safe, aggressive = (
+        NotesConfig.model_validate({"reader": reader, "salvage": salvage}) for salvage in ("off", "safe", "aggressive")
+    )
     for events in (HARMLESS[kind] + NOTE, ON + HARMLESS[kind] + OFF_LATER):
-        song = load_midi(midi(chunk(events + END)), config)
+        content = midi(chunk(events + END))
+        song = load_midi(content, safe)
         assert (played(song), song.repairs) == (ONE, ("data_byte_ignored",))
         assert reader == "note_seq" or song.ignored["bad_data_bytes"] == 1
-        assert_same_notes(load_midi(midi(chunk(events + END)), config.model_copy(update={"salvage": "aggressive"})), song)
-        assert isinstance(outcome(midi(chunk(events + END)), config.model_copy(update={"salvage": "off"})), str)
+        assert_same_notes(load_midi(content, aggressive), song)
+        assert isinstance(outcome(content, off), str)
 
 
 BAD = HARMLESS["value 200"]
