@@ -66,5 +66,5 @@ setup(
     },
     install_requires=RENDER,
     extras_require={"gpu": ["tensorflow[and-cuda]==2.21.*"], "reference": REFERENCE, "dev": DEV},
-    entry_points={"console_scripts": ["gansynth-beam = pipeline.__main__:main"]},
+    entry_points={"console_scripts": ["gansynth-beam = pipeline.terminal:command"]},
 )
