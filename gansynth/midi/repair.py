@@ -12,8 +12,8 @@ from gansynth.midi import smf
 
 MAX_TICKS = 10_000_000
 """pretty_midi builds a table of all ticks, 32 bytes each; the longest song known has 1.8 million."""
-MAX_COPIES = 2_000_000
-"""Controllers and bends that note_seq may keep, 150 bytes each: all of a track's channel for each program there."""
+MAX_COPIES = 750_000
+"""Controllers and bends that note_seq may keep, up to 350 bytes each: a channel's, for each of its programs."""
 LEADING_BYTES = 4096
 """How far into a file its header is looked for: behind mail and HTTP headers, or a tar archive's."""
 
