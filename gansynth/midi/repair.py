@@ -12,8 +12,8 @@ from gansynth.midi import smf
 
 MAX_TICKS = 10_000_000
 """Highest number of ticks for note_seq: pretty_midi builds a table with 32 bytes a tick."""
-MAX_COPIES = 2_000_000
-"""Highest number of controller and bend objects for note_seq, which take 150 bytes each."""
+MAX_COPIES = 750_000
+"""Highest number of controller and bend objects for note_seq, which take up to 350 bytes each."""
 LEADING_BYTES = 4096
 """Bytes at the beginning of a file in which the MIDI header is searched, behind headers of mail, HTTP or tar."""
 

@@ -248,7 +248,10 @@ def _variable_shapes(config: ModelConfig, num_blocks: int, progress: float) -> d
     """Lists names and shapes of the variables that the output depends on at this progress."""
 
     def filters(block: int) -> int:
-        return int(min(config.fmap_base / 2.0 ** (block * config.fmap_decay), config.fmap_max))
+        count = int(min(config.fmap_base / 2.0 ** (block * config.fmap_decay), config.fmap_max))
+        if count < 1:
+            raise CheckpointError(f"experiment.json: fmap_base and fmap_decay leave block {block} without channels.")
+        return count
 
     inputs = config.latent_vector_size + len(PITCHES)
     height, width, k = config.start_height, config.start_width, config.kernel_size

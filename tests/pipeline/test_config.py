@@ -51,7 +51,7 @@ def test_settings_lie_over_the_file_and_inputs_replace_its_own(tmp_path: Path) -
     [
         ("notes.drum=play", r"unknown key notes\.drum; did you mean notes\.drums\?"),
         ("chekpoint=mini", r"unknown key chekpoint; did you mean checkpoint\?"),
-        ("notes.drums=loud", r"notes\.drums: .*'skip' or 'play'"),
+        ("notes.drums=loud", r"notes\.drums: .*'kit', 'play' or 'skip'"),
         ("notes.time_stretch=-1", r"notes\.time_stretch: .*greater than 0"),
         ("notes.min_pitch=90", r"min_pitch 90 is above max_pitch 84"),
         ("instruments.times=[0, 1]", r"instruments has 4 entries, times 2|unknown"),
