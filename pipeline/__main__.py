@@ -158,24 +158,17 @@ def _parser() -> argparse.ArgumentParser:
     add_command = functools.partial(
         commands.add_parser, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
-    render = add_command(
-        "render",
-        help="render MIDI files",
-        usage="%(prog)s [PATTERN ...] [options] [Beam options]",
-        description=_HELP,
-        epilog=_END,
-    )
+    add_job = functools.partial(add_command, usage="%(prog)s [PATTERN ...] [options] [Beam options]", epilog=_END)
+    render = add_job("render", help="render MIDI files", description=_HELP)
     _add_job_arguments(render)
     render.add_argument("--dry-run", action="store_true", help="check everything, print what would be done, and exit")
     render.add_argument(
         "--prune", action="store_true", help="remove songs of earlier jobs that are not among the inputs"
     )
-    plan = add_command(
+    plan = add_job(
         "plan",
         help="forecast what rendering would do, how long it would take and what it would cost",
-        usage="%(prog)s [PATTERN ...] [options] [Beam options]",
         description=_PLAN,
-        epilog=_END,
     )
     _add_job_arguments(plan)
     plan.add_argument("--save", metavar="DIR", help="folder or URL for plan.json, plan.txt and plan.jsonl")

@@ -200,14 +200,7 @@ class JobConfig(Section):
     @property
     def sound(self) -> SoundConfig:
         """Settings that decide the sound of a song."""
-        return SoundConfig(
-            notes=self.notes,
-            instruments=self.instruments,
-            envelope=self.envelope,
-            mix=self.mix,
-            drums=self.drums,
-            stems=self.stems,
-        )
+        return SoundConfig(**{name: getattr(self, name) for name in SoundConfig.model_fields})
 
     @property
     def digest(self) -> str:

@@ -140,12 +140,12 @@ def _earlier(output: str) -> dict[str, Any] | None:
 def _changes(earlier: dict[str, Any], config: JobConfig) -> list[str]:
     """What differs of the settings that songs depend on, for people to read."""
     version = earlier.get("sound_version", 1)
-    if version != SOUND_VERSION:
-        return [f"sound version {version} -> {SOUND_VERSION}"]
     try:
-        before = JobConfig.model_validate(earlier)
+        before = JobConfig.model_validate({**earlier, "sound_version": SOUND_VERSION})
     except ValidationError:
         return ["those of another version"]
+    if version != SOUND_VERSION:
+        return [f"sound version {version} -> {SOUND_VERSION}"]
     if (before.digest, before.checkpoint) == (config.digest, config.checkpoint):
         return []
     was, now = before.model_dump(mode="json"), config.model_dump(mode="json")

@@ -98,6 +98,12 @@ class Timeline:
         """Multiplies all times by a factor."""
         return Timeline(self.times * factor, self.values)
 
+    def on_samples(self, sample_rate: int) -> Timeline:
+        """Moves every step to the sample that it falls into, as notes begin; of several there, the last one counts."""
+        samples = np.floor(self.times * sample_rate)
+        last = np.append(samples[1:] != samples[:-1], True)[: len(samples)]
+        return Timeline(samples[last] / sample_rate, self.values[last])
+
     def at(self, times: NDArray[np.float64]) -> NDArray[np.float32]:
         """Reads the values at some times, in the same shape; a step counts from its own time on."""
         padded = np.concatenate([np.zeros(1, np.float32), self.values])
@@ -127,6 +133,10 @@ class Channel:
     def stretched(self, factor: float) -> Channel:
         """Multiplies all times by a factor."""
         return Channel(self.gain.stretched(factor), self.bend.stretched(factor))
+
+    def on_samples(self, sample_rate: int) -> Channel:
+        """Moves every step to the sample that it falls into."""
+        return Channel(self.gain.on_samples(sample_rate), self.bend.on_samples(sample_rate))
 
     def between(self, start: float, end: float) -> Channel:
         """Cuts out the state from one time to another."""

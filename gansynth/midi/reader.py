@@ -37,11 +37,10 @@ def read_notes(data: bytes, digest: str, config: NotesConfig) -> Song:
         raise MidiError(f"the file needs repairs ({defects}), and notes.salvage is off", code="midi-unreadable")
     if scan.ticks >= TICK_LIMIT:
         raise MidiError(f"the song has {scan.ticks} ticks; fewer than {TICK_LIMIT} can be read", code="midi-too-long")
-    repair.check_count(sum(track.note_on_count for track in scan.tracks), config)
+    repair.check_limits(config, notes=sum(track.note_on_count for track in scan.tracks))
     paired = pair_notes(scan, pedals=config.sustain_pedal)
     notes = paired.notes
-    repair.check_seconds(notes.span, config)
-    repair.check_polyphony(polyphony(notes.start, notes.end), config)
+    repair.check_limits(config, seconds=notes.span, polyphony=polyphony(notes.start, notes.end))
     names = decode_names([track.name for track in scan.tracks], config.text_encoding)
     ignored = dict(paired.ignored)
     if bad := sum(track.bad_messages for track in scan.tracks):

@@ -101,7 +101,7 @@ def prepare(data: bytes, config: NotesConfig) -> Prepared:
         return _unchanged(data, config)
     data, wrapping = unwrap(data, config.max_file_bytes)
     scan = smf.scan(data, config.salvage)
-    check_limits(scan, config)
+    _check_scan(scan, config)
     repairs = tuple(sorted({*wrapping, *scan.repairs}))
     return Prepared(data if scan.clean else scan.midi(), repairs, seconds=scan.seconds, notes=scan.notes)
 
@@ -111,7 +111,7 @@ def _unchanged(data: bytes, config: NotesConfig) -> Prepared:
     clean, code, seconds, notes = False, MidiError.code, 0.0, 0
     try:
         scan = smf.scan(data, "off")
-        check_limits(scan, config)
+        _check_scan(scan, config)
         clean, seconds, notes = scan.clean, scan.seconds, scan.notes
     except MidiError as error:
         if error.code.startswith("midi-too-"):
@@ -122,41 +122,38 @@ def _unchanged(data: bytes, config: NotesConfig) -> Prepared:
     return Prepared(data, code=code, seconds=seconds, notes=notes)
 
 
-def check_limits(scan: smf.Scan, config: NotesConfig) -> None:
-    """Checks a scanned file against all limits of the reader note_seq.
+def check_limits(config: NotesConfig, *, notes: int = 0, seconds: float = 0.0, polyphony: int = 0) -> None:
+    """Checks a song against the limits of the configuration.
+
+    Args:
+        config: the limits, and the time stretch.
+        notes: number of notes.
+        seconds: end of the last note, before the time stretch.
+        polyphony: highest number of notes that sound at once.
 
     Raises:
         MidiError: a limit is exceeded; its code begins with midi-too-.
     """
-    check_count(scan.notes, config)
-    check_seconds(scan.seconds, config)
-    if scan.ticks >= MAX_TICKS:
-        raise MidiError(f"the song has {scan.ticks} ticks; fewer than {MAX_TICKS} can be read", code="midi-too-long")
-    check_polyphony(scan.polyphony, config)
-    if scan.copies > MAX_COPIES:
-        message = f"note_seq would create {scan.copies} controllers; notes.reader=channels reads the file"
-        raise MidiError(message, code="midi-too-dense")
-
-
-def check_count(notes: int, config: NotesConfig) -> None:
-    """Raises MidiError if there are more than `notes.max_notes`."""
+    seconds *= config.time_stretch
     if notes > config.max_notes:
         message = f"{notes} notes are more than notes.max_notes {config.max_notes}"
         raise MidiError(message, code="midi-too-many-notes")
-
-
-def check_seconds(seconds: float, config: NotesConfig) -> None:
-    """Raises MidiError if the stretched song is longer than `notes.max_song_seconds`."""
-    seconds *= config.time_stretch
     if seconds > config.max_song_seconds:
         message = f"the song lasts {seconds:.0f} s, longer than notes.max_song_seconds {config.max_song_seconds:.0f}"
         raise MidiError(message, code="midi-too-long")
+    if polyphony > config.max_polyphony:
+        message = f"{polyphony} notes sound at once, more than notes.max_polyphony {config.max_polyphony}"
+        raise MidiError(message, code="midi-too-dense")
 
 
-def check_polyphony(notes: int, config: NotesConfig) -> None:
-    """Raises MidiError if more than `notes.max_polyphony` notes sound at once."""
-    if notes > config.max_polyphony:
-        message = f"{notes} notes sound at once, more than notes.max_polyphony {config.max_polyphony}"
+def _check_scan(scan: smf.Scan, config: NotesConfig) -> None:
+    """Checks a scanned file against the limits of the configuration and of note_seq; raises as `check_limits`."""
+    check_limits(config, notes=scan.notes, seconds=scan.seconds)
+    if scan.ticks >= MAX_TICKS:
+        raise MidiError(f"the song has {scan.ticks} ticks; fewer than {MAX_TICKS} can be read", code="midi-too-long")
+    check_limits(config, polyphony=scan.polyphony)
+    if scan.copies > MAX_COPIES:
+        message = f"note_seq would create {scan.copies} controllers; notes.reader=channels reads the file"
         raise MidiError(message, code="midi-too-dense")
 
 

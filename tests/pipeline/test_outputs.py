@@ -380,6 +380,36 @@ def test_a_run_that_goes_on_leaves_the_same_files(job: Path, tiny: str, tmp_path
     assert hashes(tmp_path) == wanted
 
 
+def test_note_sequences_are_in_the_data_set_and_in_tfrecords(job: Path, tiny: str, tmp_path: Path) -> None:
+    """TensorFlow reads the records that are written without it."""
+    import tensorflow as tf
+
+    from gansynth.midi.note_seq import note_seq
+
+    out, more = tmp_path / "out", ("played_notes=[notesequence]", "stems.by=off", "audio.format=wav")
+    assert run_job(job, out, tiny, *more) == 3
+    rows = manifest(out)
+    found = {name: data for shard in sorted((out / "dataset").glob("*.tar")) for name, data in members(shard).items()}
+    records = sorted(str(path) for path in (out / "dataset").glob("*.tfrecord"))
+    assert [Path(name).name for name in records] == ["000000.tfrecord", "000001.tfrecord"]
+    read = [record.numpy() for record in tf.data.TFRecordDataset(records)]
+    for number, (row, record) in enumerate(zip(rows, read, strict=True)):
+        assert found[f"{number:09d}.notes.pb"] == record == (out / row["outputs"]["notesequence"]).read_bytes()
+        assert row["outputs"]["notesequence"] == f"notes/{row['song_id'].removesuffix('.mid')}.pb"
+        sequence = note_seq.NoteSequence.FromString(record)
+        table = json.loads((out / row["outputs"]["notes"]).read_text())["notes"]
+        notes = sorted((round(n.start_time, 6), n.pitch) for n in sequence.notes)
+        assert notes == sorted((round(s, 6), p) for s, p in zip(table["start"], table["pitch"], strict=True))
+        assert {c.control_number for c in sequence.control_changes} == {10}  # the job is in stereo
+    before = {path: path.stat().st_mtime_ns for path in (out / "dataset").iterdir() if path.suffix != ".jsonl"}
+    Path(records[1]).write_bytes(b"half")
+    assert run_job(job, out, tiny, *more) == 3
+    assert [record.numpy() for record in tf.data.TFRecordDataset(records)] == read
+    assert before[Path(records[0])] == Path(records[0]).stat().st_mtime_ns
+    index = (out / "dataset" / "shards.jsonl").read_text().splitlines()
+    assert [json.loads(line)["notes"] for line in index] == ["000000.tfrecord", "000001.tfrecord"]
+
+
 def test_a_data_set_of_a_finished_job_needs_its_notes() -> None:
     def digest(*values: str) -> str:
         return load_config(None, list(values)).digest

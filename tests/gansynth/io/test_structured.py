@@ -197,7 +197,7 @@ def test_banks_of_other_types(key: str, value: str, tmp_path: Path) -> None:
 def test_a_kits_index(tmp_path: Path) -> None:
     (tmp_path / "36.wav").touch()
     (tmp_path / "index.yaml").write_text(aliases(10))
-    with pytest.raises(ConfigError, match=r"index\.yaml: is not YAML that can be read \(it has more values"):
+    with pytest.raises(ConfigError, match=r"index\.yaml: is not valid YAML \(it has more values"):
         load_kit(str(tmp_path), 16000)
 
 

@@ -1,4 +1,4 @@
-"""MIDI files read like the reference, policies that account for every note, and bytes that are not MIDI."""
+"""MIDI files compared with the reference's reader, policies that count every note, and files that are not MIDI."""
 
 from __future__ import annotations
 
@@ -303,6 +303,12 @@ def test_a_timeline_is_cut_from_its_start_up_to_but_without_its_end() -> None:
     ):
         cut = line.between(start, end)
         assert (cut.times.tolist(), cut.values.tolist()) == (times, values)
+
+
+def test_a_timeline_moves_to_samples_and_keeps_the_last_step_of_each() -> None:
+    line = Timeline(np.array([0.9, 1.0, 1.05, 1.26]), np.array([1, 2, 3, 4], np.float32)).on_samples(4)
+    assert (line.times.tolist(), line.values.tolist()) == ([0.75, 1.0, 1.25], [1, 3, 4])
+    assert len(Timeline().on_samples(16000)) == 0
 
 
 def test_span_and_indexing() -> None:
