@@ -51,7 +51,7 @@ class ResolvedJob:
 
 
 def resolve(config: JobConfig, resume: bool = False) -> ResolvedJob:
-    """Resolves a job; loads the model in this process.
+    """Resolves a job; loads the model in this process, unless all that is needed of it is known.
 
     Args:
         config: the settings.
@@ -61,13 +61,15 @@ def resolve(config: JobConfig, resume: bool = False) -> ResolvedJob:
         CheckpointError: the checkpoint cannot be used.
         ConfigError: the bank or the envelope cannot be used.
     """
-    spec = checked_spec(model_settings(config).acquire(), config.instruments, config.envelope)
+    settings = model_settings(config)
+    spec = checked_spec(settings.known() or settings.acquire(), config.instruments, config.envelope)
     return ResolvedJob(config, spec, resume)
 
 
 def model_settings(config: JobConfig) -> ModelSettings:
     """Selects the settings that loading the model needs."""
-    compute = config.compute
+    compute, instruments = config.compute, config.instruments
+    slides = instruments.mode in ("interpolate", "random") and not instruments.latent_steps
     return ModelSettings(
         checkpoint=config.checkpoint,
         batch_rows=compute.batch_rows,
@@ -76,6 +78,8 @@ def model_settings(config: JobConfig) -> ModelSettings:
         device=compute.device,
         precision=compute.precision,
         xla=compute.xla,
+        sound_bank="off" if slides else compute.sound_bank,  # sounds that do not come again would fill it
+        sound_bank_bytes=compute.sound_bank_bytes,
         storage=config.storage,
     )
 

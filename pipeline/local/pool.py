@@ -13,6 +13,7 @@ from multiprocessing.context import ForkServerContext
 from typing import Any
 
 from gansynth.model.server import ModelServer
+from gansynth.model.sound_bank import open_bank
 from gansynth.score.spec import checked_spec
 from pipeline.config import JobConfig
 from pipeline.job import ResolvedJob, model_settings, resolve
@@ -48,13 +49,15 @@ class WorkerPool:
         self._config = config if count == 1 else _share(config, count)
         self._args = tuple(beam_args)
         self._server: ModelServer | None = None
+        self._is_warm = False
         self._address: Any = None
         self._pool: ProcessPoolExecutor | None = None
         self._shared: SharedCounters | None = None
         if count > 1:
             _context()
             if model:
-                self._server = _model_server(config)
+                self._is_warm = _is_warm(config)
+                self._server = _model_server(config, lazily=self._is_warm)
                 self._address = self._server.address
             self._pool, self._shared = _start_processes(count, self._address)
         self._before = counted()
@@ -71,6 +74,8 @@ class WorkerPool:
     def resolve(self, resume: bool) -> ResolvedJob:
         """Resolves the job; with several processes, the model server loads the model instead of this process.
 
+        Where the sound bank has sounds of the model, nothing loads it before a sound is missing.
+
         Args:
             resume: if true, songs that an earlier run finished are not rendered again.
 
@@ -78,7 +83,7 @@ class WorkerPool:
             CheckpointError: the checkpoint cannot be used.
             ConfigError: the bank or the envelope cannot be used.
         """
-        if self._server is None:
+        if self._server is None or self._is_warm:
             return resolve(self._config, resume)
         spec = self._server.ask(checked_spec, self._config.instruments, self._config.envelope)
         return ResolvedJob(self._config, spec, resume)
@@ -144,12 +149,19 @@ def _share(config: JobConfig, count: int) -> JobConfig:
     return config.model_copy(update={"compute": compute.model_copy(update=share)})
 
 
-def _model_server(config: JobConfig) -> ModelServer:
-    """Starts the model server, with half of the cache."""
+def _is_warm(config: JobConfig) -> bool:
+    """Tells whether the sound bank has sounds of the job's model, so that the model may not be needed."""
+    settings = model_settings(config)
+    known = settings.known()
+    return known is not None and bool(open_bank(settings.sound_bank, known.collection))
+
+
+def _model_server(config: JobConfig, lazily: bool) -> ModelServer:
+    """Makes the model server, with half of the cache."""
     server = config.compute.model_copy(update={"cache_bytes": config.compute.cache_bytes // 2})
     load = model_settings(config.model_copy(update={"compute": server})).load
     # Spawned, not forked from the pool's fork server: TensorFlow is imported while that server imports Beam.
-    return ModelServer(multiprocessing.get_context("spawn"), load)
+    return ModelServer(multiprocessing.get_context("spawn"), load, lazily)
 
 
 def _context() -> ForkServerContext:
