@@ -18,9 +18,7 @@ from typing import Any
 
 _CODE = ("_tensorflow", "checkpoint", "layout", "mel", "network", "shape", "synthesizer")
 """Modules of this package that decide a note's bits."""
-_PACKAGES = re.compile(
-    r"(tensorflow(-cpu|-intel|-rocm)?|intel-tensorflow|tf-nightly(-cpu)?|numpy|nvidia-.+?)-[0-9]"
-)
+_PACKAGES = re.compile(r"(tensorflow(-cpu|-intel|-rocm)?|intel-tensorflow|tf-nightly(-cpu)?|numpy|nvidia-.+?)-[0-9]")
 _VARIABLES = re.compile(r"(TF_(?!CLI|CPP)|ONEDNN_|DNNL_|XLA_|CUDA_VISIBLE|NVIDIA_|CUBLAS_|CUDNN_)")
 _CPU_FACTS = ("vendor_id", "cpu family", "model", "model name", "stepping", "cache size", "flags", "Features")
 _DRIVER = Path("/proc/driver/nvidia")

@@ -8,8 +8,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import forkserver
-from multiprocessing.context import ForkServerContext
 from typing import Any
 
 from gansynth.model.server import ModelServer
@@ -17,6 +15,7 @@ from gansynth.model.sound_bank import open_bank
 from gansynth.score.spec import checked_spec
 from pipeline.config import JobConfig
 from pipeline.job import ResolvedJob, model_settings, resolve
+from pipeline.local import fork_server
 from pipeline.local.shared_counters import SharedCounters
 from pipeline.local.slices import Slice, SliceResult
 from pipeline.local.worker import render_slice, start_worker
@@ -54,12 +53,12 @@ class WorkerPool:
         self._pool: ProcessPoolExecutor | None = None
         self._shared: SharedCounters | None = None
         if count > 1:
-            _context()
+            fork_server.start(config)
             if model:
                 self._is_warm = _is_warm(config)
                 self._server = _model_server(config, lazily=self._is_warm)
                 self._address = self._server.address
-            self._pool, self._shared = _start_processes(count, self._address)
+            self._pool, self._shared = _start_processes(config, count, self._address)
         self._before = counted()
 
     def __enter__(self) -> WorkerPool:
@@ -129,12 +128,12 @@ class WorkerPool:
                 self._pool.shutdown()
                 for suspect in suspects:
                     yield from self._one_by_one(suspect, job)
-                self._pool, self._shared = _start_processes(self._count, self._address)
+                self._pool, self._shared = _start_processes(self._config, self._count, self._address)
 
     def _one_by_one(self, songs: Slice, job: ResolvedJob) -> Iterator[SliceResult]:
         for number, source in enumerate(songs.sources):
             alone = Slice(f"{songs.name}-{number:06d}", (source,))
-            with _start_processes(1)[0] as pool:
+            with _start_processes(self._config, 1)[0] as pool:
                 try:
                     yield pool.submit(self._work, job, self._args, alone).result()
                 except BrokenProcessPool:
@@ -164,18 +163,11 @@ def _model_server(config: JobConfig, lazily: bool) -> ModelServer:
     return ModelServer(multiprocessing.get_context("spawn"), load, lazily)
 
 
-def _context() -> ForkServerContext:
-    """Returns a context whose processes start with everything imported except TensorFlow."""
-    os.environ.setdefault("MALLOC_ARENA_MAX", "2")  # read when a process starts: threads hold on to less freed memory
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["pipeline.local.worker", "gansynth.midi.note_seq", "pipeline.local.preload"])
-    forkserver.ensure_running()
-    return context
-
-
-def _start_processes(count: int, model_address: Any = None) -> tuple[ProcessPoolExecutor, SharedCounters]:
+def _start_processes(
+    config: JobConfig, count: int, model_address: Any = None
+) -> tuple[ProcessPoolExecutor, SharedCounters]:
     """Starts processes; each loads a model of its own unless a model server's address is given."""
-    context = _context()
+    context = fork_server.start(config)
     shared = SharedCounters(context, count)
     initargs = (shared, model_address)
     return ProcessPoolExecutor(count, mp_context=context, initializer=start_worker, initargs=initargs), shared
