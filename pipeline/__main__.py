@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import functools
 import logging
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -105,6 +106,9 @@ def _render(args: argparse.Namespace, others: Sequence[str], stop: Stop) -> int:
         if not config.input:
             config = config.model_copy(update={"input": (str(EXAMPLES),)})
         from pipeline.lock import LockError
+
+        if args.command == "render" and not args.dry_run:
+            _start_fork_server(config, beam_args)
         from pipeline.remote import JobError
         from pipeline.run import dry_run, run
 
@@ -122,6 +126,15 @@ def _render(args: argparse.Namespace, others: Sequence[str], stop: Stop) -> int:
     except GansynthError as error:
         say(f"error: {error}")
         return 2
+
+
+def _start_fork_server(config: JobConfig, beam_args: Sequence[str]) -> None:
+    """Starts the fork server of a local run with several processes, which imports for as long as this process does."""
+    from pipeline.local import fork_server
+
+    workers = config.compute.workers or len(os.sched_getaffinity(0))
+    if workers > 1 and "runner" not in config.beam and not any(arg.startswith("--runner") for arg in beam_args):
+        fork_server.start(config)
 
 
 def _plan(args: argparse.Namespace, config: JobConfig, beam_args: Sequence[str]) -> int:

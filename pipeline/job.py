@@ -75,7 +75,7 @@ def rows_folder(output: str, name: str) -> str:
 
 
 def resolve(config: JobConfig, resume: bool = False, name: str = "job") -> ResolvedJob:
-    """Resolves a job; loads the model in this process.
+    """Resolves a job; loads the model in this process, unless all that is needed of it is known.
 
     Args:
         config: the settings.
@@ -86,7 +86,8 @@ def resolve(config: JobConfig, resume: bool = False, name: str = "job") -> Resol
         CheckpointError: the checkpoint cannot be used.
         ConfigError: the bank, the envelope or the drum kit cannot be used.
     """
-    spec = checked_spec(model_settings(config).acquire(), config.instruments, config.envelope)
+    settings = model_settings(config)
+    spec = checked_spec(settings.known() or settings.acquire(), config.instruments, config.envelope)
     return with_kit(ResolvedJob(config, spec, resume, name=name))
 
 
@@ -116,7 +117,8 @@ def resolve_without_model(config: JobConfig) -> ResolvedJob:
 
 def model_settings(config: JobConfig) -> ModelSettings:
     """Selects the settings that loading the model needs."""
-    compute = config.compute
+    compute, instruments = config.compute, config.instruments
+    slides = instruments.mode in ("interpolate", "random") and not instruments.latent_steps
     return ModelSettings(
         checkpoint=config.checkpoint,
         batch_rows=compute.batch_rows,
@@ -125,6 +127,8 @@ def model_settings(config: JobConfig) -> ModelSettings:
         device=compute.device,
         precision=compute.precision,
         xla=compute.xla,
+        sound_bank="off" if slides else compute.sound_bank,  # sounds that do not come again would fill it
+        sound_bank_bytes=compute.sound_bank_bytes,
         storage=config.storage,
     )
 

@@ -18,7 +18,7 @@ from gansynth.io import files, urls
 from gansynth.io.records import Records
 from gansynth.io.urls import StorageConfig
 from gansynth.model.shape import NoteShape
-from gansynth.rendering.player import distinct_sounds
+from gansynth.rendering.player import distinct_sounds, longest
 from gansynth.score.plan import NoteChunk, RenderPlan
 from gansynth.score.spec import SynthSpec
 from transforms.elements import Failure, FinishedSong, Source
@@ -150,22 +150,24 @@ class _Sounds(beam.DoFn):
 
 
 def sound_keys(chunk: NoteChunk, shape: NoteShape) -> set[int]:
-    """The keys of a chunk's sounds: what the player renders once has one key (but for collisions of 60-bit hashes)."""
+    """The keys of a chunk's sounds, each at its longest; equal sounds have keys with equal hashes of 60 bits."""
     place = {rows: number for number, rows in enumerate(shape.ladder)}
     return {
         place[bucket] << (64 - _BUCKET_BITS)
         | int.from_bytes(hashlib.blake2b(latent + bytes([pitch]), digest_size=8).digest(), "big") >> _BUCKET_BITS
-        for bucket, sounds in distinct_sounds([chunk], shape).items()
-        for latent, pitch in sounds
+        for (latent, pitch), bucket in longest(distinct_sounds([chunk], shape), serves_shorter=True)
     }
 
 
 def rows_of_keys(keys: np.ndarray, shape: NoteShape) -> dict[int, int]:
-    """Counts sounds by the number of rows with which they are rendered.
+    """Counts distinct sounds by the number of rows with which they are rendered: those of its longest note.
 
     Args:
-        keys: keys from `sound_keys`, uint64 [n].
+        keys: keys from `sound_keys`, uint64 [n], of all the notes of each sound.
         shape: shape of the checkpoint's notes.
     """
-    places, counts = np.unique(keys >> np.uint64(64 - _BUCKET_BITS), return_counts=True)
+    bits = np.uint64(_BUCKET_BITS)
+    keys = np.sort((keys << bits) | (keys >> (np.uint64(64) - bits)))  # hash first, then bucket
+    last = np.append(keys[1:] >> bits != keys[:-1] >> bits, [True] * (len(keys) > 0))
+    places, counts = np.unique(keys[last] & np.uint64((1 << _BUCKET_BITS) - 1), return_counts=True)
     return {list(shape.ladder)[place]: count for place, count in zip(places.tolist(), counts.tolist(), strict=True)}

@@ -14,7 +14,9 @@ from apache_beam.utils.shared import Shared
 
 from gansynth.config import EnvelopeConfig
 from gansynth.io.urls import StorageConfig
+from gansynth.model.findings import KnownModel, known_model
 from gansynth.model.server import Load, ModelClient, load_model
+from gansynth.model.sound_bank import LIMIT, open_bank
 from gansynth.model.sounds import SoundSource, Tally
 from gansynth.model.synthesizer import Synthesizer
 from gansynth.rendering.player import ChunkMix, play
@@ -24,7 +26,7 @@ from transforms.dead_letters import DeadLetterDoFn
 from transforms.elements import Failure
 from transforms.worker_context import CONTEXT
 
-_MODEL = Shared()
+_MODEL, _CLIENT = Shared(), Shared()
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,8 @@ class ModelSettings:
     """Settings with which a worker loads its model; equal settings share one model in a process.
 
     Attributes:
-        checkpoint, batch_rows, cache_bytes, threads, device, precision, xla: see Synthesizer.from_checkpoint.
+        checkpoint, batch_rows, cache_bytes, threads, device, precision, xla, sound_bank, sound_bank_bytes: see
+            Synthesizer.from_checkpoint.
         storage: credentials for reading the checkpoint.
         loader: function that loads the model, called as `loader(storage, checkpoint=..., batch_rows=..., ...)`.
     """
@@ -44,6 +47,8 @@ class ModelSettings:
     device: str
     precision: str
     xla: bool
+    sound_bank: str = "off"
+    sound_bank_bytes: int = LIMIT
     storage: StorageConfig = field(default_factory=StorageConfig)
     loader: Callable[..., Synthesizer] = load_model
 
@@ -63,11 +68,27 @@ class ModelSettings:
         return _MODEL.acquire(self.load, tag=repr(self))
 
     def source(self) -> SoundSource:
-        """Returns the source of this process's sounds: a client of the model server if there is one, else the model."""
-        address = CONTEXT.model_address
-        if address is None:
+        """Returns the source of this process's sounds.
+
+        A client of the model server if there is one, or of this process, if the model need not be loaded before a sound
+        is missing from the bank; else the model.
+        """
+        address, known = CONTEXT.model_address, self.known()
+        if address is None and known is None:
             return self.acquire()
-        return _MODEL.acquire(lambda: ModelClient(address, self.load, self.cache_bytes), tag=f"{self!r} at {address}")
+        load = self.acquire if address is None else self.load
+
+        def connect() -> ModelClient:
+            bank = open_bank(self.sound_bank, known.collection, self.sound_bank_bytes) if known else None
+            return ModelClient(address, load, self.cache_bytes, known, bank)
+
+        return _CLIENT.acquire(connect, tag=f"{self!r} at {address} {known}")
+
+    def known(self) -> KnownModel | None:
+        """Returns the facts about the model that were kept; None if it must be loaded."""
+        if self.sound_bank == "off":
+            return None
+        return known_model(self.checkpoint, self.precision, self.xla, self.device)
 
 
 @dataclass

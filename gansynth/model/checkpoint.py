@@ -115,6 +115,20 @@ def outline(name_or_path: str) -> tuple[Path, ModelConfig, int]:
     return folder, _read_config(folder), _blocks(stage_number(_latest_stage(folder)) or 0)
 
 
+def files_of(folder: Path) -> list[Path]:
+    """Lists the files of a checkpoint's local folder that `load` reads.
+
+    Raises:
+        CheckpointError: see `load`.
+    """
+    config, stage = _read_config(folder), _latest_stage(folder)
+    prefix = _checkpoint_prefix(stage)
+    asset = NORMALIZER_ASSETS[config.data_normalizer]
+    found = [folder / "experiment.json", stage / "checkpoint", prefix.with_name(prefix.name + ".index")]
+    found += sorted(prefix.parent.glob(f"{glob.escape(prefix.name)}.data-*"))
+    return [*found, folder / asset] if asset else found
+
+
 def _blocks(stage_id: int) -> int:
     return (stage_id + 1) // 2 + 1
 

@@ -9,8 +9,11 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import os
+import shutil
+import tempfile
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from multiprocessing import connection
 from multiprocessing.context import BaseContext
 from multiprocessing.managers import BaseManager
@@ -21,16 +24,19 @@ from numpy.typing import NDArray
 
 from gansynth.io import urls
 from gansynth.io.urls import StorageConfig
+from gansynth.model.findings import KnownModel
 from gansynth.model.shape import NoteShape
-from gansynth.model.sounds import Sound, SoundCache, Tally
+from gansynth.model.sound_bank import SoundBank
+from gansynth.model.sounds import SoundCache, StoredSource, Tally, Want
 from gansynth.model.synthesizer import Synthesizer
 
 Load = Callable[[], Synthesizer]
 T = TypeVar("T")
 _LOG = logging.getLogger(__name__)
-_MIN_REQUEST = 64
-"""Fewest sounds of a full request: some are already cached for other processes, and the rest should fill batches."""
-_SERVER_DIED = (EOFError, ConnectionError)
+_START_SECONDS = 60.0
+_REQUEST_ROWS = 8192
+"""Rows of the sounds of one request, 16 MB of audio: enough for full batches, and bounded in memory."""
+_SERVER_DIED = (EOFError, ConnectionError, FileNotFoundError)
 """Exceptions raised by a request to a server that has died."""
 
 
@@ -59,18 +65,13 @@ class _Model:
             self._synth = self._synth or load()
         return question(self._synth, *arguments)
 
-    def expect(self, notes: Mapping[Sound, int]) -> None:
-        """Implements SoundSource.expect."""
-        assert self._synth is not None
-        self._synth.expect(notes)
-
-    def sounds(self, sounds: Sequence[Sound], bucket: int) -> tuple[NDArray[np.float32], Tally]:
-        """Returns the sounds in order, float32 [n, samples], and the work they took."""
-        assert self._synth is not None
+    def sounds(self, load: Load, wanted: Sequence[Want]) -> tuple[list[NDArray[np.float32]], Tally]:
+        """Returns the sounds in order, each float32 [samples], and the work they took."""
         tally = Tally()
         with self._lock:  # otherwise a sound requested by two processes would be rendered twice
-            found = dict(self._synth.sounds(sounds, bucket, tally))
-        return np.stack([found[sound] for sound in sounds]), tally
+            self._synth = self._synth or load()
+            found = dict(self._synth.sounds(wanted, tally))
+            return [found[want][: self._synth.samples_of(want[1])] for want in wanted], tally
 
 
 _model = _Model()
@@ -84,7 +85,7 @@ class _Manager(BaseManager):
     """The server process, reached through a socket only by processes that share this one's random key."""
 
 
-_Manager.register("model", callable=_get_model, exposed=["ask", "expect", "sounds"])
+_Manager.register("model", callable=_get_model, exposed=["ask", "sounds"])
 
 
 def end_with_parent() -> None:
@@ -99,18 +100,61 @@ def end_with_parent() -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
+class ServerAddress:
+    """Address of a server, which processes receive when they are started.
+
+    Args:
+        context: the multiprocessing context of these processes.
+        socket: path of the server's socket.
+    """
+
+    def __init__(self, context: BaseContext, socket: str) -> None:
+        self._socket = socket
+        self.wanted = context.Event()
+
+    def connect(self) -> Any:
+        """Returns the model in the server, which is started if it was not.
+
+        Raises:
+            OSError: there is no server.
+        """
+        self.wanted.set()
+        end = time.monotonic() + _START_SECONDS
+        while not os.path.exists(self._socket) and time.monotonic() < end:
+            time.sleep(0.01)
+        manager = _Manager(self._socket)
+        manager.connect()
+        return manager.model()  # type: ignore[attr-defined]
+
+
 class ModelServer:
     """The server process, as seen by the process that starts it.
 
+    Args:
+        context: the multiprocessing context of the server.
+        load: loads the model.
+        lazily: if true, the process starts when a client needs a sound that it has not stored.
+
     Attributes:
-        address: socket address for `ModelClient`.
+        address: address for `ModelClient`.
     """
 
-    def __init__(self, context: BaseContext, load: Load) -> None:
-        self._manager = _Manager(ctx=context)
-        self._manager.start(end_with_parent)
+    def __init__(self, context: BaseContext, load: Load, lazily: bool = False) -> None:
+        self._folder = tempfile.mkdtemp(prefix="gansynth-")
+        self._manager = _Manager(os.path.join(self._folder, "model"), ctx=context)
         self._load = load
-        self.address: Any = self._manager.address
+        self.address = ServerAddress(context, os.path.join(self._folder, "model"))
+        self._stopping = False
+        self._starter = threading.Thread(target=self._start_when_wanted, daemon=True)
+        if lazily:
+            self._starter.start()
+        else:
+            self._manager.start(end_with_parent)
+
+    def _start_when_wanted(self) -> None:
+        self.address.wanted.wait()
+        if not self._stopping:
+            self._manager.start(end_with_parent)
 
     def ask(self, question: Callable[..., T], *arguments: Any) -> T:
         """Runs `question(synthesizer, *arguments)` in the server, once the model is loaded, and returns the result.
@@ -123,91 +167,110 @@ class ModelServer:
         return answer
 
     def stop(self) -> None:
-        """Ends the server process."""
-        self._manager.shutdown()
+        """Ends the server process, if it was started."""
+        self._stopping = True
+        self.address.wanted.set()
+        if self._starter.ident is not None:
+            self._starter.join()
+        if hasattr(self._manager, "shutdown"):  # an attribute of managers that were started
+            self._manager.shutdown()
+        shutil.rmtree(self._folder, ignore_errors=True)
 
 
-def _model_facts(synth: Synthesizer) -> tuple[int, NoteShape, dict[int, int]]:
-    """Returns sample rate in Hz, shape, and the number of notes in a full batch by bucket."""
-    return synth.sample_rate, synth.shape, {rows: synth.full_batch(rows) for rows in synth.shape.ladder}
+def _model_facts(synth: Synthesizer) -> KnownModel:
+    return KnownModel(synth.shape, synth.digest, synth.collection, synth.serves_shorter)
 
 
-class ModelClient:
-    """A SoundSource that requests sounds from a ModelServer and caches them.
+class ModelClient(StoredSource):
+    """A SoundSource that requests the sounds that it has not stored from a ModelServer.
 
     If the server has died, the client loads the model in its own process and continues.
 
     Attributes:
         sample_rate: in Hz.
         note_samples: samples of a whole note.
-        cache: sounds that were asked for before.
     """
 
-    def __init__(self, address: Any, load: Load, cache_bytes: int) -> None:
-        """Connects to the server.
+    def __init__(
+        self,
+        address: ServerAddress | None,
+        load: Load,
+        cache_bytes: int,
+        known: KnownModel | None = None,
+        bank: SoundBank | None = None,
+    ) -> None:
+        """Connects to the server, unless everything about the model is known: then with the first missing sound.
 
         Args:
             address: ModelServer.address; this process must share the key of the one that started the server, as its
-                child processes do.
+                child processes do. None to load the model in this process when a sound is missing.
             load: loads the model: in the server if it has none yet, in this process if the server has died.
             cache_bytes: memory of the sound cache; 0 disables it.
+            known: facts about the model; None to ask the server for them.
+            bank: sounds of the model on disk.
         """
-        self._load = load
+        self._address, self._load = address, load
         self._own: Synthesizer | None = None
+        self._model: Any = None
         self._lock = threading.Lock()
-        self.cache = SoundCache(cache_bytes)
-        try:
-            manager = _Manager(address)
-            manager.connect()
-            self._model = manager.model()  # type: ignore[attr-defined]
-            facts = self._model.ask(load, _model_facts)
-        except (*_SERVER_DIED, FileNotFoundError) as error:  # the socket is gone
-            facts = _model_facts(self._load_in_process(error))
-        self.sample_rate, self._shape, self._full_batch = facts
-        self.note_samples = self._shape.audio_samples
+        self.cache, self.bank = SoundCache(cache_bytes), bank
+        self._shape, self.serves_shorter = self._facts(known)
+        self.sample_rate, self.note_samples = self._shape.config.sample_rate, self._shape.audio_samples
 
     def bucket(self, samples: int) -> int:
         """Implements SoundSource.bucket."""
         return self._shape.bucket(samples)
 
-    def expect(self, notes: Mapping[Sound, int]) -> None:
-        """Implements SoundSource.expect."""
+    def samples_of(self, bucket: int) -> int:
+        """Implements SoundSource.samples_of."""
+        return self._shape.samples_of(bucket)
+
+    def make(self, wanted: list[Want], tally: Tally) -> Iterator[tuple[Want, NDArray[np.float32]]]:
+        """Implements StoredSource.make: requests sounds of similar length together."""
+        part: list[Want] = []
+        rows = 0
+        for want in sorted(wanted, key=lambda want: -want[1]):
+            if rows + want[1] > _REQUEST_ROWS and part:
+                yield from self._request(part, tally)
+                part, rows = [], 0
+            part.append(want)
+            rows += want[1]
+        yield from self._request(part, tally)
+
+    def _request(self, wanted: list[Want], tally: Tally) -> Iterator[tuple[Want, NDArray[np.float32]]]:
+        if self._own is None and self._address is None:
+            self._load_in_process()
         if self._own is None:
             try:
-                self._model.expect(notes)
+                audio, cost = self._server().sounds(self._load, wanted)
+                tally.add(cost)
+                for want, sound in zip(wanted, audio, strict=True):
+                    self.cache.put(self.key(want), sound)
+                    yield want, sound
                 return
             except _SERVER_DIED as error:
                 self._load_in_process(error)
         assert self._own is not None
-        self._own.expect(notes)
+        yield from self._own.sounds(wanted, tally)
 
-    def sounds(self, sounds: Sequence[Sound], bucket: int, tally: Tally) -> Iterator[tuple[Sound, NDArray[np.float32]]]:
-        """Implements SoundSource.sounds."""
-        missing: list[Sound] = []
-        for sound, audio in self.cache.find(sounds, bucket, missing):
-            tally.cached += 1
-            yield sound, audio
-        size = max(_MIN_REQUEST, self._full_batch[bucket])
-        for first in range(0, len(missing), size):
-            part = missing[first : first + size]
-            for sound, audio in zip(part, self._ask(part, bucket, tally), strict=True):
-                self.cache.put((sound, bucket), audio)
-                yield sound, audio
-
-    def _ask(self, sounds: Sequence[Sound], bucket: int, tally: Tally) -> Sequence[NDArray[np.float32]]:
-        if self._own is None:
+    def _facts(self, known: KnownModel | None) -> tuple[NoteShape, bool]:
+        if known is None:
             try:
-                audio, cost = self._model.sounds(sounds, bucket)
-                tally.add(cost)
-                return list(audio)
+                known = self._server().ask(self._load, _model_facts)
             except _SERVER_DIED as error:
-                self._load_in_process(error)
-        assert self._own is not None
-        found = dict(self._own.sounds(sounds, bucket, tally))
-        return [found[sound] for sound in sounds]
+                known = _model_facts(self._load_in_process(error))
+        return known.shape, known.serves_shorter
 
-    def _load_in_process(self, error: Exception) -> Synthesizer:
-        _LOG.warning("the model server has died (%s); this process loads the model itself", type(error).__name__)
+    def _server(self) -> Any:
+        """Returns the model in the server."""
+        assert self._address is not None
+        with self._lock:
+            self._model = self._model or self._address.connect()
+            return self._model
+
+    def _load_in_process(self, error: Exception | None = None) -> Synthesizer:
+        if error is not None:
+            _LOG.warning("the model server has died (%s); this process loads the model itself", type(error).__name__)
         with self._lock:
             self._own = self._own or self._load()
         return self._own

@@ -1,22 +1,30 @@
-"""Sounds: the audio shared by all notes of the same latent, pitch and bucket; each is rendered once and cached."""
+"""Sounds: the audio shared by all notes of one latent and pitch; each is rendered once, as long as it is needed.
+
+A note's samples have the same bits in every bucket, so the beginning of a long rendering serves shorter notes. Where
+a machine's kernels differ (see `SoundSource.serves_shorter`), each bucket has a sound of its own.
+"""
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections import Counter, OrderedDict
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections import OrderedDict
+from collections.abc import Collection, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from gansynth.model.sound_bank import DamagedSoundError, SoundBank
+
+_LOG = logging.getLogger(__name__)
 Sound = tuple[bytes, int]
-"""Key of a sound within its bucket: the bytes of its float32 latent, and its MIDI pitch."""
-_MAX_COUNTED = 4096
-"""Highest number of sounds whose uses are counted."""
+"""Key of a sound: the bytes of its float32 latent, and its MIDI pitch."""
+Want = tuple[Sound, int]
+"""A sound and the bucket, in rows, of the longest note that needs it."""
 
 
 @dataclass
@@ -27,6 +35,8 @@ class Tally:
         notes: notes played.
         rendered: sounds used for the first time; divided by `slots`, the fill of the batches.
         cached: sounds found in the cache after an earlier use.
+        banked: sounds read from the sound bank on disk.
+        damaged: sounds of the bank that failed their checksum and were rendered again.
         slots: places in batches, all of which the network computes.
         batches: batches rendered.
         network_microseconds: time in the network, from latents to waveforms.
@@ -35,6 +45,8 @@ class Tally:
     notes: int = 0
     rendered: int = 0
     cached: int = 0
+    banked: int = 0
+    damaged: int = 0
     slots: int = 0
     batches: int = 0
     network_microseconds: int = 0
@@ -56,31 +68,22 @@ class SoundCache:
         self.limit = limit
         self._sounds: OrderedDict[Hashable, NDArray[np.float32]] = OrderedDict()
         self._ahead: set[Hashable] = set()
-        self._uses: Counter[Sound] = Counter()
         self._bytes = 0
         self._lock = threading.Lock()
 
-    def __contains__(self, key: Hashable) -> bool:
-        return key in self._sounds
+    def has(self, key: Hashable, samples: int) -> bool:
+        """Returns whether at least `samples` samples of a sound are cached."""
+        sound = self._sounds.get(key)
+        return sound is not None and len(sound) >= samples
 
-    def get(self, key: Hashable) -> NDArray[np.float32] | None:
-        """Returns a sound, float32 [samples], or None if it is not cached."""
+    def get(self, key: Hashable, samples: int = 0) -> NDArray[np.float32] | None:
+        """Returns a sound, float32 [at least `samples`], or None if it is not cached at this length."""
         with self._lock:
             sound = self._sounds.get(key)
-            if sound is not None:
-                self._sounds.move_to_end(key)
+            if sound is None or len(sound) < samples:
+                return None
+            self._sounds.move_to_end(key)
             return sound
-
-    def find(
-        self, sounds: Iterable[Sound], bucket: int, missing: list[Sound]
-    ) -> Iterator[tuple[Sound, NDArray[np.float32]]]:
-        """Yields those of some sounds that are cached, each with its audio, and adds all others to `missing`."""
-        for sound in sounds:
-            audio = self.get((sound, bucket))
-            if audio is None:
-                missing.append(sound)
-            else:
-                yield sound, audio
 
     def first_use(self, key: Hashable) -> bool:
         """Returns whether a sound was cached ahead of need and is now used for the first time."""
@@ -90,36 +93,28 @@ class SoundCache:
             return ahead
 
     def put(self, key: Hashable, sound: NDArray[np.float32], ahead: bool = False) -> None:
-        """Stores a copy of a sound, evicting the least recently used ones.
+        """Stores a copy of a sound, replacing a shorter one and evicting the least recently used ones.
 
         Args:
-            key: sound and bucket.
+            key: sound, or sound and bucket.
             sound: float32 [samples].
             ahead: True if no note has needed the sound yet.
         """
         with self._lock:
-            if key in self._sounds or sound.nbytes > self.limit:
+            known = self._sounds.get(key)
+            if sound.nbytes > self.limit or (known is not None and len(known) >= len(sound)):
                 return
+            if known is not None:
+                self._bytes -= known.nbytes
             self._sounds[key] = sound.copy()
+            self._sounds.move_to_end(key)
             self._bytes += sound.nbytes
-            if ahead:
+            if ahead and known is None:
                 self._ahead.add(key)
             while self._bytes > self.limit:
                 old, dropped = self._sounds.popitem(last=False)
                 self._bytes -= dropped.nbytes
                 self._ahead.discard(old)
-
-    def expect(self, notes: Mapping[Sound, int]) -> None:
-        """Counts the notes of each sound, of any length: the most common sounds will be needed in other buckets too."""
-        with self._lock:
-            self._uses.update(notes)
-            if len(self._uses) > _MAX_COUNTED:
-                self._uses = Counter(dict(self._uses.most_common(_MAX_COUNTED // 2)))
-
-    def commonest(self) -> list[Sound]:
-        """Returns the sounds that were expected, the most common first."""
-        with self._lock:
-            return [sound for sound, _ in self._uses.most_common()]
 
 
 class SoundSource(Protocol):
@@ -133,30 +128,88 @@ class SoundSource(Protocol):
     sample_rate: int
     note_samples: int
 
+    @property
+    def serves_shorter(self) -> bool:
+        """Whether a sound has the same bits in every bucket, so that the longest one serves all notes."""
+
     def bucket(self, samples: int) -> int:
         """Returns the rows to render a note of `samples` samples with."""
 
-    def expect(self, notes: Mapping[Sound, int]) -> None:
-        """Announces the number of notes of each sound that will be played next."""
+    def samples_of(self, bucket: int) -> int:
+        """Returns the number of samples of a sound of `bucket` rows."""
 
-    def sounds(self, sounds: Sequence[Sound], bucket: int, tally: Tally) -> Iterator[tuple[Sound, NDArray[np.float32]]]:
-        """Yields distinct sounds of one bucket, from a cache or rendered, and adds the work to `tally`.
+    def sounds(self, wanted: Collection[Want], tally: Tally) -> Iterator[tuple[Want, NDArray[np.float32]]]:
+        """Yields distinct sounds, from a cache or rendered, and adds the work to `tally`.
 
         Yields:
-            The sound's key and its audio, float32 [samples of the bucket], in any order.
+            What was wanted and its audio, float32 [at least the samples of its bucket], in any order.
         """
 
 
-class Renderer(ABC):
-    """A SoundSource that renders batches, caches all sounds and fills empty slots with sounds likely to be needed soon.
+class StoredSource(ABC):
+    """A SoundSource that looks for sounds in its cache and in the sound bank; subclasses make those that are missing.
+
+    Attributes:
+        cache: sounds used before.
+        bank: sounds on disk, None for no bank.
+    """
+
+    cache: SoundCache
+    bank: SoundBank | None = None
+    serves_shorter: bool = True
+
+    @abstractmethod
+    def samples_of(self, bucket: int) -> int:
+        """Implements SoundSource.samples_of."""
+
+    @abstractmethod
+    def make(self, wanted: list[Want], tally: Tally) -> Iterator[tuple[Want, NDArray[np.float32]]]:
+        """Yields sounds that are neither in the cache nor in the bank, and stores them."""
+
+    def sounds(self, wanted: Collection[Want], tally: Tally) -> Iterator[tuple[Want, NDArray[np.float32]]]:
+        """Implements SoundSource.sounds."""
+        missing: list[Want] = []
+        for want in wanted:
+            audio = self._stored(want, tally)
+            if audio is None:
+                missing.append(want)
+            else:
+                yield want, audio
+        if missing:
+            yield from self.make(missing, tally)
+
+    def key(self, want: Want) -> Sound | Want:
+        """Returns the key under which a sound is stored: with its bucket where longer sounds do not serve shorter."""
+        return want[0] if self.serves_shorter else want
+
+    def _stored(self, want: Want, tally: Tally) -> NDArray[np.float32] | None:
+        key, samples = self.key(want), self.samples_of(want[1])
+        audio = self.cache.get(key, samples)
+        if audio is not None:
+            first = self.cache.first_use(key)
+            tally.rendered += first
+            tally.cached += not first
+            return audio
+        if self.bank is None:
+            return None
+        try:
+            audio = self.bank.get(key, samples)
+        except DamagedSoundError as error:
+            _LOG.warning("%s; it is rendered again", error)
+            tally.damaged += 1
+            return None
+        tally.banked += audio is not None
+        return audio
+
+
+class Renderer(StoredSource):
+    """A StoredSource that renders batches, and fills empty slots with sounds likely to be needed soon.
 
     Attributes:
         pitches: MIDI pitches that can be rendered.
-        cache: sounds rendered before.
     """
 
     pitches: range
-    cache: SoundCache
 
     @abstractmethod
     def batch_sizes(self, bucket: int, notes: int) -> Iterator[int]:
@@ -177,57 +230,58 @@ class Renderer(ABC):
             The range of notes, and their audio, float32 [notes, samples of the bucket].
         """
 
-    def expect(self, notes: Mapping[Sound, int]) -> None:
-        """Implements SoundSource.expect."""
-        self.cache.expect(notes)
+    def make(self, wanted: list[Want], tally: Tally) -> Iterator[tuple[Want, NDArray[np.float32]]]:
+        """Implements StoredSource.make: the longest first, so that shorter ones fill the slots that these leave."""
+        tally.rendered += len(wanted)
+        queue = sorted(wanted, key=lambda want: -want[1])
+        while queue:
+            bucket = queue[0][1]
+            count = sum(want[1] == bucket for want in queue)
+            sizes = list(self.batch_sizes(bucket, count))
+            tally.batches += len(sizes)
+            tally.slots += sum(sizes)
+            taken = queue[: sum(sizes) if self.serves_shorter else count]
+            del queue[: len(taken)]
+            yield from self._render(taken, bucket, sum(sizes) - len(taken), tally)
 
-    def sounds(self, sounds: Sequence[Sound], bucket: int, tally: Tally) -> Iterator[tuple[Sound, NDArray[np.float32]]]:
-        """Implements SoundSource.sounds."""
-        missing: list[Sound] = []
-        for sound, audio in self.cache.find(sounds, bucket, missing):
-            first = self.cache.first_use((sound, bucket))
-            tally.rendered += first
-            tally.cached += not first
-            yield sound, audio
-        if not missing:
-            return
-        sizes = list(self.batch_sizes(bucket, len(missing)))
-        tally.batches += len(sizes)
-        tally.slots += sum(sizes)
-        tally.rendered += len(missing)
-        wanted = len(missing)
-        missing += self._likely_next(missing, bucket, sum(sizes) - wanted)
-        z = np.stack([np.frombuffer(latent, np.float32) for latent, _ in missing])
-        pitches = np.array([pitch for _, pitch in missing], np.int32)
+    def _render(
+        self, wanted: Sequence[Want], bucket: int, empty: int, tally: Tally
+    ) -> Iterator[tuple[Want, NDArray[np.float32]]]:
+        """Renders sounds of one bucket; fills `empty` slots with sounds that are likely to be needed soon."""
+        rendered = [sound for sound, _ in wanted]
+        rendered += self._neighbours(rendered, bucket, empty)
+        z = np.stack([np.frombuffer(latent, np.float32) for latent, _ in rendered])
+        pitches = np.array([pitch for _, pitch in rendered], np.int32)
         began = time.perf_counter()
         for where, batch in self.batches(z, pitches, bucket):
             tally.network_microseconds += int(1e6 * (time.perf_counter() - began))
             for n, audio in enumerate(batch, where.start):
-                self.cache.put((missing[n], bucket), audio, ahead=n >= wanted)
-                if n < wanted:
-                    yield missing[n], audio
+                key = self.key((rendered[n], bucket))
+                self.cache.put(key, audio, ahead=n >= len(wanted))
+                if self.bank is not None:
+                    self.bank.put(key, audio)
+                if n < len(wanted):
+                    yield wanted[n], audio
             began = time.perf_counter()
 
-    def _likely_next(self, sounds: Sequence[Sound], bucket: int, count: int) -> list[Sound]:
-        """Chooses sounds for slots that would stay empty: those likely to be needed in this bucket soon.
-
-        These are the ones expected most often, then the same latents at neighbouring pitches.
-        """
+    def _neighbours(self, sounds: Sequence[Sound], bucket: int, count: int) -> list[Sound]:
+        """Chooses sounds for slots that would stay empty: the same latents at the nearest pitches."""
         found: list[Sound] = []
         if not self.cache.limit or not count:
             return found
-        known = set(sounds)
-        for likely in (*self.cache.commonest(), *self._neighbours(sounds)):
-            if len(found) == count:
-                break
-            if likely not in known and (likely, bucket) not in self.cache:
-                known.add(likely)
-                found.append(likely)
-        return found
-
-    def _neighbours(self, sounds: Sequence[Sound]) -> Iterator[Sound]:
+        known, samples = set(sounds), self.samples_of(bucket)
         for distance in range(1, len(self.pitches)):
             for latent, pitch in sounds:
                 for near in pitch + distance, pitch - distance:
-                    if near in self.pitches:
-                        yield latent, near
+                    sound = latent, near
+                    if near not in self.pitches or sound in known or self._has(self.key((sound, bucket)), samples):
+                        continue
+                    known.add(sound)
+                    found.append(sound)
+                    if len(found) == count:
+                        return found
+        return found
+
+    def _has(self, key: Sound | Want, samples: int) -> bool:
+        """Returns whether a sound is stored already."""
+        return self.cache.has(key, samples) or (self.bank is not None and self.bank.has(key, samples))

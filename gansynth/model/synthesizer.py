@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from gansynth.errors import ConfigError
-from gansynth.model import checkpoint
+from gansynth.model import checkpoint, findings, kernels
+from gansynth.model.sound_bank import LIMIT, open_bank
 from gansynth.model.sounds import Renderer, SoundCache
 
 BATCH_ROWS, BATCH_ROWS_GPU = 256, 8192
@@ -31,7 +33,8 @@ class Synthesizer(Renderer):
         sample_rate: in Hz.
         note_samples: samples of a whole note.
         digest: "sha256:..." of the weights and flags.
-        cache: sounds rendered before, for `player.play`.
+        cache, bank: sounds rendered before, for `player.play`: in memory, and on disk.
+        collection: name of this model's sounds in a bank.
         shape: rows, samples and buckets of a note.
     """
 
@@ -42,6 +45,8 @@ class Synthesizer(Renderer):
         cache_bytes: int = CACHE_BYTES,
         precision: str = "float32",
         xla: bool = False,
+        sound_bank: str = "off",
+        sound_bank_bytes: int = LIMIT,
     ) -> None:
         from gansynth.model import network  # imports TensorFlow, which takes seconds
 
@@ -56,6 +61,8 @@ class Synthesizer(Renderer):
         self.digest = loaded.digest
         self.cache = SoundCache(cache_bytes)
         self.shape = self._network.shape
+        self.collection = kernels.collection_of(self.digest, precision, xla, network.on_gpu())
+        self.bank = open_bank(sound_bank, self.collection, sound_bank_bytes)
 
     @classmethod
     def from_checkpoint(
@@ -68,6 +75,8 @@ class Synthesizer(Renderer):
         device: str = "auto",
         precision: str = "float32",
         xla: bool = False,
+        sound_bank: str = "off",
+        sound_bank_bytes: int = LIMIT,
     ) -> Synthesizer:
         """Loads a checkpoint.
 
@@ -81,6 +90,8 @@ class Synthesizer(Renderer):
             device: "auto", "cpu" or "gpu" (an error if there is none).
             precision: "float32"; "tf32" or "bfloat16" for faster, less exact convolutions, see Network.
             xla: compile with XLA, which takes seconds for each batch shape and pays off on a GPU.
+            sound_bank: sound bank for `player.play`, see `sound_bank.open_bank`.
+            sound_bank_bytes: size of the whole bank.
 
         Raises:
             CheckpointError: the checkpoint cannot be found, fetched or read; the message names the file and the
@@ -90,7 +101,9 @@ class Synthesizer(Renderer):
         from gansynth.model import network
 
         network.configure(threads, device)
-        return cls(checkpoint.load(str(name_or_path)), batch_rows, cache_bytes, precision, xla)
+        loaded = checkpoint.load(str(name_or_path))
+        findings.keep_digest(loaded.source, loaded.digest)
+        return cls(loaded, batch_rows, cache_bytes, precision, xla, sound_bank, sound_bank_bytes)
 
     def synthesize(
         self, z: ArrayLike, pitches: Sequence[int] | ArrayLike, samples: int | None = None
@@ -126,6 +139,30 @@ class Synthesizer(Renderer):
     def bucket(self, samples: int) -> int:
         """Implements SoundSource.bucket."""
         return self.shape.bucket(samples)
+
+    def samples_of(self, bucket: int) -> int:
+        """Implements SoundSource.samples_of."""
+        return self.shape.samples_of(bucket)
+
+    @cached_property
+    def serves_shorter(self) -> bool:  # type: ignore[override]
+        """Whether a note has the same bits in every bucket: tested once for each checkpoint and kind of kernels."""
+        verdict = findings.kept_verdict(self.collection, self.shape)
+        if verdict is None:
+            verdict = self._compare_buckets()
+            findings.keep_verdict(self.collection, self.shape, verdict)
+        return verdict
+
+    def _compare_buckets(self) -> bool:
+        """Renders a few notes in every bucket; returns whether the longest begins with the bits of all others."""
+        z = np.random.RandomState(0).normal(size=[_BATCH_MULTIPLE, self.latent_size]).astype(np.float32)
+        labels = np.linspace(0, len(self.pitches) - 1, _BATCH_MULTIPLE).astype(np.int32)
+        *shorter, longest = self.shape.ladder
+        whole = self._waves(z, labels, longest).view(np.uint32)
+        return all(
+            np.array_equal(self._waves(z, labels, rows).view(np.uint32), whole[:, : self.samples_of(rows)])
+            for rows in shorter
+        )
 
     def full_batch(self, bucket: int) -> int:
         """Returns the number of notes in a full batch of a bucket: `batch_rows` rows, at least eight notes."""

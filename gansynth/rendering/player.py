@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -20,7 +20,7 @@ from gansynth.audio.mix import FixedPointNote, SparseMix, quantize
 from gansynth.config import EnvelopeConfig
 from gansynth.midi.notes import Timeline
 from gansynth.model.shape import NoteShape
-from gansynth.model.sounds import Sound, SoundSource, Tally
+from gansynth.model.sounds import Sound, SoundSource, Tally, Want
 from gansynth.score.expression import bend_curve
 from gansynth.score.instruments import slerp
 from gansynth.score.panning import panned
@@ -71,19 +71,18 @@ def play(
     """
     tally = tally if tally is not None else Tally()
     drafts = [_Draft() for _ in chunks]
-    buckets = distinct_sounds(chunks, synth)
-    expected: Counter[Sound] = Counter()
-    for sounds in buckets.values():
-        expected.update({key: len(notes) for key, notes in sounds.items()})
-    synth.expect(expected)
-    for bucket, sounds in sorted(buckets.items()):
-        for key, audio in synth.sounds(list(sounds), bucket, tally):
-            finite = bool(np.isfinite(audio).all())
-            for take, alike in _takes(chunks, sounds[key]).items():
-                note = _shaped(audio, take, chunks, alike[0], config, synth) if finite else None
+    sounds = distinct_sounds(chunks, synth)
+    for (sound, bucket), audio in synth.sounds(longest(sounds, synth.serves_shorter), tally):
+        served = sounds[sound] if synth.serves_shorter else {bucket: sounds[sound][bucket]}
+        for rows, notes in served.items():
+            # Bent and held notes may reach past their end: they hear what a sound of their own bucket has.
+            heard = audio[: synth.samples_of(rows)]
+            finite = bool(np.isfinite(heard).all())
+            for take, alike in _takes(chunks, notes).items():
+                note = _shaped(heard, take, chunks, alike[0], config, synth) if finite else None
                 for c, n in alike:
                     drafts[c].place(chunks[c], n, note, finite)
-            tally.notes += len(sounds[key])
+            tally.notes += len(notes)
     for c, n in _hits(chunks):
         drafts[c].place(chunks[c], n, _hit(chunks[c], n, kit, synth.sample_rate), True)
         tally.notes += 1
@@ -223,9 +222,9 @@ def _plain_hit(kit: str, digest: str, rate: int, program: int, key: int, samples
 
 def distinct_sounds(
     chunks: Sequence[NoteChunk], synth: SoundSource | NoteShape
-) -> dict[int, dict[Sound, list[tuple[int, int]]]]:
-    """Groups the network's notes, as (chunk, note), by bucket and by distinct (latent, key)."""
-    sounds: dict[int, dict[Sound, list[tuple[int, int]]]] = defaultdict(lambda: defaultdict(list))
+) -> dict[Sound, dict[int, list[tuple[int, int]]]]:
+    """Groups the network's notes, as (chunk, note), by distinct (latent, key) and by bucket."""
+    sounds: dict[Sound, dict[int, list[tuple[int, int]]]] = defaultdict(lambda: defaultdict(list))
     whole = held_from(synth.note_samples)
     for c, chunk in enumerate(chunks):
         notes = chunk.notes
@@ -235,5 +234,19 @@ def distinct_sounds(
         for n, (key, source) in enumerate(zip(keys, sources, strict=True)):
             if not is_hit[n]:
                 bucket = synth.bucket(whole if held_notes[n] else min(source, synth.note_samples))
-                sounds[bucket][z[n].tobytes(), key].append((c, n))
+                sounds[z[n].tobytes(), key][bucket].append((c, n))
     return sounds
+
+
+def longest(sounds: Mapping[Sound, Mapping[int, object]], serves_shorter: bool) -> list[Want]:
+    """Lists the sounds to be rendered for notes: each once, at its longest, or once for each of its buckets.
+
+    Args:
+        sounds: sounds and the buckets of their notes, see `distinct_sounds`.
+        serves_shorter: see SoundSource.serves_shorter.
+    """
+    return [
+        (sound, bucket)
+        for sound, buckets in sounds.items()
+        for bucket in ([max(buckets)] if serves_shorter else buckets)
+    ]

@@ -38,8 +38,13 @@ class SynthSpec:
 class HasShape(Protocol):
     """A loaded model, with the dimensions of its notes and the digest of its weights."""
 
-    shape: NoteShape
-    digest: str
+    @property
+    def shape(self) -> NoteShape:
+        """Dimensions of its notes."""
+
+    @property
+    def digest(self) -> str:
+        """Digest of its weights and flags, "sha256:..."."""
 
 
 def synth_spec(shape: NoteShape, instruments: InstrumentsConfig, digest: str = "") -> SynthSpec:

@@ -9,15 +9,15 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import forkserver
-from multiprocessing.context import ForkServerContext
 from typing import Any
 
 from gansynth.model.server import ModelServer
+from gansynth.model.sound_bank import open_bank
 from gansynth.score.spec import checked_spec
 from pipeline import stopping
 from pipeline.config import JobConfig
 from pipeline.job import ResolvedJob, model_settings, resolve, with_kit
+from pipeline.local import fork_server
 from pipeline.local.shared_counters import SharedCounters
 from pipeline.local.slices import Slice, SliceResult
 from pipeline.local.worker import render_slice, start_worker
@@ -53,6 +53,7 @@ class WorkerPool:
         self._config = config if count == 1 else _share(config, count)
         self._args = tuple(beam_args)
         self._server: ModelServer | None = None
+        self._is_warm = False
         self._address: Any = None
         self._pool: ProcessPoolExecutor | None = None
         self._shared: SharedCounters | None = None
@@ -60,9 +61,10 @@ class WorkerPool:
         self._scratch = tempfile.TemporaryDirectory(prefix="gansynth-workers-")
         if count > 1:
             with stopping.blocked():
-                _context()
+                fork_server.start(config)
                 if model:
-                    self._server = _model_server(config)
+                    self._is_warm = _is_warm(config)
+                    self._server = _model_server(config, lazily=self._is_warm)
                     self._address = self._server.address
             self._pool, self._shared = self._start_processes(count, self._address)
         self._before = counted()
@@ -83,6 +85,8 @@ class WorkerPool:
     def resolve(self, resume: bool, name: str = "job") -> ResolvedJob:
         """Resolves the job; with several processes, the model server loads the model instead of this process.
 
+        Where the sound bank has sounds of the model, nothing loads it before a sound is missing.
+
         Args:
             resume: if true, songs that an earlier run finished are not rendered again.
             name: name of the job's folder of rows.
@@ -91,7 +95,7 @@ class WorkerPool:
             CheckpointError: the checkpoint cannot be used.
             ConfigError: the bank, the envelope or the drum kit cannot be used.
         """
-        if self._server is None:
+        if self._server is None or self._is_warm:
             return resolve(self._config, resume, name)
         spec = self._server.ask(checked_spec, self._config.instruments, self._config.envelope)
         return with_kit(ResolvedJob(self._config, spec, resume, name=name))
@@ -152,7 +156,7 @@ class WorkerPool:
 
     def _start_processes(self, count: int, model_address: Any = None) -> tuple[ProcessPoolExecutor, SharedCounters]:
         """Starts processes; each loads a model of its own unless a model server's address is given."""
-        context = _context()
+        context = fork_server.start(self._config)
         shared = SharedCounters(context, count)
         initargs = (shared, model_address, self._scratch.name)
         return ProcessPoolExecutor(count, mp_context=context, initializer=start_worker, initargs=initargs), shared
@@ -166,18 +170,16 @@ def _share(config: JobConfig, count: int) -> JobConfig:
     return config.model_copy(update={"compute": compute.model_copy(update=share)})
 
 
-def _model_server(config: JobConfig) -> ModelServer:
-    """Starts the model server, with half of the cache."""
+def _is_warm(config: JobConfig) -> bool:
+    """Tells whether the sound bank has sounds of the job's model, so that the model may not be needed."""
+    settings = model_settings(config)
+    known = settings.known()
+    return known is not None and bool(open_bank(settings.sound_bank, known.collection))
+
+
+def _model_server(config: JobConfig, lazily: bool) -> ModelServer:
+    """Makes the model server, with half of the cache."""
     server = config.compute.model_copy(update={"cache_bytes": config.compute.cache_bytes // 2})
     load = model_settings(config.model_copy(update={"compute": server})).load
     # Spawned, not forked from the pool's fork server: TensorFlow is imported while that server imports Beam.
-    return ModelServer(multiprocessing.get_context("spawn"), load)
-
-
-def _context() -> ForkServerContext:
-    """Returns a context whose processes start with everything imported except TensorFlow."""
-    os.environ.setdefault("MALLOC_ARENA_MAX", "2")  # read when a process starts: threads hold on to less freed memory
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["pipeline.local.worker", "gansynth.midi.note_seq", "pipeline.local.preload"])
-    forkserver.ensure_running()
-    return context
+    return ModelServer(multiprocessing.get_context("spawn"), load, lazily)

@@ -17,7 +17,7 @@ from training.reference import ACOUSTIC_ONLY
 
 NAMES = [
     *("synthesis", "notebook", "corpus", "beam", "memory", "startup"),
-    *("fluidsynth", "profile_corpus", "scaling", "loudness"),
+    *("fluidsynth", "profile_corpus", "scaling", "loudness", "gpu_export", "gpu_run"),
 ]
 EXAMPLES = Path(__file__).parents[2] / "pipeline" / "examples"
 

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from gansynth.model.synthesizer import Synthesizer
 from pipeline.__main__ import main
 from tests.support.engines import copy_songs
 from tests.support.servers import free_port, started
@@ -31,7 +32,7 @@ SONGS = {
     "page.mid": "not_midi",
     "tempo.mid": "tempo",
 }
-FILES = ("notes.time_stretch=0.5", "played_notes=[midi, json]", "spectrogram.array=true")
+FILES = ("compute.sound_bank=off", "notes.time_stretch=0.5", "played_notes=[midi, json]", "spectrogram.array=true")
 # Beam starts processes as `python`, and they find the project on this process's path.
 ENVIRONMENT = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
 
@@ -86,6 +87,22 @@ def test_same_bytes(how: str, songs: Path, expected: dict[str, str], tmp_path: P
     cache = ("compute.cache_bytes=0",) if "nothing" in how else ()
     assert main(arguments(songs, tmp_path / "out", *SPLITS[how], *cache, shuffled=len(how))) == 3
     assert hashes(tmp_path / "out") == expected
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_same_bytes_from_the_sound_bank(
+    workers: int, songs: Path, expected: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = (f"compute.sound_bank={tmp_path}/bank", f"compute.workers={workers}", "compute.slice_songs=6")
+    for run in ("cold", "warm"):
+        assert main(arguments(songs, tmp_path / run, *settings)) == 3
+        assert hashes(tmp_path / run) == expected
+        monkeypatch.setattr(Synthesizer, "from_checkpoint", None)  # no sound is missing any more
+    for sounds in (tmp_path / "bank").rglob("*.sounds"):
+        sounds.write_bytes(bytes(sounds.stat().st_size))
+    monkeypatch.undo()
+    assert main(arguments(songs, tmp_path / "damaged", *settings)) == 3
+    assert hashes(tmp_path / "damaged") == expected
 
 
 def test_a_song_is_the_same_alone_and_in_company(songs: Path, expected: dict[str, str], tmp_path: Path) -> None:

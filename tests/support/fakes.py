@@ -24,6 +24,9 @@ class FakeRenderer(Renderer):
     def bucket(self, samples: int) -> int:
         return 128
 
+    def samples_of(self, bucket: int) -> int:
+        return self.note_samples
+
     def batch_sizes(self, bucket: int, notes: int) -> Iterator[int]:
         yield notes
 
@@ -106,6 +109,9 @@ class FakeSynthesizer(FakeRenderer):
 
     def bucket(self, samples: int) -> int:
         return -(-samples // 8000)
+
+    def samples_of(self, bucket: int) -> int:
+        return 8000 * bucket
 
     def batch_sizes(self, bucket: int, notes: int) -> Iterator[int]:
         return iter([self.batch] * -(-notes // self.batch))

@@ -56,12 +56,12 @@ def test_sounds_are_the_same_and_rendered_once_for_all(
     bucket = first.bucket(9000)
     assert [first.bucket(n) for n in range(0, 64001, 500)] == [synth.bucket(n) for n in range(0, 64001, 500)]
     tallies = []
+    wanted = [(sound, bucket) for sound in sounds]
     for source in (synth, first, second, second):
         tally = Tally()
-        source.expect(dict.fromkeys(sounds, 1))
-        heard = dict(source.sounds(sounds, bucket, tally))
-        assert all(np.array_equal(audio, synth.cache.get((sound, bucket))) for sound, audio in heard.items())
-        assert list(heard) == sounds
+        heard = dict(source.sounds(wanted, tally))
+        assert all(np.array_equal(audio, synth.cache.get(sound)) for (sound, _), audio in heard.items())
+        assert list(heard) == wanted
         tallies.append((tally.rendered, tally.slots, tally.cached))
     assert tallies == [(12, 16, 0), (12, 16, 0), (0, 0, 12), (0, 0, 12)]
 
@@ -70,7 +70,7 @@ def test_many_sounds_come_in_full_batches(synth: Synthesizer, model: ModelServer
     z = gansynth.random_latents(60, synth.latent_size, seed=6).astype(np.float32)
     source, tally = ModelClient(model.address, LOAD, cache_bytes=0), Tally()
     bucket = source.bucket(30000)
-    assert len(list(source.sounds([(latent.tobytes(), 60) for latent in z], bucket, tally))) == 60
+    assert len(list(source.sounds([((latent.tobytes(), 60), bucket) for latent in z], tally))) == 60
     assert (tally.rendered, tally.slots) == (60, 64)
 
 
@@ -78,15 +78,15 @@ def test_whoever_asks_a_dead_process_goes_on_alone(
     synth: Synthesizer, model: ModelServer, sounds: list[Sound], caplog: pytest.LogCaptureFixture
 ) -> None:
     source, bucket = ModelClient(model.address, LOAD, cache_bytes=0), synth.bucket(9000)
-    before = dict(source.sounds(sounds[:2], bucket, Tally()))
+    wanted = [(sound, bucket) for sound in sounds[:2]]
+    before = dict(source.sounds(wanted, Tally()))
     os.kill(model.ask(process_of), signal.SIGKILL)
-    after = dict(source.sounds(sounds[:2], bucket, Tally()))
-    assert all(np.array_equal(before[sound], after[sound]) for sound in before)
+    after = dict(source.sounds(wanted, Tally()))
+    assert all(np.array_equal(before[want], after[want]) for want in wanted)
     assert "the model server has died" in caplog.text
-    source.expect({sounds[0]: 1})
     late = ModelClient(model.address, LOAD, cache_bytes=0)
     assert (late.bucket(9000), late.sample_rate) == (bucket, synth.sample_rate)
-    assert all(np.array_equal(before[sound], audio) for sound, audio in late.sounds(sounds[:2], bucket, Tally()))
+    assert all(np.array_equal(before[want], audio) for want, audio in late.sounds(wanted, Tally()))
 
 
 def test_a_checkpoint_that_cannot_be_loaded_is_told(tmp_path: object) -> None:

@@ -228,6 +228,21 @@ def test_the_cache_keeps_what_was_used_last() -> None:
     assert cache.get("c").tolist() == list(range(10))  # a copy, not a piece of a batch
 
 
+def test_the_cache_keeps_the_longest_of_a_sound() -> None:
+    cache, sound = SoundCache(100), np.arange(20, dtype=np.float32)
+    cache.put("a", sound[:10])
+    assert cache.get("a", 11) is None
+    assert not cache.has("a", 11)
+    cache.put("a", sound)
+    cache.put("a", sound[:5])
+    found = cache.get("a", 11)
+    assert found is not None
+    assert found.tolist() == sound.tolist()
+    cache.put("b", sound[:6])  # 104 bytes in all
+    assert not cache.has("a", 1)
+    assert cache.has("b", 6)
+
+
 def test_the_cache_counts_a_sound_once() -> None:
     cache, sound = SoundCache(100), np.zeros(10, np.float32)
     for _ in range(5):
