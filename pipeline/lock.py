@@ -134,6 +134,8 @@ class Lock:
     ) -> None:
         self._over.set()
         with self._guard, suppress(Exception):  # a lock that is left behind is taken over by the next job
+            if self._lost:
+                return
             if self.owner.remote:
                 self._write(replace(self.owner, process=0))
             else:

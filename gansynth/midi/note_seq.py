@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from gansynth.config import NotesConfig
 from gansynth.errors import MidiError
 from gansynth.midi.channels import ChannelStates
-from gansynth.midi.events import PORT, Events
+from gansynth.midi.events import PORT_STEP, Events
 from gansynth.midi.notes import CENTRE, Channel, Notes, Song, Timeline
 from gansynth.midi.pairing import timelines
 from gansynth.midi.pedal import hold
@@ -33,7 +33,7 @@ SUSTAIN = 64
 """Controller number of the sustain pedal; values from 64 on mean down."""
 PAN = 10
 """Controller number of pan."""
-_MOST_CHANNELS = 4096 * 14
+_MAX_CHANNELS = 4096 * 14
 
 
 def read_note_seq(prepared: Prepared, digest: str, config: NotesConfig) -> Song:
@@ -87,10 +87,10 @@ def song_of(sequence: Any, digest: str, config: NotesConfig) -> Song:
 
 
 def _expressed(notes: Notes, sequence: Any, ignored: Counter[str]) -> tuple[Notes, dict[int, Channel]]:
-    """Plays a sequence's control changes and pitch bends, each instrument on a channel of its own.
+    """Applies a sequence's control changes and pitch bends, with a separate channel for each instrument.
 
     Returns:
-        The notes with their channels, and the channels on which something moves.
+        The notes with their channels, and the channels on which gain or bend changes.
     """
     changes = [(c.time, 0xB0, c.control_number, c.control_value, c.instrument) for c in sequence.control_changes]
     for bend in sequence.pitch_bends:
@@ -101,10 +101,10 @@ def _expressed(notes: Notes, sequence: Any, ignored: Counter[str]) -> tuple[Note
     if not changes:
         return notes, {}
     instruments = sorted({change[4] for change in changes})
-    if len(instruments) > _MOST_CHANNELS:
-        raise MidiError(f"more than {_MOST_CHANNELS} instruments have control changes", code="midi-too-dense")
-    # The first and the last channel of a port are left out: they alone can make MPE zones of the others.
-    numbers = {instrument: i // 14 * PORT + 1 + i % 14 for i, instrument in enumerate(instruments)}
+    if len(instruments) > _MAX_CHANNELS:
+        raise MidiError(f"more than {_MAX_CHANNELS} instruments have control changes or bends", code="midi-too-dense")
+    # The first and last channel of a port are not used: only these can set up MPE zones.
+    numbers = {instrument: i // 14 * PORT_STEP + 1 + i % 14 for i, instrument in enumerate(instruments)}
     rest = np.zeros(len(changes), np.int64)
     events = Events(
         tick=np.arange(len(changes)),
@@ -120,14 +120,14 @@ def _expressed(notes: Notes, sequence: Any, ignored: Counter[str]) -> tuple[Note
     states = ChannelStates(list(numbers.values()), ignored)
     states.apply(events, b"")
     times, known = np.array([change[0] for change in changes]), np.array(list(numbers.values()))
-    lines: list[dict[int, Timeline]] = []
+    found: list[dict[int, Timeline]] = []
     for log in (states.gains, states.bends):
         index = log.index(len(changes))
-        lines.append(timelines(known[index.channels], times[index.events], index.values) if len(log) else {})
-    gains, bends = lines
-    still = Timeline()
+        found.append(timelines(known[index.channels], times[index.events], index.values) if len(log) else {})
+    gains, bends = found
+    constant = Timeline()
     channel = np.array([numbers.get(track, 0) for track in notes.track.tolist()], np.uint16)
-    channels = {n: Channel(gains.get(n, still), bends.get(n, still)) for n in sorted({*gains, *bends})}
+    channels = {n: Channel(gains.get(n, constant), bends.get(n, constant)) for n in sorted({*gains, *bends})}
     return replace(notes, channel=channel), channels
 
 

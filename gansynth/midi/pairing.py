@@ -285,7 +285,7 @@ class _Pairing:
 def timelines(
     channel: NDArray[np.int64], times: NDArray[np.float64], values: NDArray[np.float64]
 ) -> dict[int, Timeline]:
-    """Makes timelines of the steps of all channels, without those on which nothing moves.
+    """Makes timelines of the steps of all channels; channels without a change are left out.
 
     Args:
         channel: int64 [n], sorted.

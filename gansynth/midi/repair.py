@@ -12,16 +12,17 @@ from gansynth.midi import smf
 
 MAX_TICKS = 10_000_000
 """Highest number of ticks for note_seq: pretty_midi builds a table with 32 bytes a tick."""
-MAX_COPIES = 2_000_000
-"""Highest number of controller and bend objects for note_seq, which take 150 bytes each."""
+MAX_COPIES = 750_000
+"""Highest number of controller and bend objects for note_seq, which take up to 350 bytes each."""
 LEADING_BYTES = 4096
 """Bytes at the beginning of a file in which the MIDI header is searched, behind headers of mail, HTTP or tar."""
 
 REPAIRS = {
     "bad_event_ignored": "Bytes that are not MIDI events were left out (`aggressive` only).",
     "bytes_skipped": "Bytes between tracks that are not a chunk were skipped.",
-    "data_byte_ignored": "Events with a data byte above 127 were left out, or the byte was read as 127 (`aggressive` "
-    "only).",
+    "data_byte_ignored": "Controllers, programs, bends or aftertouch with a data byte above 127 were left out, or a "
+    "release velocity above 127 was read as 64, in a file whose tracks are whole otherwise. With `aggressive`, in any "
+    "file, notes too; a velocity is read as 127.",
     "end_of_track_missing": "A track has no end-of-track event.",
     "foreign_chunk_skipped": "A chunk between the tracks that is not a track was skipped.",
     "format_unknown": "The header gives a format other than 0, 1 and 2; it was read as 1.",
@@ -99,8 +100,8 @@ def prepare(data: bytes, config: NotesConfig) -> Prepared:
     if config.salvage == "off":
         return _unchanged(data, config)
     data, wrapping = unwrap(data, config.max_file_bytes)
-    scan = smf.scan(data, aggressive=config.salvage == "aggressive")
-    check_limits(scan, config)
+    scan = smf.scan(data, config.salvage)
+    _check_scan(scan, config)
     repairs = tuple(sorted({*wrapping, *scan.repairs}))
     return Prepared(data if scan.clean else scan.midi(), repairs, seconds=scan.seconds, notes=scan.notes)
 
@@ -109,8 +110,8 @@ def _unchanged(data: bytes, config: NotesConfig) -> Prepared:
     """Prepares a file for note_seq without repairs: salvage is off."""
     clean, code, seconds, notes = False, MidiError.code, 0.0, 0
     try:
-        scan = smf.scan(data)
-        check_limits(scan, config)
+        scan = smf.scan(data, "off")
+        _check_scan(scan, config)
         clean, seconds, notes = scan.clean, scan.seconds, scan.notes
     except MidiError as error:
         if error.code.startswith("midi-too-"):
@@ -121,41 +122,38 @@ def _unchanged(data: bytes, config: NotesConfig) -> Prepared:
     return Prepared(data, code=code, seconds=seconds, notes=notes)
 
 
-def check_limits(scan: smf.Scan, config: NotesConfig) -> None:
-    """Checks a scanned file against all limits of the reader note_seq.
+def check_limits(config: NotesConfig, *, notes: int = 0, seconds: float = 0.0, polyphony: int = 0) -> None:
+    """Checks a song against the limits of the configuration.
+
+    Args:
+        config: the limits, and the time stretch.
+        notes: number of notes.
+        seconds: end of the last note, before the time stretch.
+        polyphony: highest number of notes that sound at once.
 
     Raises:
         MidiError: a limit is exceeded; its code begins with midi-too-.
     """
-    check_count(scan.notes, config)
-    check_seconds(scan.seconds, config)
-    if scan.ticks >= MAX_TICKS:
-        raise MidiError(f"the song has {scan.ticks} ticks; fewer than {MAX_TICKS} can be read", code="midi-too-long")
-    check_polyphony(scan.polyphony, config)
-    if scan.copies > MAX_COPIES:
-        message = f"note_seq would create {scan.copies} controllers; notes.reader=channels reads the file"
-        raise MidiError(message, code="midi-too-dense")
-
-
-def check_count(notes: int, config: NotesConfig) -> None:
-    """Raises MidiError if there are more than `notes.max_notes`."""
+    seconds *= config.time_stretch
     if notes > config.max_notes:
         message = f"{notes} notes are more than notes.max_notes {config.max_notes}"
         raise MidiError(message, code="midi-too-many-notes")
-
-
-def check_seconds(seconds: float, config: NotesConfig) -> None:
-    """Raises MidiError if the stretched song is longer than `notes.max_song_seconds`."""
-    seconds *= config.time_stretch
     if seconds > config.max_song_seconds:
         message = f"the song lasts {seconds:.0f} s, longer than notes.max_song_seconds {config.max_song_seconds:.0f}"
         raise MidiError(message, code="midi-too-long")
+    if polyphony > config.max_polyphony:
+        message = f"{polyphony} notes sound at once, more than notes.max_polyphony {config.max_polyphony}"
+        raise MidiError(message, code="midi-too-dense")
 
 
-def check_polyphony(notes: int, config: NotesConfig) -> None:
-    """Raises MidiError if more than `notes.max_polyphony` notes sound at once."""
-    if notes > config.max_polyphony:
-        message = f"{notes} notes sound at once, more than notes.max_polyphony {config.max_polyphony}"
+def _check_scan(scan: smf.Scan, config: NotesConfig) -> None:
+    """Checks a scanned file against the limits of the configuration and of note_seq; raises as `check_limits`."""
+    check_limits(config, notes=scan.notes, seconds=scan.seconds)
+    if scan.ticks >= MAX_TICKS:
+        raise MidiError(f"the song has {scan.ticks} ticks; fewer than {MAX_TICKS} can be read", code="midi-too-long")
+    check_limits(config, polyphony=scan.polyphony)
+    if scan.copies > MAX_COPIES:
+        message = f"note_seq would create {scan.copies} controllers; notes.reader=channels reads the file"
         raise MidiError(message, code="midi-too-dense")
 
 

@@ -1,4 +1,4 @@
-"""Notes as read to notes as rendered: lengths in samples, gain, pitch, and how much of the network's sound."""
+"""Planning of notes: lengths in samples, gain, pitch, and the samples that each needs of the network's sound."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ def plan_notes(
 
     Args:
         notes: after the policies, sorted by start.
-        schedule: their instruments.
-        channels: the song's channels on which something moves, in seconds of the clip.
+        schedule: instruments of the notes.
+        channels: channels of the song whose gain or bend changes, in seconds of the clip.
         config: envelope, mix and drums.
         spec: the checkpoint.
         digest: of the song's file; variation depends on it.
 
     Returns:
-        The notes, and counts by outcome: shortened (released before they end as written), bent (heard at another pitch
-        than their key's, or gliding), drums_unknown (hits of keys that the kit lacks, which are silent).
+        The notes, and their number by outcome: shortened (released before their written end), bent, drums_unknown
+        (silent hits of keys for which the kit has no sound).
     """
     rate, release = spec.sample_rate, release_samples(config.envelope, spec.sample_rate)
     start = (notes.start * rate).astype(np.int64)
@@ -102,7 +102,7 @@ def plan_notes(
 
 
 def _unless(trivial: NDArray[np.bool_], values: NDArray, dtype: type) -> NDArray | None:
-    """Returns a column, or None where all of it is trivial."""
+    """Returns a column, or None if all its values are trivial."""
     return None if trivial.all() else values.astype(dtype)
 
 
@@ -113,7 +113,7 @@ def _playable(config: SoundConfig, spec: SynthSpec) -> range:
 
 
 def _tails(notes: Notes, release: int, rate: int) -> NDArray[np.int64]:
-    """Counts the samples after each note's end that are heard: the release, or less where all sound is cut off."""
+    """Counts the audible samples after each note's end: the release, or fewer before all sound off."""
     tail = np.full(len(notes), release, np.int64)
     if notes.cut is None:
         return tail
@@ -132,10 +132,10 @@ def _sources(
     config: SoundConfig,
     spec: SynthSpec,
 ) -> tuple[NDArray[np.int64], NDArray[np.bool_], NDArray[np.int64]]:
-    """Decides which notes are held, and shortens those that neither the checkpoint nor holding is long enough for.
+    """Decides which notes are held, and shortens notes that are too long for the checkpoint even if held.
 
     Returns:
-        Samples of the network's sound that each note needs, whether it is held, and its sustain.
+        For each note the samples of the network's sound that it needs, whether it is held, and its sustain.
     """
     whole, rate = spec.note_samples, spec.sample_rate
     holds = config.envelope.long_notes == "hold" and can_hold(whole)

@@ -20,10 +20,10 @@ TICKS_PER_SECOND = 1000
 """Resolution of the MIDI files: one beat a second, a thousand ticks a beat."""
 _DRUM_CHANNEL = 9
 _WHEEL = -1
-"""Stands for pitch bend among the numbers of controllers."""
+"""Number for pitch bend among those of controllers."""
 
 SCHEMA = 2
-"""Version of the JSON file. 2: `next_instrument` was called `towards`; schema, bends and gains are new."""
+"""Version of the JSON file. 2: `towards` is called `next_instrument`; schema, bends and gains are new."""
 
 
 def to_json(
@@ -33,21 +33,21 @@ def to_json(
     stems: Sequence[str] = (),
     channels: Mapping[int, Channel] | None = None,
 ) -> bytes:
-    """The notes as JSON, in columns: `pandas.DataFrame(json.load(f)["notes"])` is a table of them.
+    """Encodes the notes as JSON, in columns: `pandas.DataFrame(json.load(f)["notes"])` makes a table of them.
 
     Args:
         notes: in the order in which they are written.
         instruments: names that the columns `instrument` and `next_instrument` number.
         sample_rate: of the clip before it is resampled, in Hz.
-        stems: names of the song's stems, if it has any.
-        channels: the song's channels on which something moves, in seconds of the clip.
+        stems: names of the song's stems; empty without stems.
+        channels: channels of the song whose gain or bend changes, in seconds of the clip.
 
     Returns:
         An object of schema, sample_rate, release_seconds, instruments, and notes: start and end (seconds in the clip,
         each a whole number of samples; the release begins at end), pitch, velocity, program (128: drums), track,
         instrument, next_instrument and fraction (0: wholly `instrument`, 1: wholly `next_instrument`); in stereo pan
-        (1: left, 64: middle, 127: right); with stems their names as `stems`, and the column stem. Of notes whose
-        channel is bent or has another level than the default, bends and gains: the note's number in the columns to
+        (1: left, 64: middle, 127: right); with stems their names as `stems`, and the column stem. For notes whose
+        channel is bent or has a level other than the default, bends and gains: the note's number in the columns to
         steps of seconds in the clip and semitones, or dB (null: silence).
     """
     columns: dict[str, list[Any]] = {
@@ -84,10 +84,10 @@ def to_json(
 def curves(
     notes: PlannedNotes, sample_rate: int, channels: Mapping[int, Channel]
 ) -> tuple[dict[int, Timeline], dict[int, Timeline]]:
-    """Cuts out of the channels' timelines what is not at its default under each note.
+    """Cuts the parts under each note out of the channels' timelines, without those at their default.
 
     Returns:
-        Bends in semitones and gains in dB, by the row of the note, in seconds of the clip.
+        Bends in semitones and gains in dB, by row of the note, with times in seconds of the clip.
     """
     bends: dict[int, Timeline] = {}
     gains: dict[int, Timeline] = {}
@@ -117,17 +117,17 @@ def to_midi(
 ) -> bytes:
     """Formats the notes as a MIDI file whose ticks are milliseconds of the clip.
 
-    A track for each track and program of the song, in the order in which they begin, named after its instrument
-    where it has one of its own. Note-offs stand where releases begin. MIDI cannot say that two notes of one pitch
-    overlap in a channel: there, readers end one of them early. Each part has a channel of its own, past fifteen on
-    further ports, with the bends (pitch bend, its range by RPN 0) and levels (volume) of the channel it was read from,
-    and in stereo the notes' pan.
+    Each track and program of the song becomes a track, in the order of their first notes, named after its instrument if
+    it has only one. Note-offs are at the beginning of releases. MIDI cannot represent overlapping notes of one pitch on
+    one channel; readers end one of them early. Each part has its own channel, after the first fifteen on further ports,
+    with the bends (pitch bend, with its range as RPN 0) and levels (volume) of its original channel, and in stereo the
+    pan of its notes.
 
     Args:
         notes: sorted by start.
         instruments: names that the notes' `left` numbers.
         sample_rate: of the clip, in Hz.
-        channels: the song's channels on which something moves, in seconds of the clip.
+        channels: channels of the song whose gain or bend changes, in seconds of the clip.
     """
     import mido
 
@@ -182,8 +182,8 @@ def to_note_sequence(
         notes: sorted by start.
         instruments: names that the notes' `left` numbers.
         sample_rate: of the clip, in Hz.
-        channels: the song's channels on which something moves, in seconds of the clip.
-        name: the song, the sequence's id and file name.
+        channels: channels of the song whose gain or bend changes, in seconds of the clip.
+        name: id of the song, which becomes the id and file name of the sequence.
     """
     from gansynth.midi.note_seq import note_seq  # takes seconds to import
 
@@ -208,7 +208,7 @@ def to_note_sequence(
                 program=kits[n] if kits else program,
                 is_drum=is_drum,
             )
-        # note_seq writes the events of one tick to MIDI by their numbers: data entry before the RPN it is meant for.
+        # note_seq sorts the events of one tick by their numbers, which puts data entry before its RPN.
         for seconds, control, value in _changes(notes, part, sample_rate, channels or {}, entry=1 / TICKS_PER_SECOND):
             place = {"time": seconds, "instrument": number, "program": program, "is_drum": is_drum}
             if control == _WHEEL:
@@ -221,7 +221,7 @@ def to_note_sequence(
 
 @dataclass(frozen=True)
 class _Part:
-    """The notes of one track and program: program, rows in the notes' table, and the instrument if it is only one."""
+    """The notes of one track and program: program, rows in the table, and the instrument if there is only one."""
 
     program: int
     rows: NDArray[np.intp]
@@ -229,7 +229,7 @@ class _Part:
 
 
 def _parts(notes: PlannedNotes, instruments: Sequence[str]) -> Iterator[_Part]:
-    """Lists the parts in the order in which they begin."""
+    """Lists the parts in the order of their first notes."""
     parts, first, which = np.unique(
         np.stack([notes.track, notes.program.astype(np.int32)]), axis=1, return_index=True, return_inverse=True
     )
@@ -250,8 +250,8 @@ def _changes(
         notes: all notes.
         part: the part.
         sample_rate: in Hz.
-        channels: the song's channels on which something moves.
-        entry: seconds at which the bend range is entered, after its parameter is selected at 0.
+        channels: channels of the song whose gain or bend changes.
+        entry: time in seconds of the data entry of the bend range, whose RPN is selected at 0.
     """
     state = Channel() if notes.channel is None else channels.get(int(notes.channel[part.rows[0]]), Channel())
     if state.bend.values.any() and part.program != DRUMS:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import tempfile
 from collections.abc import Sequence
@@ -47,6 +48,7 @@ def render_slice(job: ResolvedJob, beam_args: Sequence[str], songs: Slice, runne
         runner: name of the runner; Beam's in-process runner by default.
     """
     urls.configure(job.config.storage)
+    logging.getLogger("apache_beam").setLevel(logging.CRITICAL)  # it logs every exception that it passes on, too
     options = PipelineOptions(list(beam_args))
     in_memory = options.view_as(DirectOptions).direct_running_mode == "in_memory"
     outcome = SliceResult(len(songs.sources))

@@ -165,8 +165,13 @@ def test_who_went_away_gets_the_songs_and_pays_once(
     api.is_silent = True
     assert main(command) == 1
     assert "lost contact with the job, which is still running" in capsys.readouterr().err
-    assert main(command) == 1  # too early
-    assert "the job was not submitted: There is already active job named" in capsys.readouterr().err
+    assert main(command) == 2  # too early
+    assert "may still run" in (said := capsys.readouterr().err)
+    assert f"DataflowRunner job {api.id(0)}, since" in said
+    api.is_silent = False
+    assert main(command) == 2
+    assert "still runs" in capsys.readouterr().err
+    api.is_silent = True
     begun.set()
     while not api.outcomes:
         time.sleep(0.2)

@@ -1,4 +1,4 @@
-"""Envelopes equal to the reference's, including the cases in which it crashes, and the scaling of notes."""
+"""Envelopes compared with the reference, including cases in which it crashes, and the scaling of notes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Clips equal to those of the reference's combine_notes; sums that do not depend on order and split."""
+"""Clips compared with the reference's combine_notes, and sums independent of order and partition."""
 
 from __future__ import annotations
 

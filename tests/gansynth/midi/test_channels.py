@@ -1,4 +1,4 @@
-"""Notes and channels as a General MIDI synthesizer has them: the files of ../shared/channels, and others like them."""
+"""Notes and channel states as a General MIDI synthesizer plays them, of the files in ../shared/channels and others."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def shared(name: str) -> Song:
 
 
 def spans(song: Song) -> list[tuple[int, float, float]]:
-    """Pitch, start and end of all notes, in order of start and pitch."""
+    """Lists pitch, start and end of all notes, sorted by start and pitch."""
     notes = song.notes
     rows = zip(notes.pitch.tolist(), notes.start.tolist(), notes.end.tolist(), strict=True)
     return sorted(((p, round(s, 4), round(e, 4)) for p, s, e in rows), key=lambda row: (row[1], row[0]))

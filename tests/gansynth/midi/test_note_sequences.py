@@ -133,3 +133,16 @@ def test_odd_sequences_are_read_or_refused_by_name() -> None:
     ((_, state),) = song.channels.items()
     assert state.bend.values.tolist() == pytest.approx([2.0], abs=0.001)
     assert not len(state.gain)
+
+
+def test_each_of_many_instruments_has_its_own_channel_and_none_sets_up_a_zone() -> None:
+    sequence = note_seq.NoteSequence()
+    for instrument in range(60):
+        sequence.notes.add(pitch=60, velocity=80, start_time=0.0, end_time=1.0, instrument=instrument)
+        for control, value in ((101, 0), (100, 6), (6, 15)):  # MPE configuration
+            sequence.control_changes.add(time=0.0, control_number=control, control_value=value, instrument=instrument)
+        sequence.pitch_bends.add(time=0.5, bend=100 * instrument - 3050, instrument=instrument)
+    song = load_midi(sequence)
+    assert song.notes.channel is not None
+    bends = [song.channels[number].bend.values.tolist() for number in song.notes.channel.tolist()]
+    assert bends == [[pytest.approx((100 * instrument - 3050) / 4096)] for instrument in range(60)]

@@ -1,4 +1,4 @@
-"""MIDI files read like the reference, policies that account for every note, and bytes that are not MIDI."""
+"""MIDI files compared with the reference's reader, policies that count every note, and files that are not MIDI."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Notes paired and held against a model that plays event by event, as a synthesizer would."""
+"""Pairing of notes compared with a model that plays event by event, as a synthesizer does."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Struck:
 
 
 class Model:
-    """One channel, event by event."""
+    """A model of one channel that plays event by event."""
 
     def __init__(self, events: list[tuple[int, object, int]]) -> None:
         self.events, self.notes = events, []  # type: ignore[var-annotated]
@@ -46,7 +46,7 @@ class Model:
             self.play(index, tick, kind, pitch)
 
     def hangs(self, index: int) -> bool:
-        """No note-off is left for it: each later one is taken by a later note-on."""
+        """Tells whether no note-off is left for a note-on: each later one is needed for a later note-on."""
         depth, pitch = 1, self.events[index][2]
         for _, kind, other in self.events[index + 1 :]:
             if kind in ((123, 0), (120, 0)):

@@ -1,4 +1,4 @@
-"""Names of tracks in the encodings in which they are found."""
+"""Track names in the encodings that occur in MIDI files."""
 
 from __future__ import annotations
 

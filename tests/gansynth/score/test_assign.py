@@ -176,6 +176,6 @@ def test_a_song_tells_of_so_many_parts() -> None:
 
 
 def test_the_bundled_bank_has_an_instrument_for_every_program() -> None:
-    bank = load_bank(str(Path(BUNDLED["mini"]) / "instruments.yaml"), 16)
+    bank = load_bank(str(Path(BUNDLED["mini"]) / "instruments.yaml"), 32)
     casting = InstrumentAssigner(InstrumentsConfig(), bank)
     assert {casting.choose(program)[1] for program in range(DRUMS + 1)} == {"bank"}
