@@ -95,7 +95,7 @@ def _known_digest(folder: Path, prefix: Path) -> Path:
     saved = sorted(prefix.parent.glob(f"{glob.escape(prefix.name)}.*"))
     for path in (folder / "experiment.json", *sorted((folder / "assets").glob("*.npz")), *saved):
         data = path.read_bytes()
-        content.update(f"{path.relative_to(folder)} {len(data)}\n".encode() + data)
+        content.update(f"{path.name} {len(data)}\n".encode() + data)
     return cache.user_folder() / "digests" / content.hexdigest()
 
 
