@@ -14,8 +14,9 @@ from pipeline.terminal import say
 
 if TYPE_CHECKING:
     from pipeline.config import JobConfig
+    from pipeline.stopping import Stop
 
-EXAMPLES = Path(__file__).parent.parent / "examples" / "midi"
+EXAMPLES = Path(__file__).parent / "examples"
 _HELP = """\
 Renders MIDI files with GANSynth; writes a WAV, a spectrogram and a piano roll for each.
 
@@ -30,7 +31,7 @@ examples:
 """
 _END = """\
 All other options are passed to Beam (--runner, --project, ...). configs/local.yaml lists the settings for --set.
-Exit code: 0 all songs rendered, 3 some failed, 1 none rendered, 2 usage error.
+Exit code: 0 all songs rendered, 3 some failed, 1 none rendered, 2 usage error, 130 or 143 stopped by a signal.
 """
 
 
@@ -58,14 +59,19 @@ examples:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs one command; returns its exit code."""
+    """Runs one command, `render` if none is given; returns its exit code."""
+    from pipeline import stopping
+
     parser = _parser()
-    args, others = parser.parse_known_args(argv)
-    if args.command == "preview":
-        if others:
-            parser.error(f"unrecognized arguments: {' '.join(others)}")
-        return _preview(args)
-    return _render(args, others)
+    args, others = parser.parse_known_args((sys.argv[1:] if argv is None else argv) or ["render"])
+    if args.command == "preview" and others:
+        parser.error(f"unrecognized arguments: {' '.join(others)}")
+    with stopping.on_signals() as stop:
+        try:
+            return _preview(args) if args.command == "preview" else _render(args, others, stop)
+        except KeyboardInterrupt:
+            print("Stopped; run the same command again", file=sys.stderr)
+            return stop.exit_code
 
 
 def _preview(args: argparse.Namespace) -> int:
@@ -87,7 +93,7 @@ def _preview(args: argparse.Namespace) -> int:
         return 2
 
 
-def _render(args: argparse.Namespace, others: Sequence[str]) -> int:
+def _render(args: argparse.Namespace, others: Sequence[str], stop: Stop) -> int:
     from gansynth.errors import GansynthError
     from pipeline.config import load_config
     from pipeline.options import separate
@@ -98,6 +104,7 @@ def _render(args: argparse.Namespace, others: Sequence[str]) -> int:
         config = load_config(args.config, settings, [*patterns, *args.input], args.output)
         if not config.input:
             config = config.model_copy(update={"input": (str(EXAMPLES),)})
+        from pipeline.lock import LockError
         from pipeline.remote import JobError
         from pipeline.run import dry_run, run
 
@@ -105,11 +112,11 @@ def _render(args: argparse.Namespace, others: Sequence[str]) -> int:
         if args.command == "plan":
             return _plan(args, config, beam_args)
         if args.dry_run:
-            say(dry_run(config, beam_args), to_stdout=True)
+            say(dry_run(config, beam_args, args.overwrite), to_stdout=True)
             return 0
         try:
-            return run(config, beam_args, args.quiet, args.overwrite).exit_code
-        except JobError as error:
+            return run(config, beam_args, args.quiet, args.overwrite, args.prune, stop).exit_code
+        except (JobError, LockError) as error:
             say(f"error: {error}")
             return 1
     except GansynthError as error:
@@ -160,6 +167,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     _add_job_arguments(render)
     render.add_argument("--dry-run", action="store_true", help="check everything, print what would be done, and exit")
+    render.add_argument(
+        "--prune", action="store_true", help="remove songs of earlier jobs that are not among the inputs"
+    )
     plan = add_command(
         "plan",
         help="forecast what rendering would do, how long it would take and what it would cost",

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import apache_beam as beam
 
-from gansynth.io import urls
-from pipeline.job import ROWS, ResolvedJob
+from pipeline.job import ResolvedJob
 from transforms.elements import Source, key_by_song
 from transforms.expand_notes import ExpandNotes
-from transforms.mix_songs import MixSongs
+from transforms.mix_songs import MixSongs, SongElement
 from transforms.read_midi import ReadMidi
 from transforms.synthesize import Synthesize
 from transforms.write_songs import WriteRows, WriteSettings, WriteSongs
@@ -39,7 +38,9 @@ def build(
     config = job.config
     files = pipeline | "Files" >> sources
     read = (
-        files | "Spread files" >> beam.Reshuffle() | "ReadMidi" >> ReadMidi(config.notes, config.storage, job.records)
+        files
+        | "Spread files" >> beam.Reshuffle()
+        | "ReadMidi" >> ReadMidi(config.notes, config.storage, job.records, config.output)
     )
     notes = read.songs | "ExpandNotes" >> ExpandNotes(config.sound, job.spec)
     played = notes.chunks | "Synthesize" >> Synthesize(
@@ -55,11 +56,11 @@ def build(
             played.mixes,
             played.failures,
         )
-        | "All elements" >> beam.Flatten()
+        | "All elements" >> beam.Flatten().with_output_types(tuple[str, SongElement])
         | "MixSongs" >> MixSongs(combine_before_shuffle)
     )
     rows = songs | "WriteSongs" >> WriteSongs(write_settings(job))
-    return rows | "WriteRows" >> WriteRows(urls.join(config.output, ROWS), name, shards, config.storage)
+    return rows | "WriteRows" >> WriteRows(job.rows, name, shards, config.storage)
 
 
 def write_settings(job: ResolvedJob) -> WriteSettings:

@@ -9,10 +9,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from gansynth.errors import ConfigError
+from pipeline import runners
 
 _OURS = (
     "--config", "--input", "--output", "--set", "--resume", "--overwrite", "--fail-fast", "--max-failures", "--dry-run",
-    "--quiet", "--save", "--no-calibration",
+    "--quiet", "--save", "--no-calibration", "--prune",
 )  # fmt: skip
 
 
@@ -23,7 +24,7 @@ def check_beam_options(args: Sequence[str]) -> str:
         args: Beam options, as on a command line.
 
     Returns:
-        Name of the runner; FnApiRunner if none is given.
+        Name of the runner, as `runners.resolve` returns it.
 
     Raises:
         ConfigError: an option is unknown or not supported.
@@ -39,9 +40,8 @@ def check_beam_options(args: Sequence[str]) -> str:
         )
     if options.view_as(StandardOptions).streaming:
         raise ConfigError("--streaming: not supported, since rendering a corpus is a batch job; leave it out.")
-    runner = options.view_as(StandardOptions).runner or "FnApiRunner"
-    if runner.lower().startswith("dask"):
-        raise ConfigError(f"--runner {runner}: not supported, its results are silently wrong; use another runner.")
+    runner = runners.resolve(options.view_as(StandardOptions).runner)
+    runners.check(runner, options)
     return runner
 
 

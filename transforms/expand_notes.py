@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import apache_beam as beam
 
 from gansynth.config import SoundConfig
-from gansynth.score.plan import plan_song
+from gansynth.score.plan import NoteChunk, RenderPlan, plan_song
 from gansynth.score.spec import SynthSpec
 from transforms.counters import count
 from transforms.dead_letters import DeadLetterDoFn
-from transforms.elements import ReadSong
+from transforms.elements import Failure, ReadSong
 
 
 @dataclass
@@ -29,9 +29,10 @@ class ExpandNotes(beam.PTransform):
 
     def expand(self, songs: beam.PCollection[ReadSong]) -> beam.pvalue.DoOutputsTuple:
         """Plans every song and cuts it into chunks."""
-        return songs | "Plan" >> beam.ParDo(_Plan(self.sound, self.spec)).with_outputs(
-            "plans", "failures", main="chunks"
+        plan = beam.ParDo(_Plan(self.sound, self.spec)).with_output_types(
+            tuple[str, NoteChunk], plans=tuple[str, RenderPlan], failures=tuple[str, Failure]
         )
+        return songs | "Plan" >> plan.with_outputs("plans", "failures", main="chunks")
 
 
 class _Plan(DeadLetterDoFn):

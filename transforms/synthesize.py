@@ -21,6 +21,7 @@ from gansynth.rendering.player import ChunkMix, play
 from gansynth.score.plan import NoteChunk
 from transforms.counters import NAMESPACE, count, counting
 from transforms.dead_letters import DeadLetterDoFn
+from transforms.elements import Failure
 from transforms.worker_context import CONTEXT
 
 _MODEL = Shared()
@@ -94,7 +95,9 @@ class Synthesize(beam.PTransform):
         """Batches chunks and plays them."""
         # Both steps after the reshuffle have the hints: steps with different hints cannot be fused.
         gather = beam.BatchElements(self.batch_notes, self.batch_notes, element_size_fn=lambda chunk: chunk.weight)
-        play = beam.ParDo(_Play(self.model, self.envelope, self.kit))
+        play = beam.ParDo(_Play(self.model, self.envelope, self.kit)).with_output_types(
+            tuple[str, ChunkMix], failures=tuple[str, Failure]
+        )
         play.with_resource_hints(**self.hints)
         return (
             chunks

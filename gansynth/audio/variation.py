@@ -1,4 +1,4 @@
-"""Small differences between repeated notes, at no cost to the network: start, level and tuning."""
+"""Small differences between repeated notes, without another sound from the network: start and level."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 VARIANTS = 8
 """Ways in which a note is played: few, so that notes played in the same way share what was computed for one."""
-_CENTS = (-1.5, 0.5, 1.5, -0.5)
 _DECIBELS = 0.4
 _SKIPPED_SECONDS = 0.00025
 
@@ -21,16 +20,16 @@ class Variation:
 
     Attributes:
         skipped: samples left out at the beginning of the network's sound.
-        semitones: detuning, to be added to the note's pitch curve.
         gain: factor.
     """
 
     skipped: int = 0
-    semitones: float = 0.0
     gain: float = 1.0
 
 
-def variants(seed: int, song: str, instrument: NDArray[np.integer], pitch: NDArray[np.integer]) -> NDArray[np.uint8]:
+def choose_variants(
+    seed: int, song: str, instrument: NDArray[np.integer], pitch: NDArray[np.integer]
+) -> NDArray[np.uint8]:
     """Chooses how each note of a song is played: no two of eight repeats of a sound in a row in the same way.
 
     Args:
@@ -61,18 +60,17 @@ def variation(variant: int, amount: float, sample_rate: int) -> Variation:
     26 dB below them at MIDI pitch 24, and higher up less.
 
     Args:
-        variant: 0..VARIANTS - 1, from `variants`.
+        variant: 0..VARIANTS - 1, from `choose_variants`.
         amount: 0..1; with 0, nothing is varied.
         sample_rate: in Hz.
 
     Returns:
-        Start at most 1.75 ms into the sound, at most 1.5 cents and 0.35 dB up or down.
+        Start at most 1.75 ms into the sound, at most 0.35 dB up or down.
     """
     if not amount:
         return Variation()
     level = (5 * variant % VARIANTS - 0.5 * (VARIANTS - 1)) / (0.5 * VARIANTS)
     return Variation(
         skipped=round(variant * amount * _SKIPPED_SECONDS * sample_rate),
-        semitones=amount * _CENTS[variant % len(_CENTS)] / 100.0,
         gain=10.0 ** (amount * _DECIBELS * level / 20.0),
     )

@@ -122,7 +122,8 @@ def _draw_bent(
         for where in np.cumsum([notes.start[n], notes.sustain[n], notes.tails[n]], dtype=np.float64)
     )
     x = np.arange(begin, min(max(tail, begin + 1), cells.shape[1]))
-    semitones = bend.at((x * per_pixel) / sample_rate + 0.5 * per_pixel / sample_rate)
+    middle = np.maximum((x + 0.5) * per_pixel, notes.start[n])
+    semitones = bend.at(middle / sample_rate)
     y = np.clip(np.rint(notes.pitch[n] + semitones).astype(np.intp) - low, 0, len(cells) - 1)
     cells[y, x] = table[n, np.where(x >= max(end, begin + 1), _RELEASED, (x == begin) & (end - begin > 2))]
 

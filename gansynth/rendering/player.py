@@ -201,9 +201,10 @@ def _hit(chunk: NoteChunk, n: int, kit: str, rate: int) -> FixedPointNote:
     assert notes.kit is not None
     samples, gain = int(notes.sustain[n]), float(notes.gains[n])
     flags = 0 if notes.moving is None else int(notes.moving[n])
+    loaded = shared_kit(kit, rate)
     if not flags & MOVING_GAIN:
-        return _plain_hit(kit, rate, int(notes.kit[n]), int(notes.pitch[n]), samples, gain)
-    sound = shared_kit(kit, rate).for_program(int(notes.kit[n])).hit(int(notes.pitch[n]), samples)
+        return _plain_hit(kit, loaded.digest, rate, int(notes.kit[n]), int(notes.pitch[n]), samples, gain)
+    sound = loaded.for_program(int(notes.kit[n])).hit(int(notes.pitch[n]), samples)
     start = int(notes.start[n]) / rate
     steps = chunk.channel_of(n).gain.between(start, start + samples / rate)
     return quantize(sound * gain * _curve(steps, start, len(sound), rate))
@@ -215,7 +216,8 @@ def _curve(steps: Timeline, start: float, samples: int, rate: int) -> float | ND
 
 
 @functools.lru_cache(maxsize=512)
-def _plain_hit(kit: str, rate: int, program: int, key: int, samples: int, gain: float) -> FixedPointNote:
+def _plain_hit(kit: str, digest: str, rate: int, program: int, key: int, samples: int, gain: float) -> FixedPointNote:
+    """Makes a hit at a constant level; `digest` only tells the kit from what its folder held earlier."""
     return quantize(shared_kit(kit, rate).for_program(program).hit(key, samples) * gain)
 
 

@@ -70,6 +70,9 @@ def slerp(p0: ArrayLike, p1: ArrayLike, t: ArrayLike) -> NDArray[np.float64]:
     return np.where(flat, straight, curved)
 
 
+_MAX_LEVEL = 40.0
+
+
 @dataclass(frozen=True)
 class Bank:
     """A bank of named instruments.
@@ -79,20 +82,24 @@ class Bank:
         latents: float64 [instruments, latent size].
         programs: MIDI program to row, for programs that the bank lists.
         families: instrument name to its family, where known.
+        levels: instrument name to its level in dB against the others, 0 where there is none.
     """
 
     names: tuple[str, ...]
     latents: NDArray[np.float64]
     programs: Mapping[int, int] = field(default_factory=dict)
     families: Mapping[str, str] = field(default_factory=dict)
+    levels: Mapping[str, float] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.names)
 
     @property
     def digest(self) -> str:
-        """Returns "sha256:..." of names, programs and latents."""
-        content = [*self.names, *sorted(self.programs.items()), self.latents.tolist()]
+        """Returns "sha256:..." of names, programs, latents and, if there are any, levels."""
+        content: list[Any] = [*self.names, *sorted(self.programs.items()), self.latents.tolist()]
+        if self.levels:
+            content.append(sorted(self.levels.items()))
         return "sha256:" + hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
     def index(self, name: int | str, setting: str = "instruments") -> int:
@@ -128,8 +135,9 @@ def load_bank(url: str, size: int) -> Bank:
     """Reads a bank of instruments.
 
     Args:
-        url: a local path or fsspec URL. .yaml: a list under `instruments` of name, latent and, optionally, family
-            and programs. .json: the same, or an object of name to latent. .npz: arrays `names` and `latents`.
+        url: a local path or fsspec URL. .yaml: a list under `instruments` of name, latent and, optionally, family,
+            programs and level (dB). .json: the same, or an object of name to latent. .npz: arrays `names` and
+            `latents`.
         size: latent size of the checkpoint.
 
     Raises:
@@ -174,6 +182,8 @@ def save_bank(bank: Bank, url: str) -> None:
             entry["family"] = bank.families[name]
         if row in programs:
             entry["programs"] = programs[row]
+        if name in bank.levels:
+            entry["level"] = bank.levels[name]
         entries.append(entry)
     text = yaml.safe_dump({"instruments": entries}, sort_keys=False, allow_unicode=True, width=120)
     files.write_bytes(url, text.encode())
@@ -181,6 +191,7 @@ def save_bank(bank: Bank, url: str) -> None:
 
 def _bank(entries: list[dict[str, Any]], size: int, url: str) -> Bank:
     names, latents, programs, families = [], [], {}, {}
+    levels: dict[str, float] = {}
     for row, entry in enumerate(entries):
         name = str(entry.get("name", row))
         latent = np.asarray(entry.get("latent"), np.float64) if "latent" in entry else np.zeros(0)
@@ -194,9 +205,16 @@ def _bank(entries: list[dict[str, Any]], size: int, url: str) -> Bank:
         programs.update({int(program): row for program in entry.get("programs", ())})
         if entry.get("family"):
             families[name] = str(entry["family"])
+        if entry.get("level"):
+            levels[name] = float(entry["level"])
+            if not abs(levels[name]) <= _MAX_LEVEL:
+                raise ConfigError(
+                    f"instruments.bank {url}: instrument {name!r} has level {levels[name]}; give dB within "
+                    f"-{_MAX_LEVEL:.0f}..{_MAX_LEVEL:.0f}."
+                )
     if not names:
         raise ConfigError(f"instruments.bank {url}: contains no instruments.")
-    return Bank(tuple(names), np.stack(latents), programs, families)
+    return Bank(tuple(names), np.stack(latents), programs, families, levels)
 
 
 def _entries_of_text(data: bytes) -> list[dict[str, Any]]:

@@ -84,7 +84,7 @@ class RenderPlan:
         channels: the song's channels on which something moves, in seconds of the clip.
         repairs: names of the file's defects that were ignored or repaired.
         ignored: number of events of each kind that were read and have no effect.
-        mended: number of notes that each repair of notes changed.
+        repaired_notes: number of notes that each repair of notes changed.
         stems: names of the song's stems, any text; empty without stems.
     """
 
@@ -99,7 +99,7 @@ class RenderPlan:
     channels: dict[int, Channel] = field(default_factory=dict, repr=False, compare=False)
     repairs: tuple[str, ...] = ()
     ignored: dict[str, int] = field(default_factory=dict)
-    mended: dict[str, int] = field(default_factory=dict)
+    repaired_notes: dict[str, int] = field(default_factory=dict)
     stems: tuple[str, ...] = ()
 
     def note_rows(self, numbers: Iterable[int]) -> tuple[int, ...]:
@@ -133,7 +133,7 @@ def plan_song(song_id: str, song: Song, config: SoundConfig, spec: SynthSpec) ->
     stretch = config.notes.time_stretch
     channels = {number: channel.stretched(stretch) for number, channel in song.channels.items()}
     schedule = schedule_song(notes, config, spec.bank, song_id, song.track_names)
-    planned, counted = plan_notes(notes, schedule, channels, config, spec)
+    planned, counted = plan_notes(notes, schedule, channels, config, spec, song.digest)
     counts |= counted
     last_end = notes.span
     if muted := int((planned.gains == 0).sum()):
@@ -166,7 +166,7 @@ def plan_song(song_id: str, song: Song, config: SoundConfig, spec: SynthSpec) ->
         channels=channels,
         repairs=song.repairs,
         ignored=dict(song.ignored),
-        mended=dict(song.mended),
+        repaired_notes=dict(song.repaired_notes),
         stems=stem_notes.names if stem_notes else (),
     )
     return plan, chunks

@@ -11,6 +11,7 @@ from gansynth.audio.envelope import LONGEST_NOTE, cut_samples, release_samples, 
 from gansynth.audio.gain import velocity_gain
 from gansynth.audio.hold import can_hold, held_from
 from gansynth.audio.kits import KIT_GAIN, hit_samples, shared_kit
+from gansynth.audio.variation import VARIANTS, choose_variants, variation
 from gansynth.config import SoundConfig
 from gansynth.general_midi import DRUMS
 from gansynth.midi.notes import Channel, Notes
@@ -21,7 +22,12 @@ from gansynth.score.spec import SynthSpec
 
 
 def plan_notes(
-    notes: Notes, schedule: Schedule, channels: Mapping[int, Channel], config: SoundConfig, spec: SynthSpec
+    notes: Notes,
+    schedule: Schedule,
+    channels: Mapping[int, Channel],
+    config: SoundConfig,
+    spec: SynthSpec,
+    digest: str = "",
 ) -> tuple[PlannedNotes, dict[str, int]]:
     """Plans every note of a song.
 
@@ -31,6 +37,7 @@ def plan_notes(
         channels: the song's channels on which something moves, in seconds of the clip.
         config: envelope, mix and drums.
         spec: the checkpoint.
+        digest: of the song's file; variation depends on it.
 
     Returns:
         The notes, and counts by outcome: shortened (released before they end as written), bent, drums_unknown (hits
@@ -47,6 +54,16 @@ def plan_notes(
     counts = {"shortened": int((~hits & (sustain < written)).sum()), "bent": int((found.moving > 1).sum())}
     law = np.array([velocity_gain(velocity, config.mix.velocity) for velocity in range(128)])
     gain = law[notes.velocity] * found.gain
+    if spec.bank.levels:
+        levels = np.array([spec.bank.levels.get(name, 0.0) for name in schedule.names])
+        level = levels[schedule.left] * (1 - schedule.fraction) + levels[schedule.right] * schedule.fraction
+        gain *= 10.0 ** (level / 20.0)
+    skip = np.zeros(len(notes), np.uint8)
+    if config.instruments.variation:
+        variants = choose_variants(config.instruments.seed, digest, schedule.nearest, notes.pitch)
+        played = [variation(variant, config.instruments.variation, rate) for variant in range(VARIANTS)]
+        gain *= np.where(hits, 1.0, np.array([one.gain for one in played])[variants])
+        skip = np.where(hits, 0, np.array([one.skipped for one in played])[variants]).astype(np.uint8)
     kit = None
     if hits.any():
         kit = np.where(hits, notes.program, 0).astype(np.uint8)
@@ -76,6 +93,7 @@ def plan_notes(
         tail=_unless(tail == release, tail, np.int32),
         source=_unless(source == sustain + tail, source, np.int32),
         held=_unless(~held, held, np.bool_),
+        skip=_unless(skip == 0, skip, np.uint8),
         kit=kit,
     )
     return planned, {name: count for name, count in counts.items() if count}

@@ -36,7 +36,7 @@ def test_help_imports_nothing_heavy() -> None:
         (["--direct_running_mode=multi_threading"], "loses elements"),
         (["--runner=DaskRunner"], "silently wrong"),
         (
-            ["--runner=PortableRunner", "--fail-fast"],
+            ["--runner=portable", "--job_endpoint=x:1", "--environment_type=LOOPBACK", "--fail-fast"],
             "enforced only by local runners; leave it out. With PortableRunner, ",
         ),
         (["--input", "/nowhere/*.mid"], "no MIDI file found"),

@@ -155,7 +155,7 @@ _PLAY = (
 
 
 @pytest.mark.slow
-def test_other_kernels_of_this_processor_are_as_near_as_the_readme_says(tmp_path: Path) -> None:
+def test_other_kernels_of_this_processor_are_as_near_as_the_docs_say(tmp_path: Path) -> None:
     notes = {}
     for name, variables in {"own": {}, **KERNELS}.items():
         path = tmp_path / f"{name}.npy"

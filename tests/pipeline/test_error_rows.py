@@ -8,7 +8,7 @@ from typing import Any
 
 from gansynth.errors import CODES
 from pipeline.config import load_config
-from pipeline.report import summary_text, write_report
+from pipeline.report import summarise, summary_text, write_lists
 from pipeline.run import _account
 from transforms.elements import Failure, Source
 
@@ -33,7 +33,8 @@ def test_the_summary_counts_failures_by_code(tmp_path: Path) -> None:
         Failure("d.mid", "expand", "MidiError", "no notes", code="midi-no-notes", digest="sha256:0").row(),
         {"status": "rendered", "song_id": "a.mid", "notes": {"played": 3}, "seconds": 60.0, "repairs": []},
     ]
-    summary = write_report(config, rows)
+    write_lists(config, rows)
+    summary = summarise(rows)
     assert summary.reasons == {"midi-too-large": 2, "midi-no-notes": 1}
     lines = summary_text(summary, config, 1.0).splitlines()
     assert lines[0].startswith("1 of 4 songs rendered")

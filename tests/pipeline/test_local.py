@@ -87,7 +87,7 @@ def imported(module: str) -> bool:
 
 def test_processes_share_one_model(tmp_path: Path) -> None:
     """Each sound is rendered once for both processes, and neither imports TensorFlow."""
-    riff = (Path(__file__).parents[2] / "examples" / "midi" / "riff.mid").read_bytes()
+    riff = (Path(__file__).parents[2] / "pipeline" / "examples" / "riff.mid").read_bytes()
     songs = [Source(name, str(tmp_path / name)) for name in ("a.mid", "b.mid")]
     for source in songs:
         Path(source.url).write_bytes(riff)

@@ -43,7 +43,7 @@ from transforms.mix_songs import GatherSong, MixedSong
 from transforms.write_songs import _Write
 
 ROOT = Path(__file__).parents[2]
-RIFF = ROOT / "examples" / "midi" / "riff.mid"
+RIFF = ROOT / "pipeline" / "examples" / "riff.mid"
 SHARED = ROOT.parent / "shared" / "midi" / "good"
 needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason="needs ../shared/midi/good, real MIDI files")
 REAL = SHARED / "sonivox__ants.mid"
@@ -427,23 +427,20 @@ def test_shards_are_bounded_whatever_the_songs(job: Path) -> None:
         assert sum(sample.size for sample in one) + two[0].size > limit - 10_240
 
 
-def readme_section() -> str:
-    readme = (ROOT / "README.md").read_text()
-    return readme[readme.index("### Outputs for a studio or a data set") :].split("\n## ")[0]
+STUDIO = (ROOT / "docs" / "studio.md").read_text()
 
 
-def test_the_readmes_commands_and_snippets_work(tmp_path: Path, tiny: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    section = readme_section()
+def test_the_commands_and_snippets_of_the_page_work(tmp_path: Path, tiny: str, monkeypatch: pytest.MonkeyPatch) -> None:
     midi = write_midi(tmp_path / "a.mid", ["lead", "bass"], {0: 30})
     monkeypatch.chdir(tmp_path)
-    commands = re.findall(r"^\./run_pipeline\.sh (.*)$", section, re.MULTILINE)
+    commands = re.findall(r"^\./run_pipeline\.sh (.*)$", STUDIO, re.MULTILINE)
     assert len(commands) == 2
     for command in commands:
         quick = ["--set", f"checkpoint={tiny}", "--set", "compute.threads=1", "--quiet"]
         assert main(["render", str(midi), *shlex.split(command), *quick]) == 0
     names: dict[str, Any] = {"io": io, "json": json, "pyarrow": pyarrow, "soundfile": soundfile, "tarfile": tarfile}
     names["Path"] = Path
-    snippets = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
+    snippets = re.findall(r"```python\n(.*?)```", STUDIO, re.DOTALL)
     assert [snippet.count("\n") for snippet in snippets] == [3, 3, 3]
     for snippet in snippets:
         exec(snippet, names)
@@ -456,10 +453,9 @@ def test_the_readmes_commands_and_snippets_work(tmp_path: Path, tiny: str, monke
     assert (names["rate"], len(names["audio"])) == (16000, round(names["minutes"] * 60 * 16000))
 
 
-def test_the_readme_names_every_setting_of_the_outputs() -> None:
-    section = readme_section()
+def test_the_page_names_every_setting_of_the_outputs() -> None:
     for name in ("stems.by", "stems.max_files", "mix.panning", "mix.normalize", "mix.loudness", "mix.true_peak"):
-        assert f"`{name}`" in section
+        assert f"`{name}`" in STUDIO
     assert JobConfig().stems.max_files == 32
     assert (JobConfig().mix.loudness, JobConfig().mix.true_peak) == (-16, -1)
     assert JobConfig().dataset.shard_bytes == 256 << 20

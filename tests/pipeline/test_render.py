@@ -83,9 +83,9 @@ def test_the_notes_written_are_where_the_audio_sounds(example: Path) -> None:
         np.testing.assert_allclose(np.sort(midi.end), np.sort(columns["end"]), atol=6e-4)
 
 
-def test_the_readmes_way_to_read_the_notes_works(example: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    readme = (Path(__file__).parents[2] / "README.md").read_text()
-    snippet = readme[readme.index("song = json.loads(") :].split("```")[0].replace("out/notes/notes", "notes")
+def test_the_guides_way_to_read_the_notes_works(example: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    guide = (Path(__file__).parents[2] / "docs" / "guide.md").read_text()
+    snippet = guide[guide.index("song = json.loads(") :].split("```")[0].replace("out/notes/notes", "notes")
     monkeypatch.chdir(example)
     names: dict[str, Any] = {"json": json, "Path": Path}
     exec(snippet, names)

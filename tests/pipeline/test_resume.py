@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from gansynth.config import SOUND_VERSION
 from gansynth.errors import ConfigError
 from pipeline.config import JobConfig, load_config
 from pipeline.resume import check, mark
@@ -104,7 +105,7 @@ def test_what_songs_do_not_depend_on_may_change(songs: Path, tmp_path: Path) -> 
 
 
 def test_a_folder_of_something_else_is_refused(songs: Path, tmp_path: Path) -> None:
-    (tmp_path / "config.yaml").write_text("theme: dark")
+    (tmp_path / "config.yaml").write_text(f"sound_version: {SOUND_VERSION}\ntheme: dark")
     with pytest.raises(ConfigError, match="those of another version"):
         check(job(songs, tmp_path), overwrite=False)
     (tmp_path / "config.yaml").write_bytes(b"\xff")

@@ -18,7 +18,7 @@ from gansynth.midi.pedal import hold
 
 ROOT = Path(__file__).parents[3]
 SHARED = ROOT.parent / "shared" / "midi" / "good"
-FILES = [*sorted(ROOT.glob("tests/data/midi/s*.mid")), *sorted(ROOT.glob("examples/midi/*.mid"))]
+FILES = [*sorted(ROOT.glob("tests/data/midi/s*.mid")), *sorted(ROOT.glob("pipeline/examples/*.mid"))]
 FILES += sorted(SHARED.glob("*.mid")) if SHARED.is_dir() else []
 
 TIME = st.integers(0, 12).map(lambda time: time / 4)

@@ -288,3 +288,14 @@ def test_banks_are_saved_as_yaml_or_npz_alone(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"bank\.txt: a bank is written as \.yaml or \.npz"):
         save_bank(random_bank(2, 4, 0), str(tmp_path / "bank.txt"))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_levels_are_kept_and_bounded(tmp_path: Path) -> None:
+    bank = Bank(("loud", "plain"), np.zeros([2, 3]), levels={"loud": 6.0})
+    save_bank(bank, str(tmp_path / "bank.yaml"))
+    again = load_bank(str(tmp_path / "bank.yaml"), 3)
+    assert again.levels == {"loud": 6.0}
+    assert again.digest == bank.digest != Bank(bank.names, bank.latents).digest
+    (tmp_path / "bad.yaml").write_text("instruments:\n- {name: x, latent: [0, 0, 0], level: 99}\n")
+    with pytest.raises(ConfigError, match=r"bad\.yaml.*'x' has level 99"):
+        load_bank(str(tmp_path / "bad.yaml"), 3)

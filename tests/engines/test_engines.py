@@ -1,0 +1,117 @@
+"""The same bytes on every engine that this machine has."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.support.engines import (
+    MIDI,
+    NO_PRISM,
+    QUIET,
+    clusters,
+    command,
+    hashes,
+    job_service,
+    pool,
+    pool_options,
+    prism,
+    prism_options,
+    render,
+)
+from tests.support.servers import free_port, started
+
+SONGS = {
+    "a/order.mid": "order",
+    "a/sustain.mid": "sustain",
+    "melody.mid": "melody",
+    "melody again.mid": "melody",
+    "page.mid": "not_midi",
+    "tempo.mid": "tempo",
+}
+needs_prism = pytest.mark.skipif(prism() is None, reason=NO_PRISM)
+
+
+@pytest.fixture(scope="module")
+def songs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("songs")
+    for name, source in SONGS.items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        shutil.copy(MIDI / f"{source}.mid", folder / name)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def expected(songs: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Every file of a local run."""
+    out = tmp_path_factory.mktemp("expected")
+    assert render(songs, out, ["--set", "compute.workers=1"]).returncode == 3
+    found = hashes(out)
+    assert sum(name.startswith("audio/") for name in found) == len(SONGS) - 1
+    return found
+
+
+@pytest.fixture(scope="module")
+def workers() -> Iterator[tuple[int, int]]:
+    """A pool of workers: its port and its process."""
+    port = free_port()
+    with started(*pool(port), port=port, **QUIET) as process:
+        yield port, process.pid
+
+
+@needs_prism
+def test_prism_in_short(songs: Path, expected: dict[str, str], tmp_path: Path) -> None:
+    assert render(songs, tmp_path, prism_options()).returncode == 3
+    assert hashes(tmp_path) == expected
+
+
+# The whole list, and what becomes of a job whose worker is killed
+
+
+@pytest.mark.engines
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_all_engines_of_this_machine_give_the_same_bytes(
+    songs: Path, expected: dict[str, str], workers: tuple[int, int], tmp_path: Path
+) -> None:
+    external = pool_options(workers[0])
+    jobs = free_port()
+    engines = {"Beam's job service": ["--runner=PortableRunner", f"--job_endpoint=localhost:{jobs}", *external]}
+    if prism():
+        engines |= {"Prism": prism_options(), "Prism and a pool": [*prism_options(), *external]}
+    for runner, endpoint in clusters().items():
+        engines[runner] = [f"--runner={runner}", f"--job_endpoint={endpoint}", *external]
+    print("engines:", ", ".join(engines))
+    with started(*job_service(jobs), port=jobs, **QUIET):
+        for number, (name, options) in enumerate(engines.items()):
+            out = tmp_path / str(number)
+            assert render(songs, out, options).returncode == 3, name
+            assert hashes(out) == expected, name
+
+
+@pytest.mark.engines
+@pytest.mark.slow
+@needs_prism
+def test_a_job_that_prism_gives_up_is_gone_on_with(
+    songs: Path, expected: dict[str, str], workers: tuple[int, int], tmp_path: Path
+) -> None:
+    """Prism tries nothing again: a worker that is killed fails the job at once, and the next submission ends it."""
+    port, pid = workers
+    options = [*prism_options(), *pool_options(port)]
+    earlier = set(psutil.Process(pid).children())
+    job = subprocess.Popen(command(songs, tmp_path, *options), **QUIET)
+    while not (connected := [w for w in psutil.Process(pid).children() if w not in earlier and w.net_connections()]):
+        assert job.poll() is None
+        time.sleep(0.05)
+    connected[0].send_signal(signal.SIGKILL)
+    assert job.wait(120) == 1
+    assert not (tmp_path / "manifest.jsonl").exists()
+    assert render(songs, tmp_path, options).returncode == 3
+    assert hashes(tmp_path) == expected
