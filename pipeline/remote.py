@@ -18,10 +18,13 @@ from pipeline.config import JobConfig
 from pipeline.inputs import Listing
 from pipeline.job import ROWS, ResolvedJob, counters, resolve
 from pipeline.local.slices import SliceResult
+from transforms.attempts import Attempts
 from transforms.check_worker import CheckWorker, code_digest
 from transforms.list_files import ListFiles
 
 INPUTS = "inputs.list"
+ATTEMPTS = ".attempts"
+"""Folder below the output folder with the markers of attempts, see transforms.attempts; outlasts a failed job."""
 _SONGS_OF_SHARD = 2000
 
 
@@ -55,6 +58,7 @@ def render(
         state = dataflow.outcome(result) if runner == dataflow.RUNNER else "the job failed"
         text = str(error).strip() or type(error).__name__
         raise JobError(f"{runner}: {state}: {text}") from error
+    Attempts(urls.join(config.output, ATTEMPTS)).tidy()
     counted: Counter[str] = Counter()
     with contextlib.suppress(Exception):  # the songs are rendered even if the service no longer returns the counters
         counted = counters(result)
@@ -82,7 +86,8 @@ def draw(config: JobConfig, resumes: bool, args: Sequence[str], runner: str, son
         shards = 1 + min(songs // _SONGS_OF_SHARD, 999)
         pipeline | "CheckWorker" >> CheckWorker(job.model, code_digest(), config.compute.resource_hints)
         sources = ListFiles(_list_url(config), config.storage)
-        graph.build(pipeline, job, sources, shards=shards, combine_before_shuffle=False)
+        attempts = urls.join(config.output, ATTEMPTS)
+        graph.build(pipeline, job, sources, shards=shards, combine_before_shuffle=False, attempts=attempts)
     except ValueError as error:
         raise ConfigError(f"--runner {runner}: {error}") from None
     return pipeline

@@ -26,15 +26,18 @@ class ReadMidi(beam.PTransform):
         notes: settings of limits, salvage and pedal.
         storage: credentials for reading.
         records: completion records of songs that need no rendering; None to render all songs.
+        attempts: folder of the markers of attempts; None to write none.
     """
 
     notes: NotesConfig
     storage: StorageConfig = field(default_factory=StorageConfig)
     records: Records | None = None
+    attempts: str | None = None
 
     def expand(self, sources: beam.PCollection[Source]) -> beam.pvalue.DoOutputsTuple:
         """Reads and parses every file."""
-        parse = beam.ParDo(_Parse(self.notes, self.storage, self.records)).with_output_types(
+        step = _Parse(self.notes, self.storage, self.records).marked(self.attempts)
+        parse = beam.ParDo(step).with_output_types(
             ReadSong, finished=tuple[str, FinishedSong], failures=tuple[str, Failure]
         )
         return sources | "Parse" >> parse.with_outputs("finished", "failures", main="songs")

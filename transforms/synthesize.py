@@ -19,6 +19,7 @@ from gansynth.model.sounds import SoundSource, Tally
 from gansynth.model.synthesizer import Synthesizer
 from gansynth.rendering.player import ChunkMix, play
 from gansynth.score.plan import NoteChunk
+from transforms.attempts import WorkerDied
 from transforms.counters import NAMESPACE, count, counting
 from transforms.dead_letters import DeadLetterDoFn
 from transforms.elements import Failure
@@ -83,6 +84,7 @@ class Synthesize(beam.PTransform):
         batch_notes: notes that are handed to the model together, fewer where they are long.
         kit: the drum kit, see SoundConfig.drums.
         hints: Beam resource hints of the workers that play, e.g. {"accelerator": ..., "min_ram": "16GB"}.
+        attempts: folder of the markers of attempts; None to write none.
     """
 
     model: ModelSettings
@@ -90,14 +92,14 @@ class Synthesize(beam.PTransform):
     batch_notes: int
     kit: str = "standard"
     hints: dict[str, Any] = field(default_factory=dict)
+    attempts: str | None = None
 
     def expand(self, chunks: beam.PCollection[tuple[str, NoteChunk]]) -> beam.pvalue.DoOutputsTuple:
         """Batches chunks and plays them."""
         # Both steps after the reshuffle have the hints: steps with different hints cannot be fused.
         gather = beam.BatchElements(self.batch_notes, self.batch_notes, element_size_fn=lambda chunk: chunk.weight)
-        play = beam.ParDo(_Play(self.model, self.envelope, self.kit)).with_output_types(
-            tuple[str, ChunkMix], failures=tuple[str, Failure]
-        )
+        step = _Play(self.model, self.envelope, self.kit).marked(self.attempts)
+        play = beam.ParDo(step).with_output_types(tuple[str, ChunkMix], failures=tuple[str, Failure])
         play.with_resource_hints(**self.hints)
         return (
             chunks
@@ -120,7 +122,35 @@ class _Play(DeadLetterDoFn):
         self._synth = self._model.source()
         self._loading = int(1000 * (time.perf_counter() - began))
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "_synth"}  # a child process has its own
+
     def process(self, chunks: Sequence[NoteChunk]) -> Iterator[object]:
+        suspects = [chunk for chunk in chunks if self.is_suspect(self.keys([chunk]))]
+        others = [chunk for chunk in chunks if not self.is_suspect(self.keys([chunk]))]
+        if others:
+            yield from self.attempt(others)
+        if suspects:
+            yield from self._play_alone(suspects)
+
+    def keys(self, chunks: Sequence[NoteChunk]) -> tuple[str, ...]:
+        return tuple(f"{chunk.index} {chunk.song_id}" for chunk in chunks)
+
+    def _play_alone(self, chunks: Sequence[NoteChunk]) -> Iterator[object]:
+        """Plays suspects in a child process; halves them when it dies, until the chunk that kills it is alone."""
+        try:
+            yield from self.attempt(chunks)
+        except WorkerDied as error:
+            if len(chunks) == 1:
+                yield self.dead_letter(chunks[0].song_id, "", "", error)
+                return
+            assert self.attempts is not None
+            half = len(chunks) // 2
+            yield from self._play_alone(chunks[:half])
+            yield from self._play_alone(chunks[half:])
+            self.attempts.forget(self.keys(chunks))
+
+    def handle(self, chunks: Sequence[NoteChunk]) -> Iterator[object]:
         # Counted here, since Beam loses counts made before a bundle begins.
         count("model_load_milliseconds", self._loading)
         self._loading = 0
