@@ -1,11 +1,11 @@
 """(k) Time and memory of the local way at 1,000, 10,000 and 100,000 songs: what grows faster than the corpus?
 
     python -m benchmarks.scale
-    python -m benchmarks.scale --sizes 100000 --folder /big/disk    (70 GB; less with --set audio.format=flac)
-
     python -m benchmarks.scale --sizes 100000 --folder BIG_DISK    (70 GB; less with --set audio.format=flac)
-command again, which finds all of them done. The phases are told by the times of the files that they write: the first
-completion record (start, listing, first song), the last one, the manifest, the page.
+
+The songs of the corpus under other names, in folders of 1,000, rendered without pictures in a new process; then the
+same command again, which finds all of them done. The phases are told by the times of the files that they write: the
+first completion record (start, listing, first song), the last one, the manifest, the page.
 """
 
 from __future__ import annotations
