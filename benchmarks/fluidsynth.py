@@ -18,13 +18,13 @@ import soundfile
 from benchmarks import ours
 from benchmarks.common import Cost, Report, Worker, checkpoint_folder, parser, run_command, scratch, songs_of
 
-_SOUNDFONT = Path("/usr/share/sounds/sf2/FluidR3_GM.sf2")
+SOUNDFONT = Path("/usr/share/sounds/sf2/FluidR3_GM.sf2")
 
 
 def main(argv: list[str] | None = None) -> None:
     options = parser(__doc__, corpus=True, rounds=3)
     options.set_defaults(songs=100)
-    options.add_argument("--soundfont", type=Path, default=_SOUNDFONT, metavar="SF2", help="(default: Debian's)")
+    options.add_argument("--soundfont", type=Path, default=SOUNDFONT, metavar="SF2", help="(default: Debian's)")
     options.add_argument("--no-full-size", action="store_true", help="measure ours only with the bundled checkpoint")
     args = options.parse_args(argv)
     program = shutil.which("fluidsynth")

@@ -30,7 +30,7 @@ _PRESET = str(ROOT / "configs" / "magenta.yaml")
 
 def main(argv: list[str] | None = None) -> None:
     options = parser(__doc__, rounds=2)
-    options.add_argument("--song", default=str(ROOT / "examples" / "midi" / "bach_prelude_bwv846.mid"))
+    options.add_argument("--song", default=str(ROOT / "pipeline" / "examples" / "bach_prelude_bwv846.mid"))
     options.add_argument("--cold-rounds", type=int, default=1, metavar="N", help="cold rounds (default: 1)")
     args = options.parse_args(argv)
     folder = checkpoint_folder(args.checkpoint)

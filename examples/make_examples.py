@@ -1,4 +1,4 @@
-"""Write the example songs in examples/midi, the input of the quick start.
+"""Write the example songs in pipeline/examples, the input of the quick start.
 
     python examples/make_examples.py [FOLDER]
 
@@ -439,8 +439,8 @@ def to_midi(song: Song) -> mido.MidiFile:
 
 
 def main() -> None:
-    """Write every song into the folder given, or into `midi` beside this file."""
-    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parent / "midi"
+    """Write every song into the folder given, or into pipeline/examples."""
+    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parents[1] / "pipeline" / "examples"
     folder.mkdir(parents=True, exist_ok=True)
     for name, compose in SONGS.items():
         to_midi(compose()).save(folder / f"{name}.mid")

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pipeline.config import JobConfig
+    from pipeline.stopping import Stop
 
-EXAMPLES = Path(__file__).parent.parent / "examples" / "midi"
+EXAMPLES = Path(__file__).parent / "examples"
 _HELP = """\
 Renders MIDI files with GANSynth; writes a WAV, a spectrogram and a piano roll for each.
 
@@ -28,7 +29,7 @@ examples:
 """
 _END = """\
 All other options are passed to Beam (--runner, --project, ...). configs/local.yaml lists the settings for --set.
-Exit code: 0 all songs rendered, 3 some failed, 1 none rendered, 2 usage error.
+Exit code: 0 all songs rendered, 3 some failed, 1 none rendered, 2 usage error, 130 or 143 stopped by a signal.
 """
 
 
@@ -56,14 +57,19 @@ examples:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs one command; returns its exit code."""
+    """Runs one command, `render` if none is given; returns its exit code."""
+    from pipeline import stopping
+
     parser = _parser()
-    args, others = parser.parse_known_args(argv)
-    if args.command == "preview":
-        if others:
-            parser.error(f"unrecognized arguments: {' '.join(others)}")
-        return _preview(args)
-    return _render(args, others)
+    args, others = parser.parse_known_args((sys.argv[1:] if argv is None else argv) or ["render"])
+    if args.command == "preview" and others:
+        parser.error(f"unrecognized arguments: {' '.join(others)}")
+    with stopping.on_signals() as stop:
+        try:
+            return _preview(args) if args.command == "preview" else _render(args, others, stop)
+        except KeyboardInterrupt:
+            print("Stopped; run the same command again", file=sys.stderr)
+            return stop.exit_code
 
 
 def _preview(args: argparse.Namespace) -> int:
@@ -85,7 +91,7 @@ def _preview(args: argparse.Namespace) -> int:
         return 2
 
 
-def _render(args: argparse.Namespace, others: Sequence[str]) -> int:
+def _render(args: argparse.Namespace, others: Sequence[str], stop: Stop) -> int:
     from gansynth.errors import GansynthError
     from pipeline.config import load_config
     from pipeline.options import separate
@@ -96,6 +102,7 @@ def _render(args: argparse.Namespace, others: Sequence[str]) -> int:
         config = load_config(args.config, settings, [*patterns, *args.input], args.output)
         if not config.input:
             config = config.model_copy(update={"input": (str(EXAMPLES),)})
+        from pipeline.lock import LockError
         from pipeline.remote import JobError
         from pipeline.run import dry_run, run
 
@@ -103,11 +110,11 @@ def _render(args: argparse.Namespace, others: Sequence[str]) -> int:
         if args.command == "plan":
             return _plan(args, config, beam_args)
         if args.dry_run:
-            print(dry_run(config, beam_args))
+            print(dry_run(config, beam_args, args.overwrite))
             return 0
         try:
-            return run(config, beam_args, args.quiet, args.overwrite).exit_code
-        except JobError as error:
+            return run(config, beam_args, args.quiet, args.overwrite, args.prune, stop).exit_code
+        except (JobError, LockError) as error:
             print(f"error: {error}", file=sys.stderr)
             return 1
     except GansynthError as error:
@@ -149,21 +156,17 @@ def _parser() -> argparse.ArgumentParser:
     add_command = functools.partial(
         commands.add_parser, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
-    render = add_command(
-        "render",
-        help="render MIDI files",
-        usage="%(prog)s [PATTERN ...] [options] [Beam options]",
-        description=_HELP,
-        epilog=_END,
-    )
+    add_job = functools.partial(add_command, usage="%(prog)s [PATTERN ...] [options] [Beam options]", epilog=_END)
+    render = add_job("render", help="render MIDI files", description=_HELP)
     _add_job_arguments(render)
     render.add_argument("--dry-run", action="store_true", help="check everything, print what would be done, and exit")
-    plan = add_command(
+    render.add_argument(
+        "--prune", action="store_true", help="remove songs of earlier jobs that are not among the inputs"
+    )
+    plan = add_job(
         "plan",
         help="forecast what rendering would do, how long it would take and what it would cost",
-        usage="%(prog)s [PATTERN ...] [options] [Beam options]",
         description=_PLAN,
-        epilog=_END,
     )
     _add_job_arguments(plan)
     plan.add_argument("--save", metavar="DIR", help="folder or URL for plan.json, plan.txt and plan.jsonl")

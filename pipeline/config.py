@@ -154,9 +154,9 @@ class JobConfig(Section):
     audio: AudioConfig = AudioConfig()
     spectrogram: SpectrogramConfig = SpectrogramConfig()
     piano_roll: PianoRollConfig = PianoRollConfig()
-    played_notes: tuple[Literal["midi", "json"], ...] = ()
-    """Formats in which the notes that are heard are saved, aligned to the audio: notes/NAME.mid, notes/NAME.json, or
-    both. With a data set, the JSON is always written."""
+    played_notes: tuple[Literal["midi", "json", "notesequence"], ...] = ()
+    """Formats in which the notes that are heard are saved, aligned to the audio: notes/NAME.mid, notes/NAME.json,
+    notes/NAME.pb (a note_seq NoteSequence), or several. With a data set, the JSON is always written."""
     manifest: ManifestConfig = ManifestConfig()
     dataset: DatasetConfig = DatasetConfig()
     compute: ComputeConfig = ComputeConfig()
@@ -194,20 +194,13 @@ class JobConfig(Section):
 
     @property
     def note_files(self) -> list[str]:
-        """Formats in which a song's notes are written: "midi", "json", sorted."""
+        """Formats in which a song's notes are written: "midi", "json", "notesequence", sorted."""
         return sorted({*self.played_notes, *(() if self.dataset.format == "off" else ("json",))})
 
     @property
     def sound(self) -> SoundConfig:
         """Settings that decide the sound of a song."""
-        return SoundConfig(
-            notes=self.notes,
-            instruments=self.instruments,
-            envelope=self.envelope,
-            mix=self.mix,
-            drums=self.drums,
-            stems=self.stems,
-        )
+        return SoundConfig(**{name: getattr(self, name) for name in SoundConfig.model_fields})
 
     @property
     def digest(self) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.metadata import version
 from typing import Any
 
@@ -156,6 +156,22 @@ def link(job_id: str, options: PipelineOptions) -> str:
         "The job does not need this machine any more; to cancel it: "
         f"gcloud dataflow jobs cancel {job_id} --project {cloud.project} --region {cloud.region}"
     )
+
+
+def has_ended(job: Mapping[str, str], args: Sequence[str]) -> bool:
+    """Asks Dataflow whether a job has ended.
+
+    Args:
+        job: the job, as in the lock of its output folder.
+        args: Beam options, as on a command line; only those of the connection are used.
+    """
+    from apache_beam.runners.dataflow.dataflow_runner import DataflowPipelineResult
+    from apache_beam.runners.dataflow.internal.apiclient import DataflowApplicationClient
+    from apache_beam.runners.runner import PipelineState
+
+    options = PipelineOptions(list(args), project=job["project"], region=job["region"])
+    state = DataflowApplicationClient(options).get_job(job["job"]).current_state
+    return bool(PipelineState.is_terminal(DataflowPipelineResult.api_jobstate_to_pipeline_state(state)))
 
 
 def outcome(result: Any) -> str:

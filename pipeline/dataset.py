@@ -11,10 +11,13 @@ import hashlib
 import io
 import json
 import posixpath
+import struct
 import tarfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import IO, Any
+
+import google_crc32c
 
 from gansynth.io import files, listing, urls
 from pipeline.config import JobConfig
@@ -23,6 +26,8 @@ from transforms.manifest import Row
 FOLDER = "dataset"
 INDEX = "shards.jsonl"
 _KINDS = ("audio", "notes", "stem_")
+_LABELS = {"audio": "", "notesequence": ".notes"}
+"""Parts of the names of files in a shard, by kind of output, where they are not ".KIND"."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +54,7 @@ class Sample:
         for kind, path in self.row["outputs"].items():
             if kind.startswith(_KINDS):
                 suffix = posixpath.splitext(path)[1]
-                found.append((f"{self.key}{'' if kind == 'audio' else '.' + kind}{suffix}", path))
+                found.append((f"{self.key}{_LABELS.get(kind, '.' + kind)}{suffix}", path))
         return iter(sorted(found))
 
     @property
@@ -63,7 +68,8 @@ def write_shards(config: JobConfig, rows: Iterable[Row]) -> None:
     """Packs the songs of a finished job into dataset/000000.tar and so on, and removes surplus shards of earlier runs.
 
     Each song has KEY.wav (or .flac, .ogg), KEY.notes.json, KEY.json (its row in the manifest) and, with stems,
-    KEY.stem_001.wav and so on. Memory is bounded by the largest file.
+    KEY.stem_001.wav and so on; with played_notes: notesequence KEY.notes.pb, and all songs of the shard are records of
+    dataset/000000.tfrecord and so on too. Memory is bounded by the largest file.
 
     Args:
         config: the job; files are read from and shards written to its output folder.
@@ -77,18 +83,33 @@ def write_shards(config: JobConfig, rows: Iterable[Row]) -> None:
         digest = hashlib.sha256()
         for sample in samples:
             digest.update(sample.metadata + b"\n")
-        line = {"shard": name, "samples": len(samples), "songs_digest": f"sha256:{digest.hexdigest()}"}
+        line: dict[str, Any] = {"shard": name, "samples": len(samples), "songs_digest": f"sha256:{digest.hexdigest()}"}
         url = urls.join(folder, name)
+        records = _records_name(name)
+        if "notesequence" in config.played_notes:
+            line["notes"] = records
         known = earlier.get(name, {})
-        if {key: known.get(key) for key in line} == line and _size(url) == known.get("bytes"):
+        if {key: known.get(key) for key in ("notes", *line)} == {"notes": None, **line} and all(
+            known.get(size) == _size(urls.join(folder, file))
+            for file, size in ((name, "bytes"), (records, "notes_bytes"))
+        ):
             lines.append(known)
             continue
         with files.writing(url) as file:
             _pack(file, config.output, samples)
-            lines.append({**line, "bytes": file.tell()})
+            line["bytes"] = file.tell()
+        if "notes" in line:
+            with files.writing(urls.join(folder, records)) as file:
+                _write_records(file, config.output, samples)
+                line["notes_bytes"] = file.tell()
+        elif _size(urls.join(folder, records)) is not None:
+            files.remove(urls.join(folder, records))
+        lines.append(line)
     files.write_bytes(urls.join(folder, INDEX), b"".join(json.dumps(line).encode() + b"\n" for line in lines))
-    while _size(url := urls.join(folder, f"{number:06d}.tar")) is not None:
-        files.remove(url)
+    while _size(url := urls.join(folder, name := f"{number:06d}.tar")) is not None:
+        for surplus in (url, urls.join(folder, _records_name(name))):
+            if _size(surplus) is not None:
+                files.remove(surplus)
         number += 1
 
 
@@ -123,6 +144,27 @@ def _pack(file: IO[bytes], output: str, samples: Iterable[Sample]) -> None:
                 member = tarfile.TarInfo(name)
                 member.size = len(data)
                 tar.addfile(member, io.BytesIO(data))
+
+
+def _records_name(shard: str) -> str:
+    return f"{posixpath.splitext(shard)[0]}.tfrecord"
+
+
+def _write_records(file: IO[bytes], output: str, samples: Iterable[Sample]) -> None:
+    """Writes the NoteSequences of a shard's songs as a TFRecord file.
+
+    Source: TensorFlow, tensorflow/core/lib/io/record_writer.h: length (uint64), its masked CRC-32C, data, their masked
+    CRC-32C; little-endian.
+    """
+    for sample in samples:
+        data = files.read_bytes(urls.join(output, sample.row["outputs"]["notesequence"]))
+        length = struct.pack("<Q", len(data))
+        file.write(length + _masked_crc(length) + data + _masked_crc(data))
+
+
+def _masked_crc(data: bytes) -> bytes:
+    crc = google_crc32c.value(data)
+    return struct.pack("<I", ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF)
 
 
 def _padded(size: int, unit: int) -> int:

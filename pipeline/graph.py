@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import apache_beam as beam
 
-from gansynth.io import urls
-from pipeline.job import ROWS, ResolvedJob
+from pipeline.job import ResolvedJob
 from transforms.elements import Source, key_by_song
 from transforms.expand_notes import ExpandNotes
 from transforms.mix_songs import MixSongs, SongElement
@@ -43,7 +42,7 @@ def build(
     read = (
         files
         | "Spread files" >> beam.Reshuffle()
-        | "ReadMidi" >> ReadMidi(config.notes, config.storage, job.records, attempts=attempts)
+        | "ReadMidi" >> ReadMidi(config.notes, config.storage, job.records, config.output, attempts)
     )
     notes = read.songs | "ExpandNotes" >> ExpandNotes(config.sound, job.spec, attempts)
     played = notes.chunks | "Synthesize" >> Synthesize(
@@ -68,7 +67,7 @@ def build(
         | "MixSongs" >> MixSongs(combine_before_shuffle, attempts)
     )
     rows = songs | "WriteSongs" >> WriteSongs(write_settings(job), attempts)
-    return rows | "WriteRows" >> WriteRows(urls.join(config.output, ROWS), name, shards, config.storage)
+    return rows | "WriteRows" >> WriteRows(job.rows, name, shards, config.storage)
 
 
 def write_settings(job: ResolvedJob) -> WriteSettings:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import posixpath
 import tempfile
@@ -14,7 +15,10 @@ from typing import NamedTuple
 
 from gansynth.errors import ConfigError, GansynthError
 from gansynth.io import archives, files, listing, paths, urls
+from pipeline import outputs
 from transforms.elements import Source
+
+_LOG = logging.getLogger(__name__)
 
 
 class _Found(NamedTuple):
@@ -139,10 +143,23 @@ def _files(pattern: str) -> Iterator[_Found]:
     if kind == "file":
         yield from _opened(url, listing.size(url))
     elif kind == "folder":
-        yield from (_Found(url, url, size) for url, size in listing.find(url) if paths.has_midi_suffix(url))
+        midi = ((name, size) for name, size in listing.find(url) if paths.has_midi_suffix(name))
+        yield from (_Found(name, name, size) for name, size in _without_outputs(midi, url, pattern))
     elif paths.is_pattern(url):
-        for name, size in listing.match(url):
+        for name, size in _without_outputs(listing.match(url), paths.pattern_root(url), pattern):
             yield from _opened(name, size)
+
+
+def _without_outputs(found: Iterable[tuple[str, int]], root: str, pattern: str) -> Iterator[tuple[str, int]]:
+    """Leaves out the files that jobs of this program have written, and tells their number."""
+    is_output, left_out = outputs.recogniser(root), 0
+    for name, size in found:
+        if is_output(name):
+            left_out += 1
+        else:
+            yield name, size
+    if left_out:
+        _LOG.warning("--input %s: %d files were left out, since this program has written them.", pattern, left_out)
 
 
 def _opened(url: str, size: int | None) -> Iterator[_Found]:

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from gansynth.audio.kits import shared_kit
+from gansynth.io import urls
 from gansynth.io.records import Records
-from gansynth.score.spec import SynthSpec, checked_spec
+from gansynth.model import checkpoint
+from gansynth.model.shape import shape_of
+from gansynth.score.spec import SynthSpec, checked_spec, synth_spec
 from pipeline.config import JobConfig
 from transforms.counters import NAMESPACE
 from transforms.synthesize import ModelSettings
 
 ROWS = ".rows"
-"""Folder below the output folder in which a running job collects the rows of its songs."""
+"""Folder below the output folder in which each running job collects the rows of its songs, in a folder of its own."""
 
 
 @dataclass(frozen=True)
@@ -24,11 +28,20 @@ class ResolvedJob:
         config: the settings.
         spec: the checkpoint's properties that planning needs.
         resume: if true, songs that an earlier run finished are not rendered again.
+        kit_digest: "sha256:..." of the drum kit's sounds; empty unless `notes.drums` is kit.
+        name: name of the job's folder of rows.
     """
 
     config: JobConfig
     spec: SynthSpec
     resume: bool = False
+    kit_digest: str = ""
+    name: str = "job"
+
+    @property
+    def rows(self) -> str:
+        """Folder in which the job collects the rows of its songs."""
+        return rows_folder(self.config.output, self.name)
 
     @property
     def model(self) -> ModelSettings:
@@ -42,6 +55,7 @@ class ResolvedJob:
             "checkpoint_digest": self.spec.checkpoint_digest,
             "config_digest": self.config.digest,
             "bank_digest": self.spec.bank.digest,
+            "kit_digest": self.kit_digest,
         }
 
     @property
@@ -50,19 +64,54 @@ class ResolvedJob:
         return Records(self.config.output, self.digests) if self.resume else None
 
 
-def resolve(config: JobConfig, resume: bool = False) -> ResolvedJob:
+def rows_folder(output: str, name: str) -> str:
+    """Returns the folder in which a job collects the rows of its songs.
+
+    Args:
+        output: path or URL of the output folder.
+        name: name of the job.
+    """
+    return urls.join(output, ROWS, name)
+
+
+def resolve(config: JobConfig, resume: bool = False, name: str = "job") -> ResolvedJob:
     """Resolves a job; loads the model in this process.
 
     Args:
         config: the settings.
         resume: if true, songs that an earlier run finished are not rendered again.
+        name: name of the job's folder of rows.
 
     Raises:
         CheckpointError: the checkpoint cannot be used.
-        ConfigError: the bank or the envelope cannot be used.
+        ConfigError: the bank, the envelope or the drum kit cannot be used.
     """
     spec = checked_spec(model_settings(config).acquire(), config.instruments, config.envelope)
-    return ResolvedJob(config, spec, resume)
+    return with_kit(ResolvedJob(config, spec, resume, name=name))
+
+
+def with_kit(job: ResolvedJob) -> ResolvedJob:
+    """Completes a job with the digest of its drum kit, which it reads.
+
+    Raises:
+        ConfigError: the drum kit cannot be used.
+    """
+    if job.config.notes.drums != "kit":
+        return job
+    shared_kit.cache_clear()  # its folder may have changed since this process read it
+    return replace(job, kit_digest=shared_kit(job.config.drums.kit, job.spec.sample_rate).digest)
+
+
+def resolve_without_model(config: JobConfig) -> ResolvedJob:
+    """Resolves a job that only looks for finished songs: the checkpoint is read, but TensorFlow is not imported.
+
+    Raises:
+        CheckpointError: the checkpoint cannot be read.
+        ConfigError: the bank cannot be used.
+    """
+    shape, _ = shape_of(config.checkpoint)
+    spec = synth_spec(shape, config.instruments, checkpoint.digest(config.checkpoint))
+    return with_kit(ResolvedJob(config, spec, resume=True))
 
 
 def model_settings(config: JobConfig) -> ModelSettings:

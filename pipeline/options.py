@@ -13,7 +13,7 @@ from pipeline import runners
 
 _OURS = (
     "--config", "--input", "--output", "--set", "--resume", "--overwrite", "--fail-fast", "--max-failures", "--dry-run",
-    "--quiet", "--save", "--no-calibration",
+    "--quiet", "--save", "--no-calibration", "--prune",
 )  # fmt: skip
 
 

@@ -20,6 +20,7 @@ from gansynth.figures.spectrogram import SpectrogramStyle
 from gansynth.general_midi import DRUMS
 from gansynth.io import files, urls
 from pipeline.config import JobConfig
+from pipeline.outcomes import event_outcomes, note_outcomes, repair_outcomes
 from pipeline.web import asset, display, environment, script_digest
 from transforms.manifest import ErrorRow, PartRow, Row, SongRow
 
@@ -28,13 +29,6 @@ INDEXED_SONGS = 5000
 """Maximum number of songs for which the first page holds an index, so that its search covers all pages."""
 LISTED_FAILURES = 1000
 _LEGEND = 12
-_OUTCOMES = {
-    "folded": "folded into range by octaves",
-    "out_of_range_dropped": "out of range, left out",
-    "drums_skipped": "drum notes skipped",
-    "silent": "rendered silent",
-    "broken": "not finite, left out",
-}
 
 
 @dataclass(frozen=True)
@@ -56,7 +50,7 @@ class SongCard:
         seconds, clock: length of the clip, in seconds and as text.
         across: seconds that the width of its pictures spans.
         notes: number of notes played.
-        outcomes: number of other notes, by outcome of the policies, and repairs of the file, as text.
+        outcomes: number of other notes, by outcome, ignored MIDI events and repairs of the file, as text.
         instruments, more_instruments: the legend, and the number of instruments left out of it.
         links: relative URL of each output, by kind: audio, spectrogram, piano_roll, midi, notes, ...
         stems: name and relative URL of each stem.
@@ -149,12 +143,11 @@ def _card(number: int, row: SongRow) -> SongCard:
     folder, name = posixpath.split(row["song_id"])
     samples = round(row["seconds"] * row["notes_rate"])
     notes = row["notes"]
-    outcomes = [
-        f"{count:,} {_OUTCOMES.get(key, key.replace('_', ' '))}"
-        for key, count in notes.items()
-        if count and key not in ("total", "played")
-    ]
-    outcomes += [f"repaired: {display(str(repair))}" for repair in row["repairs"]]
+    outcomes = (
+        *note_outcomes(notes),
+        *event_outcomes(row["ignored"]),
+        *repair_outcomes(row["repairs"], row["repaired_notes"]),
+    )
     instruments = _legend(row["instruments"], row["parts"])
     return SongCard(
         number=number,
@@ -165,7 +158,7 @@ def _card(number: int, row: SongRow) -> SongCard:
         clock=axes.clock(row["seconds"]),
         across=axes.seconds_across(samples, row["notes_rate"]),
         notes=notes["played"],
-        outcomes=tuple(outcomes),
+        outcomes=outcomes,
         instruments=tuple(instruments[:_LEGEND]),
         more_instruments=len(instruments[_LEGEND:]),
         links={kind: quote(path) for kind, path in row["outputs"].items()},

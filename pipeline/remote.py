@@ -5,20 +5,21 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import apache_beam as beam
-from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions, PortableOptions
 
 from gansynth.errors import ConfigError, GansynthError
 from gansynth.io import files, urls
 from pipeline import dataflow, graph
 from pipeline.config import JobConfig
 from pipeline.inputs import Listing
-from pipeline.job import ROWS, ResolvedJob, counters, resolve
+from pipeline.job import counters, resolve
 from pipeline.local.slices import SliceResult
-from transforms.attempts import Attempts
+from pipeline.lock import Lock
 from transforms.check_worker import CheckWorker, code_digest
 from transforms.list_files import ListFiles
 
@@ -26,6 +27,7 @@ INPUTS = "inputs.list"
 ATTEMPTS = ".attempts"
 """Folder below the output folder with the markers of attempts, see transforms.attempts; outlasts a failed job."""
 _SONGS_OF_SHARD = 2000
+_ANSWER_SECONDS = 30.0
 
 
 class JobError(GansynthError):
@@ -33,39 +35,90 @@ class JobError(GansynthError):
 
 
 def render(
-    pipeline: beam.Pipeline, config: JobConfig, runner: str, sources: Listing, quiet: bool = False
+    pipeline: beam.Pipeline,
+    rows: str,
+    runner: str,
+    sources: Listing,
+    lock: Lock,
+    args: Sequence[str] = (),
+    quiet: bool = False,
 ) -> SliceResult:
     """Runs the pipeline of a corpus to its end; prints the console URL of a Dataflow job.
 
     Args:
         pipeline: the pipeline from `draw`.
-        config: the job.
+        rows: the job's folder of rows.
         runner: name of its runner.
         sources: the corpus.
+        lock: the lock of the output folder, which names the remote job until it is known to have ended.
+        args: Beam options.
         quiet: if true, nothing is printed.
 
     Raises:
         JobError: the job failed, or contact with it was lost.
     """
-    files.upload(sources.path, _list_url(config))
+    files.upload(sources.path, urls.join(rows, INPUTS))
     result: Any = None
     try:
         result = pipeline.run()
+        lock.name_remote_job(_name(result, pipeline, runner))
         if runner == dataflow.RUNNER and not quiet:
             print(dataflow.link(result.job_id(), pipeline.options), file=sys.stderr)
         result.wait_until_finish()
     except Exception as error:  # each runner has its own exception types
         state = dataflow.outcome(result) if runner == dataflow.RUNNER else "the job failed"
+        if result is not None and has_ended(lock.owner.remote, args):
+            lock.name_remote_job({})
         text = str(error).strip() or type(error).__name__
         raise JobError(f"{runner}: {state}: {text}") from error
-    Attempts(urls.join(config.output, ATTEMPTS)).tidy()
+    lock.name_remote_job({})
     counted: Counter[str] = Counter()
     with contextlib.suppress(Exception):  # the songs are rendered even if the service no longer returns the counters
         counted = counters(result)
     return SliceResult(len(sources), counted)
 
 
-def draw(config: JobConfig, resumes: bool, args: Sequence[str], runner: str, songs: int) -> beam.Pipeline:
+def _name(result: Any, pipeline: beam.Pipeline, runner: str) -> dict[str, str]:
+    """Names a job by what its runner needs to tell its state; empty for a runner that has no service to ask."""
+    if runner == dataflow.RUNNER:
+        cloud = pipeline.options.view_as(GoogleCloudOptions)
+        return {"runner": runner, "job": result.job_id(), "project": cloud.project, "region": cloud.region}
+    service = pipeline.options.view_as(PortableOptions).job_endpoint
+    if runner == "PortableRunner" and service and service != "embed":
+        return {"runner": runner, "job": result._job_id, "service": service}
+    return {}
+
+
+def has_ended(job: Mapping[str, str], args: Sequence[str] = ()) -> bool | None:
+    """Asks a runner whether a job has ended.
+
+    Args:
+        job: the job, as in the lock of its output folder.
+        args: Beam options of the connection, as on a command line.
+
+    Returns:
+        True or False; None if the runner does not tell.
+    """
+    import grpc
+    from apache_beam.portability.api import beam_job_api_pb2, beam_job_api_pb2_grpc
+    from apache_beam.runners.runner import PipelineState
+
+    if not job:
+        return True
+    try:
+        if job["runner"] == dataflow.RUNNER:
+            return dataflow.has_ended(job, args)
+        with grpc.insecure_channel(job["service"]) as channel:
+            request = beam_job_api_pb2.GetJobStateRequest(job_id=job["job"])
+            state = beam_job_api_pb2_grpc.JobServiceStub(channel).GetState(request, timeout=_ANSWER_SECONDS).state
+            return bool(PipelineState.is_terminal(beam_job_api_pb2.JobState.Enum.Name(state)))
+    except Exception:  # each runner has its own exception types
+        return None
+
+
+def draw(
+    config: JobConfig, resumes: bool, args: Sequence[str], runner: str, songs: int, name: str = "job"
+) -> beam.Pipeline:
     """Draws the pipeline of a corpus, ready to run.
 
     Args:
@@ -74,18 +127,19 @@ def draw(config: JobConfig, resumes: bool, args: Sequence[str], runner: str, son
         args: Beam options.
         runner: name of the runner.
         songs: number of songs, which decides the number of files of rows.
+        name: name of the job's folder of rows.
 
     Raises:
         ConfigError: Beam rejects an option or a resource hint.
     """
     # This machine only plans; the worker checks that it has a GPU.
     here = config.model_copy(update={"compute": config.compute.model_copy(update={"device": "cpu"})})
-    job = ResolvedJob(config, resolve(here).spec, resumes)
+    job = replace(resolve(here, resumes, name), config=config)
     try:
         pipeline = beam.Pipeline(runner=runner, options=PipelineOptions(list(args)))
         shards = 1 + min(songs // _SONGS_OF_SHARD, 999)
         pipeline | "CheckWorker" >> CheckWorker(job.model, code_digest(), config.compute.resource_hints)
-        sources = ListFiles(_list_url(config), config.storage)
+        sources = ListFiles(urls.join(job.rows, INPUTS), config.storage)
         attempts = urls.join(config.output, ATTEMPTS)
         graph.build(pipeline, job, sources, shards=shards, combine_before_shuffle=False, attempts=attempts)
     except ValueError as error:
@@ -113,7 +167,3 @@ def request_text(config: JobConfig, args: Sequence[str], runner: str, songs: int
             raise ConfigError(f"--runner {runner}: {error}") from None
     steps = dataflow.steps_and_hints(draw(config, config.resume, args, runner, songs).to_runner_api())
     return "\n".join(["steps:", *(f"  {name}{f'  {hints}' if hints else ''}" for name, hints in steps)])
-
-
-def _list_url(config: JobConfig) -> str:
-    return urls.join(config.output, ROWS, INPUTS)

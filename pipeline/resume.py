@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Any
+import itertools
+import json
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, cast
 
 import yaml
 from pydantic import ValidationError
 
 from gansynth.config import SOUND_VERSION
-from gansynth.errors import ConfigError
-from gansynth.io import files, urls
+from gansynth.errors import ConfigError, MidiError
+from gansynth.io import files, listing, paths, urls
+from gansynth.io.records import FOLDER, Records
+from gansynth.midi.load import parse_midi, read_midi
 from pipeline.config import JobConfig, rename_settings
+from pipeline.earlier import Earlier
+from pipeline.job import resolve_without_model
+from transforms.elements import Failure, Source
+from transforms.manifest import Row, SongRow
 
 CONFIG = "config.yaml"
+LOOKED_UP = 10_000
+"""Highest number of songs that are looked up before a job; with more, the job itself does so, on all its workers."""
+_THREADS, _BATCH = 8, 64
 
 
 def check(config: JobConfig, overwrite: bool, sweep: bool = True) -> bool:
@@ -42,6 +55,69 @@ def check(config: JobConfig, overwrite: bool, sweep: bool = True) -> bool:
     return config.resume and earlier is not None and not overwrite
 
 
+def has_same_settings(config: JobConfig) -> bool:
+    """Returns whether the last job in the output folder had the settings of this one that songs depend on."""
+    earlier = _earlier(config.output)
+    return earlier is not None and not _changes(earlier, config)
+
+
+def done_before(config: JobConfig, sources: Iterable[Source], earlier: Earlier) -> Iterator[Row | None]:
+    """Looks for songs that need not be rendered again; imports neither Beam's runners nor TensorFlow.
+
+    Args:
+        config: the job.
+        sources: the inputs.
+        earlier: the rows of earlier jobs; songs that these do not have are not looked up.
+
+    Yields:
+        For each input, in order, the row of a finished song, or of a file that is no MIDI file and failed before;
+        None if the input has to be rendered.
+    """
+    records: Records | None = None
+
+    def row_of(source: Source) -> Row | None:
+        row = earlier.rows.get(source.song_id)
+        if row is None or (row["status"] == "failed" and row["stage"] != "read"):
+            return None
+        digest = ""
+        try:
+            file = read_midi(source.url, config.notes)
+            digest = file.digest
+            if row["status"] == "failed":
+                parse_midi(file, config.notes)
+                return None
+            assert records is not None
+            found = records.find(source.song_id, digest)
+        except MidiError as error:
+            return Failure.of(source.song_id, "read", error, digest, source.url).row()
+        except Exception:  # the job tells what is wrong, and whether it is this file or the storage
+            return None
+        return None if found is None else cast(SongRow, found | {"source": source.url})
+
+    if earlier.rows:
+        records = resolve_without_model(config).records
+    rest = iter(sources)
+    with ThreadPoolExecutor(_THREADS) as pool:
+        while batch := list(itertools.islice(rest, _BATCH)):
+            yield from pool.map(row_of, batch)
+
+
+def recorded(config: JobConfig, sources: Iterable[Source]) -> Iterator[Row]:
+    """Yields the rows of songs that have a completion record with the job's settings, without checking their files.
+
+    Args:
+        config: the job.
+        sources: the inputs to look for.
+    """
+    folder = urls.join(config.output, FOLDER)
+    names = {url.rpartition(f"/{FOLDER}/")[2]: url for url, _ in listing.find(folder)}
+    there = (names[name] for source in sources if (name := f"{paths.output_name(source.song_id)}.json") in names)
+    with ThreadPoolExecutor(_THREADS) as pool:
+        for row in map(json.loads, pool.map(files.read_bytes, there)):
+            if row["config_digest"] == config.digest:
+                yield row
+
+
 def mark(config: JobConfig) -> None:
     """Saves the job's settings in its output folder, by which the next run recognises it."""
     files.write_bytes(urls.join(config.output, CONFIG), config.to_yaml().encode())
@@ -64,12 +140,12 @@ def _earlier(output: str) -> dict[str, Any] | None:
 def _changes(earlier: dict[str, Any], config: JobConfig) -> list[str]:
     """What differs of the settings that songs depend on, for people to read."""
     version = earlier.get("sound_version", 1)
-    if version != SOUND_VERSION:
-        return [f"sound version {version} -> {SOUND_VERSION}"]
     try:
-        before = JobConfig.model_validate(earlier)
+        before = JobConfig.model_validate({**earlier, "sound_version": SOUND_VERSION})
     except ValidationError:
         return ["those of another version"]
+    if version != SOUND_VERSION:
+        return [f"sound version {version} -> {SOUND_VERSION}"]
     if (before.digest, before.checkpoint) == (config.digest, config.checkpoint):
         return []
     was, now = before.model_dump(mode="json"), config.model_dump(mode="json")

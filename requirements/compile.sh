@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Writes the lock files from setup.py: render.txt (what rendering needs), gpu.txt (that, and TensorFlow's CUDA libraries),
-# dev.txt (what rendering and the tests need).
+# Writes the lock files from pyproject.toml: render.txt (what rendering needs), gpu.txt (that, and TensorFlow's CUDA
+# libraries), dev.txt (what rendering and the tests need).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 compile() {
-  .venv/bin/uv pip compile setup.py --universal --python-version 3.10 --generate-hashes --no-annotate \
+  .venv/bin/uv pip compile pyproject.toml --universal --python-version 3.10 --generate-hashes --no-annotate \
     --no-emit-index-url --no-emit-find-links --custom-compile-command requirements/compile.sh --quiet "$@"
 }
 compile --extra reference --extra dev --output-file requirements/dev.txt

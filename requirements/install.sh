@@ -9,7 +9,7 @@ profile=${1:?render or dev}
 uv_version=0.13.9
 
 fits='import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))'
-digest=$(cat "requirements/$profile.txt" ${GPU:+requirements/gpu.txt} setup.py requirements/install.sh | cksum | tr -d ' ')
+digest=$(cat "requirements/$profile.txt" ${GPU:+requirements/gpu.txt} setup.py pyproject.toml requirements/install.sh | cksum | tr -d ' ')
 ready=".venv/ready-$profile-$digest${GPU:+-gpu}"
 [ -e "$ready" ] && .venv/bin/python -c "$fits" 2>/dev/null && exit 0
 

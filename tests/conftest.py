@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from tests.support import packages
+
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before anything imports TensorFlow
 settings.register_profile("project", deadline=None, derandomize=True)
 settings.load_profile("project")
@@ -38,3 +40,23 @@ def oracle_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str
         return unpacked[name]
 
     return find
+
+
+@pytest.fixture(scope="session")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of what the distribution is built from."""
+    folder = tmp_path_factory.mktemp("project")
+    packages.copy_project(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def wheel(project: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The distribution, built."""
+    return packages.build_wheel(project, tmp_path_factory.mktemp("wheel"))
+
+
+@pytest.fixture(scope="session")
+def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The Python of an environment that has the dependencies and the wheel, and no checkout."""
+    return packages.install(wheel, tmp_path_factory.mktemp("installed"))

@@ -10,8 +10,8 @@ import mido
 import note_seq
 import pytest
 
-EXAMPLES = Path(__file__).parents[1] / "examples"
-COMMITTED = EXAMPLES / "midi"
+ROOT = Path(__file__).parents[1]
+COMMITTED = ROOT / "pipeline" / "examples"
 SIXTEENTHS_PER_BAR = 16
 
 Sequence = note_seq.NoteSequence
@@ -39,7 +39,7 @@ def pitches(name: str, bar: int) -> list[int]:
 
 
 def test_the_script_writes_the_committed_bytes(tmp_path: Path) -> None:
-    subprocess.run([sys.executable, EXAMPLES / "make_examples.py", tmp_path], check=True)
+    subprocess.run([sys.executable, ROOT / "examples" / "make_examples.py", tmp_path], check=True)
     written = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     committed = {path.name: path.read_bytes() for path in COMMITTED.glob("*.mid")}
     assert written == committed

@@ -1,4 +1,4 @@
-"""Command line: python -m training prepare | train | export | evaluate | card | kits."""
+"""Command line: python -m training prepare | train | export | evaluate | measure | card | kits."""
 
 from __future__ import annotations
 
@@ -37,6 +37,8 @@ def main(arguments: list[str] | None = None) -> None:
     train.add_argument("--run", type=Path, default=_HERE / "runs" / "main", help="state, log and images")
     train.add_argument("--steps", type=_positive, help="last step; may be changed when a run goes on")
     train.add_argument("--seed", type=int, default=1)
+    train.add_argument("--recipe", type=json.loads, default={}, help='changes as JSON: {"shape": {"fmap_max": 48}}')
+    train.add_argument("--minutes", type=float, default=float("inf"), help="stop and save after so many")
     train.add_argument("--threads", type=int, default=0, help="CPU threads; 0: as many as there are cores")
 
     export = command("export", "Write a run's generator as a checkpoint in Magenta's layout.")
@@ -49,6 +51,10 @@ def main(arguments: list[str] | None = None) -> None:
     evaluate.add_argument("--out", type=Path, default=_HERE / "runs" / "figures")
     evaluate.add_argument("--pitch-step", type=_positive, default=1, help="step between pitches")
     evaluate.add_argument("--full", type=Path, help="the same voice by export --full: compare with Magenta's own code")
+
+    measure = command("measure", "Compare the voice that evaluate played with the recordings; writes an audition page.")
+    measure.add_argument("--notes", type=Path, default=_HERE / "runs" / "figures" / "notes.npz")
+    measure.add_argument("--out", type=Path, default=_HERE / "runs" / "figures")
 
     card = command("card", "Write a voice's model card from what evaluate measured.")
     card.add_argument("--checkpoint", default="mini")
@@ -76,8 +82,9 @@ def main(arguments: list[str] | None = None) -> None:
 
         if options.threads:
             torch.set_num_threads(options.threads)
-        recipe = Recipe(seed=options.seed)
-        run_train(options.data, options.run, dataclasses.replace(recipe, steps=options.steps or recipe.steps))
+        recipe = dataclasses.replace(Recipe(), seed=options.seed).changed(options.recipe)
+        recipe = dataclasses.replace(recipe, steps=options.steps or recipe.steps)
+        run_train(options.data, options.run, recipe, 60 * options.minutes)
     elif options.command == "export":
         from training.export import export as run_export
         from training.instruments import listed
@@ -97,6 +104,11 @@ def main(arguments: list[str] | None = None) -> None:
         from training.kits import make_kits
 
         make_kits(options.out, options.soundfont or render.SOUNDFONT, options.velocity)
+    elif options.command == "measure":
+        from training.measure import measure as run_measure
+
+        result = run_measure(options.data, options.notes, options.out)
+        print(json.dumps({key: result[key] for key in ("summary", "targets", "lowest")}, indent=1))
     else:
         from gansynth.model import checkpoint
         from training.card import card as run_card

@@ -14,6 +14,10 @@ TEMPLATE = Path(__file__).with_name("model_card.md")
 """The bundled voice's card, with a $name where a number belongs."""
 
 
+NOTES = Path(__file__).with_name("model_card_notes.md")
+"""What nobody measures for the bundled voice: its limits, what was tried, the programs' distances."""
+
+
 def card(digest: str, figures: Path, run: Path, out: Path, template: Path = TEMPLATE) -> None:
     """Writes MODEL_CARD.md, and a picture of each instrument in card/.
 
@@ -35,8 +39,9 @@ def card(digest: str, figures: Path, run: Path, out: Path, template: Path = TEMP
     if missing:
         raise SystemExit(f"{figures}: has no {', '.join(missing)}; run `python -m training evaluate` again")
     log = _read(run / "log.jsonl", "the folder that `python -m training train` wrote is needed").splitlines()
+    measures = _read(figures / "measures.md", "run `python -m training measure` first")
     try:
-        text = Template(template.read_text(encoding="utf-8")).substitute(values(result, json.loads(log[-1])))
+        text = Template(template.read_text(encoding="utf-8")).substitute(values(result, json.loads(log[-1]), measures))
     except (KeyError, ValueError) as error:
         raise SystemExit(f"{template}: {error} is not among the card's values, or a lone $ (write $$)") from None
     (out / "card").mkdir(parents=True, exist_ok=True)
@@ -45,12 +50,13 @@ def card(digest: str, figures: Path, run: Path, out: Path, template: Path = TEMP
     (out / "MODEL_CARD.md").write_text(text, encoding="utf-8")
 
 
-def values(result: dict[str, Any], last: dict[str, Any]) -> dict[str, str]:
-    """Formats the values that a template may name.
+def values(result: dict[str, Any], last: dict[str, Any], measures: str) -> dict[str, str]:
+    """What a template may name.
 
     Args:
         result: figures.json.
         last: the last line of the run's log.
+        measures: measures.md, beside the recordings.
     """
     voice, (lowest, highest, step) = result["voice"], result["pitches"]
     out_of_tune = [name if off is None else f"{name} ({off:.0f} cents)" for name, off in result["out of tune"].items()]
@@ -76,7 +82,9 @@ def values(result: dict[str, Any], last: dict[str, Any]) -> dict[str, str]:
         "cores": str(result["cores"]),
         "missed": "; ".join(missed) or "none",
         "out_of_tune": ", ".join(out_of_tune) or "none",
-        "target_haze": str(result["summary"]["targets' haze at least 20 dB below"]),
+        "measures": measures.rstrip(),
+        "more": NOTES.read_text(encoding="utf-8").rstrip(),
+        "target_haze": str(result["summary"]["targets' haze, median dB"]),
     }
 
 

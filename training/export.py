@@ -134,6 +134,8 @@ def write_bank(instruments: Sequence[Instrument], size: int, path: Path) -> None
     check_programs(instruments)
     text = "# Named instruments, and the General MIDI programs (from 0; 128: drums) each stands for.\ninstruments:\n"
     for instrument, latent in zip(instruments, latents(len(instruments), size), strict=True):
+        if not instrument.programs:
+            continue
         entry = {"name": instrument.name, "family": instrument.family, "programs": list(instrument.programs)}
         entry["latent"] = [round(float(x), 6) for x in latent]
         lines = [f"{key}: {json.dumps(value)}" for key, value in entry.items()]

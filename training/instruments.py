@@ -9,8 +9,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-LATENT_NORM = 4.0
-"""Length of every instrument's latent: what a random one of 16 numbers has on average."""
+
+def norm(size: int) -> float:
+    """Length of every instrument's latent: what a random one of so many numbers has on average."""
+    return float(np.sqrt(size))
 
 
 @dataclass(frozen=True)
@@ -19,8 +21,9 @@ class Instrument:
 
     Attributes:
         name, family: as in instruments.yaml.
-        source: the GM program, from 0, that FluidSynth renders; None if the notes come from a folder.
-        programs: the GM programs it plays, from 0; 128 stands for drums.
+        source: the GM program, from 0, that FluidSynth renders; None where the sound comes from a folder.
+        programs: the GM programs it plays, from 0; 128 stands for drums. One that plays none is trained, but not listed
+            in instruments.yaml: what the network makes of it is not good enough.
     """
 
     name: str
@@ -29,32 +32,43 @@ class Instrument:
     programs: tuple[int, ...] = ()
 
 
-# Each program goes to the instrument whose harmonics over time are nearest to its own, as the soundfont plays it, where
-# ears would not object: an organ stays an organ, a drum is no guitar.
+# Each program goes to the instrument of its family (General MIDI's groups of eight) whose timbre measures nearest to
+# its own, as the soundfont plays both; the model card lists the distances.
 BUNDLED = (
-    Instrument("piano", "keys", 0, (0, 1, 2, 3, 6, 15)),
-    Instrument("epiano", "keys", 4, (4, 5, 7, 88, 96)),
-    Instrument("music_box", "mallets", 10, (8, 9, 10, 98, 112)),
-    Instrument("vibraphone", "mallets", 11, (11, 14, 114)),
-    Instrument("marimba", "mallets", 12, (12, 13, 47, 108, 113, 115, 116, 117, 118, 127, 128)),
-    Instrument("church_organ", "organ", 19, (16, 17, 18, 19, 20, 21, 23, 86)),
-    Instrument("nylon_guitar", "plucked", 24, (24, 25, 99, 104, 105, 106, 107)),
-    Instrument("jazz_guitar", "plucked", 26, (26, 27, 28, 29, 30, 31, 120)),
-    Instrument("bass", "plucked", 33, (32, 33, 34, 35, 36, 37, 38, 39, 87)),
-    Instrument("harp", "plucked", 46, (45, 46)),
-    Instrument("cello", "bowed", 42, (40, 41, 42, 43, 110)),
-    Instrument("strings", "bowed", 48, (44, 48, 49, 50, 51, 55, 81)),
-    Instrument("choir", "choir", 52, (52, 53, 54, 85, 91)),
-    Instrument("trumpet", "wind", 56, (56, 57, 59, 61, 62, 63, 64, 65, 66, 67, 84, 109, 111)),
-    Instrument("french_horn", "wind", 60, (58, 60, 68, 69, 70)),
-    Instrument("clarinet", "wind", 71, (22, 71, 80)),
-    Instrument("flute", "wind", 73, (72, 73, 74, 75, 76, 77, 78, 79, 82, 83)),
+    Instrument("piano", "keys", 0, (0, 1, 3)),
+    Instrument("epiano", "keys", 4, (4,)),
+    Instrument("harpsichord", "keys", 6, (2, 5, 6, 105, 106)),
+    Instrument("clavinet", "keys", 7, (7,)),
+    Instrument("music_box", "mallets", 10, (10,)),
+    Instrument("vibraphone", "mallets", 11, (8, 11)),
+    Instrument("marimba", "mallets", 12, (9, 12, 13, 14, 15, 112, 128)),
+    Instrument("drawbar_organ", "organ", 16),
+    Instrument("church_organ", "organ", 19, (16, 17, 18, 19, 20, 22, 23)),
+    Instrument("accordion", "organ", 21, (21, 104, 124)),
+    Instrument("nylon_guitar", "plucked", 24, (24, 28, 107)),
+    Instrument("steel_guitar", "plucked", 25, (25,)),
+    Instrument("jazz_guitar", "plucked", 26, (26, 27)),
+    Instrument("distortion_guitar", "guitar", 30, (29, 30, 31)),
+    Instrument("bass", "plucked", 33, (33, 34, 36, 37, 39)),
+    Instrument("synth_bass", "plucked", 38, (32, 35, 38)),
     Instrument(
-        "warm_pad",
-        "pad",
-        89,
-        (89, 90, 92, 93, 94, 95, 97, 100, 101, 102, 103, 119, 121, 122, 123, 124, 125, 126),
+        "pizzicato", "plucked", 45, (45, 47, 55, 98, 108, 113, 114, 115, 116, 117, 118, 119, 120, 121, 123, 127)
     ),
+    Instrument("harp", "plucked", 46, (46,)),
+    Instrument("violin", "bowed", 40, (40, 41, 43, 109, 110, 122, 126)),
+    Instrument("cello", "bowed", 42, (42, 125)),
+    Instrument("strings", "bowed", 48, (44, 48, 49, 54, 82, 85, 86, 90, 94, 97)),
+    Instrument("choir", "choir", 52, (52,)),
+    Instrument("trumpet", "wind", 56, (56, 59)),
+    Instrument("trombone", "wind", 57, (57,)),
+    Instrument("french_horn", "wind", 60, (58, 60, 63, 88, 91, 92, 96, 99, 100, 102, 103)),
+    Instrument("brass_section", "wind", 61, (61, 62, 80)),
+    Instrument("saxophone", "wind", 65, (64, 65, 66, 67)),
+    Instrument("oboe", "wind", 68, (68, 69, 70, 111)),
+    Instrument("clarinet", "wind", 71, (71,)),
+    Instrument("flute", "wind", 73, (72, 73, 74, 75, 76, 77, 78, 79)),
+    Instrument("synth_lead", "lead", 81, (50, 51, 53, 81, 83, 84, 87)),
+    Instrument("warm_pad", "pad", 89, (89, 93, 95, 101)),
 )
 
 
@@ -74,7 +88,7 @@ def latents(count: int, size: int, seed: int = 7) -> NDArray[np.float64]:
         seed: seed of the initial latents and the rotation.
 
     Returns:
-        float64 [count, size], rows of length LATENT_NORM, rounded to 6 digits; orthogonal where count <= size,
+        float64 [count, size], rows of length norm(size), rounded to 6 digits; orthogonal where count <= size,
         else spread by repulsion until the closest pair is as far apart as gradient steps bring it.
     """
     random = np.random.RandomState(seed)
@@ -89,7 +103,7 @@ def latents(count: int, size: int, seed: int = 7) -> NDArray[np.float64]:
             push = np.sign(cosine) * np.exp((8 + step / 20) * (np.abs(cosine) - np.abs(cosine).max()))
             codes -= 0.02 / (1 + step / 200) * push @ codes
             codes /= np.linalg.norm(codes, axis=1, keepdims=True)
-    return np.round(codes * LATENT_NORM, 6)
+    return np.round(codes * norm(size), 6)
 
 
 def blend(codes: NDArray[np.float64], z: NDArray[np.float64], sharpness: float = 12.0) -> NDArray[np.float64]:

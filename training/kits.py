@@ -1,4 +1,4 @@
-"""`python -m training kits`: the bundled drum kit, one-shots rendered with FluidSynth."""
+"""Command `python -m training kits`: renders the bundled drum kit with FluidSynth."""
 
 from __future__ import annotations
 
@@ -26,31 +26,31 @@ _TRAINED_ON = "The sounds that this voice was trained on"
 SAMPLE_RATE = 16000
 _RENDER_RATE = 48000
 _GAIN = 0.5
-"""FluidSynth's: leaves headroom; what is written is brought to _PEAK."""
+"""Gain of FluidSynth, which leaves headroom; the sounds are scaled to _PEAK afterwards."""
 _PEAK = 0.98
 _SPACING = 10
 _HOLD = 9
 _LONGEST = 8.0
 ONSET = 0.02
-"""Share of a sound's peak at which it begins: -34 dB."""
+"""Fraction of a sound's peak that marks its beginning: -34 dB."""
 LEAD = 8
-"""Samples kept before the onset, in which the sound is faded in: 0.5 ms."""
+"""Samples of the fade-in before the onset: 0.5 ms."""
 _END = 10.0**-5.5
-"""Share of the highest short-time power at which a sound ends: -55 dB, where the soundfont's own noise begins."""
+"""Fraction of the highest short-time power that marks a sound's end: -55 dB, the level of the soundfont's noise."""
 _TAIL = 800
-"""Samples of the fade at the end: 50 ms."""
+"""Samples of the fade-out: 50 ms."""
 _WINDOW = 160
 _SAME = 1e-5
-"""Share of its power in which a sound may differ from another, but for the gain, and still be the same."""
+"""Fraction of its power by which a sound may differ from another, apart from a gain, to be stored as the same."""
 
 
 @dataclass(frozen=True)
 class Shared:
-    """A sound of a kit as it is stored.
+    """A reference to a stored sound of a kit.
 
     Attributes:
         path: file relative to the kit's folder.
-        gain: in dB, over what the file holds.
+        gain: in dB, relative to the file.
     """
 
     path: str
@@ -58,12 +58,12 @@ class Shared:
 
 
 def make_kits(folder: Path, soundfont: Path = SOUNDFONT, velocity: int = 127) -> None:
-    """Renders all variants and writes the kit that `gansynth.kits.load_kit` reads; replaces the folder.
+    """Renders all variants and writes the kit that `gansynth.audio.kits.load_kit` reads; replaces the folder.
 
     Args:
-        folder: where to write.
-        soundfont: for FluidSynth; the licence that is written beside the sounds is FluidR3's.
-        velocity: that the keys are struck with.
+        folder: output folder.
+        soundfont: for FluidSynth; the licence written beside the sounds is that of FluidR3.
+        velocity: of all notes.
 
     Raises:
         SystemExit: FluidSynth cannot be used; the message says why.
@@ -102,15 +102,15 @@ def render_keys(soundfont: Path, program: int, velocity: int) -> dict[int, NDArr
     """Renders the keys of a drum kit, each held for 9 s, without reverb and chorus.
 
     Returns:
-        Key to float64 [samples] at SAMPLE_RATE from the note-on on; keys that the kit leaves silent are not there.
-        One channel, the one with more power, as loud as the mean power of both: their sum would be a comb filter
-        where the soundfont has them some milliseconds apart.
+        Key to float64 [samples] at SAMPLE_RATE, from the note-on on; silent keys are left out. Of both channels, the
+        one with more power is used, with the mean power of both: the sum of channels a few milliseconds apart would be
+        a comb filter.
     """
     audio = _fluidsynth(_midi(program, velocity), soundfont)
     sounds = {}
     for i, key in enumerate(KEYS):
         first = (1 + i * _SPACING) * _RENDER_RATE
-        # At 16 kHz FluidSynth would fold what lies above 8 kHz back into the sound.
+        # FluidSynth at 16 kHz would alias the frequencies above 8 kHz.
         both = scipy.signal.resample_poly(audio[first : first + _HOLD * _RENDER_RATE].astype(np.float64), 1, 3, axis=0)
         power = (both**2).sum(axis=0)
         if power.any():
@@ -119,7 +119,7 @@ def render_keys(soundfont: Path, program: int, velocity: int) -> dict[int, NDArr
 
 
 def _midi(program: int, velocity: int) -> bytes:
-    """A MIDI file that strikes each of KEYS on the drum channel, the first after a second, 1000 ticks to the second."""
+    """Makes a MIDI file with a drum note of each of KEYS, the first after a second; 1000 ticks are a second."""
     track = mido.MidiTrack([mido.Message("program_change", channel=9, program=program)])
     wait = 1000
     for key in KEYS:
@@ -132,7 +132,7 @@ def _midi(program: int, velocity: int) -> bytes:
 
 
 def _fluidsynth(midi: bytes, soundfont: Path) -> NDArray[np.float32]:
-    """Plays a MIDI file dry: float32 [samples, 2] at _RENDER_RATE."""
+    """Renders a MIDI file without reverb and chorus: float32 [samples, 2] at _RENDER_RATE."""
     with tempfile.TemporaryDirectory() as folder:
         source, wav = Path(folder) / "keys.mid", Path(folder) / "keys.wav"
         source.write_bytes(midi)
@@ -148,7 +148,7 @@ def _fluidsynth(midi: bytes, soundfont: Path) -> NDArray[np.float32]:
 
 
 def trim(sound: NDArray[np.float64]) -> NDArray[np.float64]:
-    """A sound from LEAD samples before its onset to where it has decayed, with both ends faded."""
+    """Trims a sound to LEAD samples before its onset and to its decay, and fades both ends."""
     sound = np.pad(sound, (LEAD, 0))
     size = np.abs(sound)
     first = int(np.argmax(size >= ONSET * size.max())) - LEAD
@@ -164,14 +164,14 @@ def trim(sound: NDArray[np.float64]) -> NDArray[np.float64]:
 def share(
     kits: dict[str, dict[int, NDArray[np.float64]]],
 ) -> tuple[dict[str, NDArray[np.float64]], dict[str, dict[int, Shared]]]:
-    """Finds sounds of a key that are the same in several variants but for their level, so that each is stored once.
+    """Finds sounds of a key that are equal in several variants apart from their level, so that each is stored once.
 
     Args:
         kits: variant to key to sound, the standard variant first; all sounds of one length.
 
     Returns:
-        File to the sound in it, and variant to key to what it plays; keys that sound as in the standard variant are
-        left out of the others.
+        The stored sounds by file, and references by variant and key; keys that are equal to those of the standard
+        variant are left out of the other variants.
     """
     stored: dict[str, NDArray[np.float64]] = {}
     made: dict[str, dict[int, Shared]] = {}
@@ -189,12 +189,12 @@ def share(
 
 
 def _own(variant: str, key: int) -> str:
-    """The file of a sound that no key before it has."""
+    """Returns the file of a sound that is stored for its own key."""
     return f"{key}.flac" if variant == "standard" else f"{variant}/{key}.flac"
 
 
 def _gain(sound: NDArray[np.float64], other: NDArray[np.float64]) -> float | None:
-    """How many dB `sound` is above `other`, in hundredths; None if they differ in more than that."""
+    """Computes the gain of `sound` relative to `other` in dB, rounded to 0.01; None if they are different sounds."""
     power = sound @ sound
     factor = float(sound @ other / (other @ other))
     if factor <= 0 or ((sound - factor * other) ** 2).sum() > _SAME * power:

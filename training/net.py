@@ -22,11 +22,11 @@ from training.targets import PITCHES
 class Shape:
     """The network's size, with the names of experiment.json."""
 
-    latent_vector_size: int = 16
+    latent_vector_size: int = 32
     start_height: int = 1
     num_resolutions: int = 8
     fmap_base: int = 2048
-    fmap_max: int = 48
+    fmap_max: int = 64
     fmap_decay: float = 1.0
     to_rgb_activation: str = "linear"
 
@@ -59,6 +59,7 @@ class Generator(nn.Module):
     def __init__(self, shape: Shape) -> None:
         super().__init__()
         self.shape = shape
+        self.activate = activate
         inputs = shape.latent_vector_size + len(PITCHES)
         first = shape.filters(1)
         self.first = nn.Parameter(torch.zeros(inputs, first, shape.start_height, targets.BINS))
@@ -79,12 +80,12 @@ class Generator(nn.Module):
         x = torch.cat([z, functional.one_hot(labels, len(PITCHES)).to(z.dtype)], dim=1)
         x = x * torch.rsqrt(x.square().mean(dim=1, keepdim=True) + 1e-8)
         x = (x @ self.first.flatten(1)).view(len(z), *self.first.shape[1:])
-        x = _activate(x + self.first_bias[:, None, None]).contiguous(memory_format=torch.channels_last)
-        x = _activate(self.conv[0](x))
+        x = self.activate(x + self.first_bias[:, None, None]).contiguous(memory_format=torch.channels_last)
+        x = self.activate(self.conv[0](x))
         for block in range(2, depth + 1):
-            x = functional.interpolate(x, scale_factor=(2, 1), mode="nearest")
-            x = _activate(self.conv[2 * block - 3](x))
-            x = _activate(self.conv[2 * block - 2](x))
+            x = _twice_the_rows(x)
+            x = self.activate(self.conv[2 * block - 3](x))
+            x = self.activate(self.conv[2 * block - 2](x))
         return x
 
     def forward(self, z: Tensor, labels: Tensor, depth: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -106,7 +107,14 @@ class Generator(nn.Module):
         return image[:, 0], image[:, 1], image[:, 2]
 
 
-def _activate(x: Tensor) -> Tensor:
+def _twice_the_rows(x: Tensor) -> Tensor:
+    """Nearest neighbour in time; several times faster on a GPU, also backwards, than interpolate in channels_last."""
+    rows = x.permute(0, 2, 3, 1)[:, :, None]
+    return rows.expand(-1, -1, 2, -1, -1).flatten(1, 2).permute(0, 3, 1, 2)
+
+
+def activate(x: Tensor) -> Tensor:
+    """Leaky ReLU and pixel norm."""
     x = functional.leaky_relu(x, 0.2)
     return x * torch.rsqrt(x.square().mean(dim=1, keepdim=True) + 1e-8)
 
@@ -117,10 +125,10 @@ def start_identity(net: Generator, seed: int, noise: float = 0.02) -> None:
     random = torch.Generator().manual_seed(seed)
     for conv in net.conv:
         out, into = conv.weight.shape[:2]
-        conv.weight.normal_(0.0, noise / np.sqrt(9 * into), generator=random)
+        conv.weight.copy_(torch.randn(conv.weight.shape, generator=random) * noise / np.sqrt(9 * into))
         conv.bias.zero_()
         if out == into:
-            conv.weight[:, :, 1, 1] += torch.eye(out)
+            conv.weight[:, :, 1, 1] += torch.eye(out, device=conv.weight.device)
 
 
 SMOOTH = (0.25, 0.5, 0.25)

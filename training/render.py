@@ -27,9 +27,9 @@ _LONGEST = 60
 
 
 def fluidsynth_notes(
-    program: int, pitches: range, soundfont: Path = SOUNDFONT
+    program: int, pitches: range, soundfont: Path = SOUNDFONT, velocity: int = 100
 ) -> Iterator[tuple[int, NDArray[np.float32]]]:
-    """Renders an instrument's notes with FluidSynth: held for 4 s, dry, velocity 100.
+    """Renders an instrument's notes with FluidSynth: held for 4 s, dry.
 
     Yields:
         MIDI pitch and float32 [SAMPLES, 2] at SAMPLE_RATE.
@@ -39,7 +39,7 @@ def fluidsynth_notes(
     """
     with tempfile.TemporaryDirectory() as folder:
         midi, wav = Path(folder) / "notes.mid", Path(folder) / "notes.wav"
-        midi.write_bytes(_midi(program, pitches))
+        midi.write_bytes(_midi(program, pitches, velocity))
         command = ["fluidsynth", "-q", "-n", "-i", "-R", "0", "-C", "0", "-g", "0.5", "-r", str(_RENDER_RATE)]
         command += ["-O", "float", "-T", "wav", "-F", str(wav), str(soundfont), str(midi)]
         try:
@@ -56,7 +56,7 @@ def fluidsynth_notes(
         yield pitch, np.pad(note, [[0, SAMPLES - len(note)], [0, 0]]).astype(np.float32)
 
 
-def _midi(program: int, pitches: range) -> bytes:
+def _midi(program: int, pitches: range, velocity: int) -> bytes:
     """A MIDI file of one note each _SPACING seconds from _SPACING on, 500 ticks to the second."""
 
     def number(value: int) -> bytes:
@@ -68,7 +68,7 @@ def _midi(program: int, pitches: range) -> bytes:
     track = bytes([0, 0xC0, program])
     wait = int(_SPACING * 500)
     for pitch in pitches:
-        track += number(wait) + bytes([0x90, pitch, 100]) + number(2300) + bytes([0x80, pitch, 0])
+        track += number(wait) + bytes([0x90, pitch, velocity]) + number(2300) + bytes([0x80, pitch, 0])
         wait = int(_SPACING * 500) - 2300
     track += number(wait) + bytes([0xFF, 0x2F, 0])
     return b"MThd" + struct.pack(">IHHH", 6, 0, 1, 250) + b"MTrk" + struct.pack(">I", len(track)) + track

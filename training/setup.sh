@@ -18,7 +18,7 @@ if ! .venv/bin/python -c "$fits" 2>/dev/null; then
   "$python" -m venv .venv || { echo "Python's venv module is missing: on Debian or Ubuntu, apt-get install python3-venv." >&2; exit 2; }
 fi
 .venv/bin/python -m pip install --quiet --disable-pip-version-check \
-  torch==2.13.0 'numpy>=2' scipy soundfile pyyaml pillow pytest pytest-timeout hypothesis
+  torch==2.13.0 'numpy>=2' scipy soundfile pyyaml pillow librosa scikit-learn pytest pytest-timeout hypothesis
 
 .venv/bin/python -c 'import torch; print("torch", torch.__version__, "GPU" if torch.cuda.is_available() else "CPU")'
 command -v fluidsynth >/dev/null || echo "fluidsynth is missing; prepare wants it unless you bring notes of your own: apt-get install fluidsynth fluid-soundfont-gm" >&2

@@ -16,6 +16,8 @@ from gansynth.model import mel
 
 PITCHES = range(24, 85)
 """The MIDI pitches of a GANSynth generator, in the order of its labels (gansynth.model.checkpoint has them too)."""
+COMPARED = range(36, 85, 4)
+"""The pitches that are compared with recordings."""
 SAMPLE_RATE = 16000
 SAMPLES = 64000
 ROWS, BINS, HOP, FRAME = 128, 1024, 512, 2048
@@ -23,7 +25,6 @@ LEAD = 3072
 """Samples that the synthesis drops in front: rows 0 to 2 are never heard, row 3 is the first that is."""
 ONSET_ROWS = 4
 """Rows over which the partials' starting phases are spread in the frequency image."""
-ENVELOPE_HOP = 128
 MAG_SCALE, MAG_OFFSET = 0.0661371661726, 0.113718730221
 PHASE_SCALE = 0.8
 FLOOR = -13.0
@@ -40,86 +41,41 @@ def partials(pitch: int) -> int:
     return int((SAMPLE_RATE / 2 - 60.0) / frequency(pitch))
 
 
-def envelopes(audio: NDArray[np.floating], pitch: int) -> NDArray[np.float32]:
-    """Computes the amplitudes of a note's harmonics over time.
-
-    Args:
-        audio: float [samples] or [samples, channels] at SAMPLE_RATE, the note's onset at sample 0. The channels'
-            powers are averaged, so that stereo recordings do not cancel.
-        pitch: MIDI pitch.
-
-    Returns:
-        float32 [partials, frames], one frame every ENVELOPE_HOP samples from 0 on.
-
-    The window is folded at both ends, as if the amplitude were constant beyond them, so that a pluck's first frame has
-    the pluck's full amplitude and not half of it.
-    """
-    channels = np.atleast_2d(np.asarray(audio, np.float64).T)
-    channels = np.pad(channels, [[0, 0], [0, max(0, SAMPLES - channels.shape[1])]])[:, :SAMPLES]
-    f0 = frequency(pitch)
-    half = round(max(4.0 / f0, 0.03) * SAMPLE_RATE / 2)
-    offsets = np.arange(-half, half)
-
-    def hann(x: NDArray[np.integer]) -> NDArray[np.float64]:
-        return np.where(np.abs(x) < half, 0.5 + 0.5 * np.cos(np.pi * x / half), 0.0)
-
-    starts = np.arange(0, SAMPLES + 1, ENVELOPE_HOP)
-    index = starts[:, np.newaxis] + offsets
-    window = hann(np.broadcast_to(offsets, index.shape))
-    window = window + np.where(index > 0, hann(-index - starts[:, np.newaxis]), 0.0)
-    window += np.where(index < SAMPLES - 1, hann(2 * SAMPLES - 2 - index - starts[:, np.newaxis]), 0.0)
-    inside = (index >= 0) & (index < SAMPLES)
-    index = np.clip(index, 0, SAMPLES - 1)
-    harmonics = f0 * np.arange(1, partials(pitch) + 1)
-    basis = np.exp(-2j * np.pi * np.outer(offsets, harmonics) / SAMPLE_RATE).astype(np.complex64)
-    power = np.zeros([len(starts), len(harmonics)])
-    for channel in channels:
-        frames = (channel[index] * window * inside).astype(np.float32)
-        power += np.abs(frames @ basis) ** 2
-    amplitude = 2.0 / half * np.sqrt(power / len(channels))
-    return amplitude.T.astype(np.float32)
-
-
 def start_phases(count: int) -> NDArray[np.float64]:
     """Returns the partials' phases at the first sample, in units of pi: fixed noise, which avoids pulse trains."""
     return np.random.RandomState(1).uniform(-1.0, 1.0, size=512)[:count]
 
 
-def resynthesize(amplitudes: NDArray[np.floating], pitch: int, lead: int = LEAD) -> NDArray[np.float32]:
-    """Plays envelopes at exact multiples of the fundamental.
+def resynthesize(harmonics: NDArray[np.floating], pitch: int, seconds: float = 1.6) -> NDArray[np.float64]:
+    """Plays a note's harmonics at exact multiples of the fundamental: for checks without images.
 
     Args:
-        amplitudes: float [partials, frames], as `envelopes` gives.
+        harmonics: float [partials, frames], one frame each 128 samples.
         pitch: MIDI pitch.
-        lead: number of samples before the note, over which the first frame's amplitudes are held.
+        seconds: how long.
 
     Returns:
-        float32 [lead + SAMPLES].
+        float64 [samples].
     """
-    amplitudes = np.asarray(amplitudes, np.float32)
-    total = lead + SAMPLES
-    time = np.arange(total, dtype=np.float64)
-    step = 2.0 * np.pi * frequency(pitch) / SAMPLE_RATE
-    # The phase counts from LEAD samples before the onset whatever the lead, so both ways give the same waveform.
-    turn = np.exp(1j * step * (time + (LEAD - lead))).astype(np.complex64)
-    place = np.clip((time - lead) / ENVELOPE_HOP, 0, amplitudes.shape[1] - 1)
-    left = np.minimum(place.astype(np.int64), amplitudes.shape[1] - 2)
-    fraction = (place - left).astype(np.float32)
-    difference = np.diff(amplitudes, axis=1)
-    phases = np.exp(1j * np.pi * start_phases(len(amplitudes))).astype(np.complex64)
-    audio, partial = np.zeros(total, np.float32), np.ones(total, np.complex64)
-    loudest = amplitudes.max()
-    for row, change, phase in zip(amplitudes, difference, phases, strict=True):
-        partial *= turn
-        if row.max() > 1e-6 * loudest:
-            audio += (row[left] + fraction * change[left]) * (partial * phase).real
+    time = np.arange(int(seconds * SAMPLE_RATE))
+    frames = np.arange(harmonics.shape[1]) * 128
+    angle = 2.0 * np.pi * frequency(pitch) / SAMPLE_RATE * time
+    loudest = harmonics.max()
+    audio = np.zeros(len(time))
+    for number, (row, phase) in enumerate(zip(harmonics, start_phases(len(harmonics)), strict=True), 1):
+        if row.max() > 1e-3 * loudest:
+            audio += np.interp(time, frames, row) * np.cos(number * angle + np.pi * phase)
     return audio
 
 
-def level(amplitudes: NDArray[np.floating], pitch: int) -> float:
-    """Computes the factor that scales a note to the common level: mean square 0.02 in its loudest 1/8 s."""
-    power = (np.asarray(amplitudes, np.float64) ** 2).sum(axis=0) / 2.0
-    window = FRAME // ENVELOPE_HOP
+def level(harmonics: NDArray[np.floating]) -> float:
+    """The factor that brings a note to the common level: mean square 0.02 in its loudest eighth of a second.
+
+    Args:
+        harmonics: float [partials, frames], amplitudes, one frame each 128 samples.
+    """
+    power = (np.asarray(harmonics, np.float64) ** 2).sum(axis=0) / 2.0
+    window = FRAME // 128
     loudest = np.convolve(power, np.ones(window) / window, "valid").max()
     return float(np.sqrt(0.02 / loudest)) if loudest > 0 else 0.0
 
@@ -167,44 +123,126 @@ def _nearest_partial(pitch: int) -> tuple[NDArray[np.float64], NDArray[np.float6
     return number, hertz, bins - hertz / spacing
 
 
-def lobe(pitch: int) -> NDArray[np.float32]:
-    """Computes the weight of each linear bin's phase: the window's transform around the nearest partial, [BINS]."""
-    _, _, away = _nearest_partial(pitch)
+def window_lobe(away: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Transform of the Hann window at a distance in bins: 1 in the middle, 0 from 2 bins on (side lobes left out)."""
+    edge = np.abs(np.abs(away) - 1) < 1e-6
     with np.errstate(divide="ignore", invalid="ignore"):
-        shape = np.abs(np.sinc(away) / np.where(np.abs(np.abs(away) - 1) < 1e-6, 2e9, 1 - away**2))
-    shape = np.where(np.abs(np.abs(away) - 1) < 1e-6, 0.5, shape)
-    return np.where(np.abs(away) < 2, shape, 0.0).astype(np.float32)
+        shape = np.abs(np.sinc(away) / np.where(edge, 2e9, 1 - away**2))
+    return np.where(np.abs(away) < 2, np.where(edge, 0.5, shape), 0.0)
 
 
-def frequency_images(pitch: int, smoothness: float = 1e-4) -> NDArray[np.float32]:
-    """Computes the two distinct rows of a pitch's phase channel: that of the onset, and that of all later rows.
+def lobe(pitch: int) -> NDArray[np.float32]:
+    """How much each linear bin's phase matters: the window's transform around the nearest partial, [BINS]."""
+    return window_lobe(_nearest_partial(pitch)[2]).astype(np.float32)
+
+
+def image(
+    harmonics: NDArray[np.floating],
+    noise: NDArray[np.floating],
+    pitch: int,
+    gain: tuple[NDArray[np.floating], NDArray[np.floating]],
+) -> NDArray[np.float32]:
+    """The log power image of a note.
+
+    Args:
+        harmonics: float [partials, ROWS], amplitudes of every row.
+        noise: float [ROWS, BINS], power between the partials as squared STFT magnitudes.
+        pitch: MIDI pitch.
+        gain: of harmonics and noise, as `gains` gives.
+
+    Returns:
+        float32 [ROWS, BINS], natural logarithm.
+    """
+    harmonic_gain, noise_gain = gain
+    centres = frequency(pitch) * np.arange(1, len(harmonics) + 1) * FRAME / SAMPLE_RATE
+    lobes = (FRAME / 4 * window_lobe(np.arange(1, BINS + 1) - centres[:, np.newaxis])) ** 2
+    power = np.square(harmonics.astype(np.float64) * harmonic_gain[:, np.newaxis]).T @ lobes
+    return mel_log_power(np.sqrt(power + noise * noise_gain))
+
+
+NOISE_WEIGHT = 1e-3
+"""How much the phases of bins between the partials matter against those at a partial's centre."""
+
+
+def frequency_images(pitch: int, strays: tuple[float, ...] = (), smoothness: float = 1e-4) -> NDArray[np.float32]:
+    """The two rows of the phase channel that a pitch has: the onset's, and every later one's.
 
     Args:
         pitch: MIDI pitch.
+        strays: frequencies in Hertz of partials that are not harmonics, the most important first.
         smoothness: weight of the second difference between bands against exactness at the partials.
 
     Returns:
         float32 [2, BINS], in units of pi before normalising: row 0 for the first ONSET_ROWS rows, row 1 for the others.
 
     A partial's phase turns by pi from one linear bin to the next across its peak; that ramp, centred on the peak, and
-    the starting phase are spread over the onset rows, which are (nearly) all before the note is heard.
+    the starting phase are spread over the onset rows, which are (nearly) all before the note is heard. Between the
+    partials every bin has a frequency and a phase of its own, drawn at random: what is there sounds as noise.
     """
     _, inverse = _mel()
     number, hertz, away = _nearest_partial(pitch)
+    spacing = SAMPLE_RATE / FRAME
 
     def wrap(x: NDArray[np.float64]) -> NDArray[np.float64]:
         return x - 2.0 * np.round(x / 2.0)
 
+    bins = np.arange(1, BINS + 1)
+    random = np.random.RandomState(1000 + pitch)
+    start = start_phases(512)[number.astype(int) - 1]
+    weight = lobe(pitch).astype(np.float64) ** 2
+    free = np.abs(away) > 2.5
+    weight[free] = NOISE_WEIGHT
+    hertz = np.where(free, (bins + random.uniform(-0.5, 0.5, BINS)) * spacing, hertz)
+    start = np.where(free, random.uniform(-1.0, 1.0, BINS), start)
+    away = np.where(free, 0.0, away)
+    for stray in strays:
+        own = free & (np.abs(bins - stray / spacing) < 2.5)
+        hertz[own], start[own], away[own] = stray, random.uniform(-1.0, 1.0), (bins - stray / spacing)[own]
+        weight[own] = np.maximum(window_lobe(away[own]) ** 2, NOISE_WEIGHT)
+        free &= ~own
     advance = wrap(2.0 * hertz * HOP / SAMPLE_RATE)
-    start = wrap(start_phases(512)[number.astype(int) - 1] + (ONSET_ROWS - 1) * advance)
+    start = wrap(start + (ONSET_ROWS - 1) * advance)
     onset = (start - np.clip(away, -3, 3)) / ONSET_ROWS
-    weight = lobe(pitch).astype(np.float64) ** 2 + 1e-6
+    weight += 1e-6
     matrix = inverse.toarray().astype(np.float64)
     bend = np.diff(np.eye(BINS), n=2, axis=0)
     system = (matrix * weight) @ matrix.T + smoothness * bend.T @ bend + 1e-7 * np.eye(BINS)
     return np.linalg.solve(system, matrix @ (weight[:, np.newaxis] * np.stack([onset, advance], 1))).T.astype(
         np.float32
     )
+
+
+def gains(pitch: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """What the amplitudes of harmonics, and the power of noise, must be multiplied with to come out right.
+
+    Above 5 kHz, where mel bands are wider than a partial, harmonics lose level; noise does everywhere, since
+    neighbouring bins do not agree. Both are measured on notes whose partials, or noise, are equally loud everywhere.
+
+    Returns:
+        float64 [partials] and [BINS].
+    """
+    count = partials(pitch)
+    phase = phase_image(frequency_images(pitch))
+    lobes = (
+        FRAME
+        / 4
+        * window_lobe(
+            np.arange(1, BINS + 1) - frequency(pitch) * np.arange(1, count + 1)[:, None] * FRAME / SAMPLE_RATE
+        )
+    ) ** 2
+    flat = mel_log_power(np.sqrt(np.repeat((0.01**2 * lobes.sum(axis=0))[None], ROWS, 0)))
+    audio = invert(flat, phase)[SAMPLE_RATE // 2 :].astype(np.float64)
+    window = np.hanning(len(audio))
+    time = np.arange(len(audio)) / SAMPLE_RATE
+    found = np.array(
+        [abs((audio * window) @ np.exp(-2j * np.pi * h * frequency(pitch) * time)) for h in range(1, count + 1)]
+    )
+    harmonic = np.clip(0.01 / (2 * found / window.sum()), 0.7, 2.0)
+    noise = mel_log_power(np.full([ROWS, BINS], 0.3))
+    audio = invert(noise, phase)
+    got = np.square(magnitudes(audio)).mean(axis=0)
+    smooth = np.convolve(np.pad(got, 40, mode="reflect"), np.ones(81) / 81, "valid")
+    return harmonic, np.clip(0.09 / smooth, 0.5, 8.0)
 
 
 def invert(log_power: NDArray[np.floating], phase: NDArray[np.floating]) -> NDArray[np.float32]:
@@ -229,7 +267,6 @@ def invert(log_power: NDArray[np.floating], phase: NDArray[np.floating]) -> NDAr
     return audio[LEAD:].astype(np.float32)
 
 
-def phase_image(pitch: int) -> NDArray[np.float32]:
-    """Returns the whole phase channel of a pitch, float32 [ROWS, BINS]."""
-    onset, steady = frequency_images(pitch)
-    return np.where(np.arange(ROWS)[:, np.newaxis] < ONSET_ROWS, onset, steady)
+def phase_image(images: NDArray[np.floating]) -> NDArray[np.float32]:
+    """The whole phase channel of a pitch from `frequency_images`, float32 [ROWS, BINS]."""
+    return np.where(np.arange(ROWS)[:, np.newaxis] < ONSET_ROWS, images[0], images[1]).astype(np.float32)

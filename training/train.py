@@ -14,7 +14,7 @@ import os
 import pickle
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,20 +26,21 @@ from torch import Tensor
 from torch._dynamo.exc import BackendCompilerFailed
 
 from training import figures, targets
-from training.instruments import blend, latents, listed
+from training.instruments import blend, latents, listed, norm
 from training.losses import Loss, pooled
-from training.net import Generator, Shape, grow, start_identity, variables
+from training.net import Generator, Shape, activate, grow, start_identity, variables
 from training.prepare import Prepared, load
 from training.targets import BINS, PITCHES, ROWS
 
 
 @dataclass(frozen=True)
 class Stage:
-    """A stage of training at one height: last block trained, notes per batch, share of all steps."""
+    """A stretch of training at one height: last block trained, notes in a batch, share of all steps, learning rate."""
 
     depth: int
     batch: int
     share: float
+    rate: float
 
 
 @dataclass(frozen=True)
@@ -47,14 +48,24 @@ class Recipe:
     """The settings that determine a run's result. Steps count from 0 over all stages."""
 
     shape: Shape = field(default_factory=Shape)
-    stages: tuple[Stage, ...] = (Stage(4, 16, 0.67), Stage(6, 12, 0.15), Stage(8, 6, 0.18))
-    steps: int = 8000
+    stages: tuple[Stage, ...] = (Stage(4, 256, 0.32, 1.0), Stage(6, 128, 0.25, 0.6), Stage(8, 64, 0.43, 0.35))
+    steps: int = 10800
     first_rate: float = 1e-3
     conv_rate: float = 1e-4
-    last_rate: float = 0.01
+    last_rate: float = 0.03
     average: float = 0.998
-    pure: float = 0.7
+    pure: float = 0.8
     seed: int = 1
+    weights: Mapping[str, float] = field(default_factory=dict)
+
+    def changed(self, changes: Mapping[str, Any]) -> Recipe:
+        """This recipe with some fields changed; `shape` by its own fields, `stages` as lists of three numbers."""
+        found = dict(changes)
+        if "shape" in found:
+            found["shape"] = dataclasses.replace(self.shape, **found["shape"])
+        if "stages" in found:
+            found["stages"] = tuple(Stage(*stage) for stage in found["stages"])
+        return dataclasses.replace(self, **found)
 
     def stage_of(self, step: int) -> int:
         """Returns the number of the stage to which a step belongs."""
@@ -68,65 +79,79 @@ class Sampler:
     def __init__(self, data: Prepared, recipe: Recipe, rows: int, device: torch.device) -> None:
         self._recipe, self._device = recipe, device
         self._codes = latents(len(data.instruments), recipe.shape.latent_vector_size)
-        images = np.stack([pooled(np.asarray(one), rows) for one in data.log_power])
-        self._images = torch.from_numpy(images).to(device)
+        self._images = torch.stack([pooled(one, rows, device) for one in data.log_power])
 
     def batch(self, step: int, size: int) -> tuple[Tensor, Tensor, Tensor]:
         """Draws latents [size, latent], labels [size] and log powers [size, rows, BINS] of one step."""
         random = np.random.RandomState([self._recipe.seed, step])
         count, dimensions = self._codes.shape
         kind = random.uniform(size=size)
-        order = np.random.RandomState([self._recipe.seed, step * size // (count * len(PITCHES))])
-        notes = order.permutation(count * len(PITCHES))[(step * size + np.arange(size)) % (count * len(PITCHES))]
+        all_notes = count * len(PITCHES)
+        # Every note once, in an order of its own for every round.
+        places = step * size + np.arange(size)
+        orders = {
+            r: np.random.RandomState([self._recipe.seed, r]).permutation(all_notes) for r in set(places // all_notes)
+        }
+        notes = np.array([orders[place // all_notes][place % all_notes] for place in places])
         which, labels = notes // len(PITCHES), notes % len(PITCHES)
-        z = self._codes[which] * random.uniform(0.9, 1.1, [size, 1])
-        z = z + random.normal(size=z.shape) * 0.1
+        z = self._codes[which] * random.uniform(0.95, 1.05, [size, 1])
+        z = z + random.normal(size=z.shape) * 0.05
         other, place = self._codes[random.randint(count, size=size)], random.uniform(size=[size, 1])
         half = (self._recipe.pure + 1) / 2
         mixed = (1 - place) * z + place * other
-        mixed *= 4.0 / np.maximum(np.linalg.norm(mixed, axis=1, keepdims=True), 1e-6)
+        mixed *= norm(dimensions) / np.maximum(np.linalg.norm(mixed, axis=1, keepdims=True), 1e-6)
         z = np.where((kind > self._recipe.pure)[:, None], mixed, z)
         z = np.where((kind > half)[:, None], random.normal(size=[size, dimensions]), z)
         weights = blend(self._codes, z)
         weights[kind <= self._recipe.pure] = np.eye(count)[which[kind <= self._recipe.pure]]
         return (
-            torch.from_numpy(z.astype(np.float32)).to(self._device),
-            torch.from_numpy(labels.astype(np.int64)).to(self._device),
+            torch.from_numpy(z.astype(np.float32)).to(self._device, non_blocking=True),
+            torch.from_numpy(labels.astype(np.int64)).to(self._device, non_blocking=True),
             self.mix(weights, labels),
         )
 
     def mix(self, weights: NDArray[np.float64], labels: NDArray[np.integer]) -> Tensor:
-        """Averages instruments' log powers, [n, rows, BINS]."""
-        out = []
-        for row, label in zip(weights, labels.tolist(), strict=True):
-            out.append(sum(float(row[i]) * self._images[i, label].float() for i in np.flatnonzero(row)))
-        return torch.stack(out)
+        """Averages of instruments' log powers, [n, rows, BINS]."""
+        strongest = np.argsort(-weights, axis=1)[:, :4]
+        shares = torch.from_numpy(np.take_along_axis(weights, strongest, axis=1).astype(np.float32)).to(self._device)
+        which = torch.from_numpy(strongest).to(self._device)
+        pitch = torch.from_numpy(np.asarray(labels)).to(self._device)
+        out = self._images[which[:, 0], pitch].float() * shares[:, 0, None, None]
+        mixed = np.flatnonzero(weights.max(axis=1) < 1.0)
+        if len(mixed):
+            rest = torch.from_numpy(mixed).to(self._device)
+            for i in range(1, 4):
+                out[rest] += self._images[which[rest, i], pitch[rest]].float() * shares[rest, i, None, None]
+        return out
+
+
+PICTURES = 6
+"""The first layer's filters that hold the frequency images and the mean spectra, as pairs around a constant."""
+GATE = 0.6
+"""Half of what an instrument's latent moves its gates by."""
+GATED = 0.2
+"""Deviation of a gated feature: small against GATE, so that gates stay open or closed."""
 
 
 def start(net: Generator, data: Prepared, seed: int) -> None:
     """Initialises the first layer from the training data and all other layers as identities.
 
-    The pitch rows get the two frequency images, and the principal components over instruments and time of what is
-    at each pitch and band; the latent rows get the instruments' mean spectra and the latent itself. Without this, the
-    frequency images alone take longer than a whole run.
+    The pitch rows get the two frequency images and the mean over instruments of what is at each pitch and band, as
+    pairs around a constant. Every other filter belongs to an instrument: it holds what that instrument has at each
+    pitch and band (its mean over time, and as far as there are filters the first principal component of its course), a
+    constant below zero, where the leaky ReLU lets a fifth through, and the instrument's latent lifts it above. So a
+    linear map of the filters is one instrument's spectrum, plus a fifth of the sum over all, which the mean takes out.
     """
     start_identity(net, seed)
-    random = np.random.RandomState(seed)
     size, rows = net.shape.latent_vector_size, net.shape.start_height
-    codes = latents(len(data.instruments), size)
-    power = np.stack([pooled(np.asarray(one), 8) for one in data.log_power]).astype(np.float32)
+    count = len(data.instruments)
+    codes = latents(count, size)
+    power = np.stack([pooled(one, 8, net.first.device).cpu().float().numpy() for one in data.log_power])
     power = np.maximum(power, targets.FLOOR) + 4.0
     power /= power.std()
-    mean = power.mean(axis=(1, 2))
-    samples = power.transpose(1, 3, 0, 2).reshape(len(PITCHES) * BINS, -1)
-    samples = samples - samples.mean(axis=0)
-    values, axes = np.linalg.eigh(samples.T @ samples / len(samples))
-    values = np.maximum(values, 0.0)  # notes that differ in less than eight rows have components of size zero
-    kept = min(32, len(values))
-    # The square root of their size: small components tell the instruments apart, great ones only loud from quiet.
-    scores = samples @ axes[:, -kept:] / (values[-kept:] ** 0.25 + 1e-6) * 0.5 / values[-1] ** 0.25
-    scores = scores.reshape(len(PITCHES), BINS, kept)
-    images = np.stack([targets.frequency_images(pitch) for pitch in PITCHES])
+    mean = power.mean(axis=2)
+    moving = power - mean[:, :, np.newaxis]
+    images = data.phases
     channels = net.first.shape[1]
     first = np.zeros([size + len(PITCHES), channels, BINS], np.float32)
     # Every filter is a constant plus a little, so that it passes the leaky ReLUs and the norms nearly unchanged.
@@ -134,19 +159,26 @@ def start(net: Generator, data: Prepared, seed: int) -> None:
     for pair, image in enumerate((images[:, 1], images[:, 0])):
         for side, sign in enumerate((0.6, -0.6)):
             first[size:, 2 * pair + side] += sign * np.clip(image, -1.4, 1.4)
-    common = power.mean(axis=(0, 2))
-    spectra = np.linalg.pinv(codes) @ (mean - mean.mean(axis=0))
+    common = mean.mean(axis=0)
     for side, sign in enumerate((0.2, -0.2)):
         first[size:, 4 + side] += sign * common
-        first[:size, 4 + side] += sign * spectra
-    mixing = np.linalg.qr(random.normal(size=[channels, channels]))[0][6:, :kept] * np.sqrt(channels / kept)
-    first[size:, 6:] += np.einsum("pfk,ck->pcf", scores, mixing)
-    first[:size, 6:] += random.normal(size=[size, channels - 6, 1]) * 0.05
-    first[:size, 6:] += 0.15 * spectra[:, None] * random.choice([-1, 1], size=[channels - 6, 1])
-    # The norm of the input makes a label this large beside a latent of length 4.
-    gain = float(np.sqrt((size + len(PITCHES)) / (1 + 16.0)))
-    first[size:] /= gain
-    first[:size] /= gain
+    # The latent rows' part that is 2 for an instrument's own latent and 0 for the others'.
+    keys = 2.0 * np.linalg.pinv(codes)
+    courses = []
+    for one in moving:
+        flat = one.transpose(0, 2, 1).reshape(-1, one.shape[1])
+        values, axes = np.linalg.eigh(flat.T @ flat / len(flat))
+        courses.append((float(values[-1]), (flat @ axes[:, -1]).reshape(len(PITCHES), BINS)))
+    # What moves most comes first; with fewer filters than instruments, those that move least share the last ones.
+    order = np.argsort([-size for size, _ in courses], kind="stable")
+    features = [(i, mean[i]) for i in range(count)] + [(int(i), courses[i][1]) for i in order]
+    for i, (instrument, feature) in enumerate(features[: channels - PICTURES]):
+        scaled = np.clip(feature * (GATED / max(float(feature.std()), 1e-6)), -0.9 * GATE, 0.9 * GATE)
+        first[size:, PICTURES + i] = scaled - GATE
+        first[:size, PICTURES + i] = GATE * keys[:, instrument, np.newaxis]
+    # The norm of the input makes a label this large beside a latent of its usual length.
+    gain = float(np.sqrt((size + len(PITCHES)) / (1 + norm(size) ** 2)))
+    first /= gain
     with torch.no_grad():
         net.first.copy_(torch.from_numpy(np.repeat(first[:, :, None], rows, axis=2)))
 
@@ -155,9 +187,9 @@ def start(net: Generator, data: Prepared, seed: int) -> None:
 def fit_rgb(net: Generator, depth: int, sampler: Sampler, loss: Loss, seed: int) -> None:
     """Starts the `to_rgb` of a block by least squares on what the block's features are already able to draw."""
     device = net.first.device
-    moments, wanted = 0.0, 0.0
-    for step in range(4):
-        z, labels, power = sampler.batch(10**6 + seed * 100 + step, 12)
+    moments, wanted = torch.zeros(0), torch.zeros(0)
+    for step in range(16):
+        z, labels, power = sampler.batch(10**6 + seed * 100 + step, 16)
         features = net.features(z, labels, depth)
         x = torch.cat([features, torch.ones_like(features[:, :1])], dim=1).permute(0, 2, 3, 1)[:, :, ::3]
         power = power.clamp(min=targets.FLOOR)[:, :, ::3] * targets.MAG_SCALE + targets.MAG_OFFSET
@@ -173,48 +205,66 @@ def fit_rgb(net: Generator, depth: int, sampler: Sampler, loss: Loss, seed: int)
             moments[i] += torch.einsum("nrfc,nrfd->cd", x * weight[..., None], x).double()
             wanted[i] += torch.einsum("nrfc,nrf->c", x * weight[..., None], image).double()
     eye = torch.eye(moments.shape[1], dtype=torch.float64, device=device)
-    ridge = 1e-6 * moments.diagonal(dim1=1, dim2=2).mean(dim=1)[:, None, None] * eye
+    ridge = 1e-3 * moments.diagonal(dim1=1, dim2=2).mean(dim=1)[:, None, None] * eye
     solved = torch.linalg.solve(moments + ridge, wanted[..., None])[..., 0].float()
     for head, rows in ((net.rgb[depth - 1], solved[:2]), (net.onset[depth - 1], solved[2:])):
         head.weight.copy_(rows[:, :-1, None, None])
         head.bias.copy_(rows[:, -1])
 
 
-PICTURES = 6
-"""The first layer's filters that hold the frequency images and the mean spectra, as pairs around a constant."""
+LATENT_RATE = 0.05
+"""Share of the first layer's rate that its latent rows get: a latent's numbers all act at once, pitches one by one."""
 
 
 class CentredAdam:
-    """Adam (Kingma and Ba 2014), with the mean over a kernel's inputs taken out of every step.
+    """Adam (Kingma and Ba 2014), with what would move a convolution's mean output taken out of every step.
 
     The features are constants plus a little. Adam's steps have the same size for all of a kernel's hundreds of inputs,
     so what the steps have in common would move the output a hundred times further than what they differ in, and put
     the frequencies out of tune. A constant is the bias's to move.
+
+    Attributes:
+        means: of the inputs of convolutions by the names of their weights, float32 [filters].
     """
 
-    def __init__(self, parameters: dict[str, Tensor], rates: dict[str, float]) -> None:
-        self._parameters, self._rates = parameters, rates
+    def __init__(self, parameters: dict[str, Tensor], rates: dict[str, float], latent_size: int) -> None:
+        self._parameters, self._rates, self._latent_size = parameters, rates, latent_size
         self.state: dict[str, tuple[int, Tensor, Tensor]] = {}
+        self.means: dict[str, Tensor] = {}
 
     @torch.no_grad()
     def step(self, share: float) -> None:
         """Moves every parameter that has a gradient, at `share` of its rate, and forgets the gradients."""
-        for name, parameter in self._parameters.items():
-            gradient, parameter.grad = parameter.grad, None
-            if gradient is None:
-                continue
-            zeros = (0, torch.zeros_like(parameter), torch.zeros_like(parameter))
-            count, mean, square = self.state.get(name, zeros)
-            count += 1
-            mean.lerp_(gradient, 0.1)
-            square.mul_(0.99).addcmul_(gradient, gradient, value=0.01)
-            step = (mean / (1 - 0.9**count)) / ((square / (1 - 0.99**count)).sqrt_().add_(1e-12))
-            if parameter.dim() == 4 and name != "first":
-                step -= step.mean(dim=(1, 2, 3), keepdim=True)
-            elif name == "first":
+        names = [name for name, parameter in self._parameters.items() if parameter.grad is not None]
+        parameters = [self._parameters[name] for name in names]
+        gradients = [parameter.grad for parameter in parameters]
+        for name, parameter in zip(names, parameters, strict=True):
+            if name not in self.state:
+                self.state[name] = (0, torch.zeros_like(parameter), torch.zeros_like(parameter))
+            count, mean, square = self.state[name]
+            self.state[name] = (count + 1, mean, square)
+        counts = [self.state[name][0] for name in names]
+        means, squares = [self.state[name][1] for name in names], [self.state[name][2] for name in names]
+        torch._foreach_lerp_(means, gradients, 0.1)
+        torch._foreach_mul_(squares, 0.99)
+        torch._foreach_addcmul_(squares, gradients, gradients, 0.01)
+        sizes = torch._foreach_div(squares, [1 - 0.99**count for count in counts])
+        torch._foreach_sqrt_(sizes)
+        torch._foreach_add_(sizes, 1e-12)
+        steps = torch._foreach_div(means, [1 - 0.9**count for count in counts])
+        torch._foreach_div_(steps, sizes)
+        for name, step in zip(names, steps, strict=True):
+            if name == "first":
                 step[:, :PICTURES] *= 0.1
-            parameter.add_(step, alpha=-share * self._rates[name])
-            self.state[name] = (count, mean, square)
+                step[: self._latent_size] *= LATENT_RATE
+            elif name in self.means:
+                mean = self.means[name][None, :, None, None]
+                along = (step * mean).sum(dim=(1, 2, 3), keepdim=True)
+                step -= mean * along / (mean.square().sum() * step.shape[2] * step.shape[3])
+        torch._foreach_mul_(steps, [-share * self._rates[name] for name in names])
+        torch._foreach_add_(parameters, steps)
+        for parameter in parameters:
+            parameter.grad = None
 
 
 class Trainer:
@@ -223,20 +273,21 @@ class Trainer:
     def __init__(self, data: Prepared, folder: Path, recipe: Recipe) -> None:
         self.data, self.folder, self.recipe = data, folder, recipe
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        torch.backends.cudnn.benchmark = True
         torch.manual_seed(recipe.seed)
         self.net = Generator(recipe.shape)
         self.step, self.seconds, self.fitted, self.began = 0, 0.0, 0, 0
         folder.mkdir(parents=True, exist_ok=True)
         state = self._state()
+        self.net.to(self.device, memory_format=torch.channels_last)
         if state is None:
             start(self.net, data, recipe.seed)
-        self.net.to(self.device, memory_format=torch.channels_last)
         rates = {}
         for name, value in self.net.named_parameters():
             # Fewer inputs move the output less, and the late blocks, which have fewer, have less time.
-            crowd = value.shape[1] / recipe.shape.fmap_max if value.dim() == 4 else 1.0
+            crowd = math.sqrt(value.shape[1] / recipe.shape.fmap_max) if value.dim() == 4 else 1.0
             rates[name] = recipe.first_rate if name.startswith("first") else recipe.conv_rate / crowd
-        self.optimizer = CentredAdam(dict(self.net.named_parameters()), rates)
+        self.optimizer = CentredAdam(dict(self.net.named_parameters()), rates, recipe.shape.latent_vector_size)
         if state is not None:
             if state["shape"] != dataclasses.asdict(recipe.shape):
                 raise SystemExit(f"{folder}: holds a run of another shape; choose another folder")
@@ -248,7 +299,7 @@ class Trainer:
         if state is not None:
             for name, value in state["average"].items():
                 self.average[name].copy_(value)
-        self._stop = False
+        self._stop, self._until = False, math.inf
 
     def _state(self) -> dict[str, Any] | None:
         """Loads the state that the run saved last; None if it has none.
@@ -292,8 +343,9 @@ class Trainer:
             np.savez(file, **variables(self.net, self.average))
         os.replace(self.folder / "generator.npz.new", self.folder / "generator.npz")
 
-    def run(self) -> None:
-        """Trains until the recipe's last step, or until SIGINT or SIGTERM, and saves."""
+    def run(self, seconds: float = math.inf) -> None:
+        """Trains until the recipe's last step, for so many seconds, or until SIGINT or SIGTERM, and saves."""
+        self._until = time.time() + seconds
         for kind in (signal.SIGINT, signal.SIGTERM):
             signal.signal(kind, self._on_signal)
         recipe = self.recipe
@@ -310,33 +362,37 @@ class Trainer:
     def _stage(self, number: int, stage: Stage) -> None:
         recipe, began = self.recipe, time.time()
         rows = recipe.shape.start_height * 2 ** (stage.depth - 1)
-        loss = Loss(rows).to(self.device)
+        loss = Loss(rows, self.data.phases, recipe.weights).to(self.device)
         sampler = Sampler(self.data, recipe, rows, self.device)
         if self.fitted <= number:
             self._grow(number, stage.depth, loss, sampler)
             self.fitted, self.began = number + 1, self.step
         update = self._compiled(loss, stage.depth)
-        sums: dict[str, float] = {}
+        sums: dict[str, Tensor] = {}
         counted, shown, saved = 0, time.time(), time.time()
         due = 0.0  # the first step, which compiles, is shown at once
         while self.step < recipe.steps and not self._stop and recipe.stage_of(self.step) == number:
             rate = self._rate()
+            if self.step % 200 == 0 or not self.optimizer.means:
+                self.optimizer.means = self._means(stage.depth, sampler)
             z, labels, wanted = sampler.batch(self.step, stage.batch)
             parts = update(z, labels, wanted)
-            if not all(math.isfinite(float(value)) for value in parts.values()):
-                raise SystemExit(
-                    f"step {self.step}: the loss is not a number; {self.folder} stays as it was saved last"
-                )
             self.optimizer.step(rate)
             self._follow()
             self.step += 1
             counted += 1
             for name, value in parts.items():
-                sums[name] = sums.get(name, 0.0) + float(value)
+                sums[name] = sums[name] + value if name in sums else value
             now = time.time()
             self.seconds, began = self.seconds + now - began, now
+            self._stop = self._stop or now > self._until
             if now > due or self.step == recipe.steps or self._stop:
-                means = {name: round(value / counted, 4) for name, value in sums.items()}
+                means = {name: round(float(value) / counted, 4) for name, value in sums.items()}
+                if not all(math.isfinite(value) for value in means.values()):
+                    raise SystemExit(
+                        f"step {self.step}: the loss is not a number; {self.folder} stays as it was saved last"
+                    )
+                now = time.time()
                 line = {
                     "step": self.step,
                     "rows": rows,
@@ -344,7 +400,7 @@ class Trainer:
                     "rate": rate,
                     **means,
                 }
-                line["seconds_per_note"] = round((now - shown) / counted / stage.batch, 4)
+                line["seconds_per_note"] = round((now - shown) / counted / stage.batch, 5)
                 print(json.dumps(line), flush=True)
                 with (self.folder / "log.jsonl").open("a") as log:
                     log.write(json.dumps(line) + "\n")
@@ -368,13 +424,37 @@ class Trainer:
         for name, value in self.net.named_parameters():
             self.average[name].copy_(value.detach())
 
+    @torch.no_grad()
+    def _means(self, depth: int, sampler: Sampler) -> dict[str, Tensor]:
+        """Means of what every convolution up to a block sees, by its weight's name."""
+        z, labels, _ = sampler.batch(2 * 10**6 + self.step, 8)
+        net, found = self.net, {}
+        layers = {f"conv.{i}.weight": net.conv[i] for i in range(2 * depth - 1)}
+
+        def keep(name: str) -> Callable[[torch.nn.Module, tuple[Tensor, ...]], None]:
+            def hook(_: torch.nn.Module, inputs: tuple[Tensor, ...]) -> None:
+                found[name] = inputs[0].mean(dim=(0, 2, 3))
+
+            return hook
+
+        handles = [layer.register_forward_pre_hook(keep(name)) for name, layer in layers.items()]
+        last = net.features(z, labels, depth).mean(dim=(0, 2, 3))
+        for handle in handles:
+            handle.remove()
+        return {**found, f"rgb.{depth - 1}.weight": last, f"onset.{depth - 1}.weight": last}
+
     def _compiled(self, loss: Loss, depth: int) -> Callable[[Tensor, Tensor, Tensor], dict[str, Tensor]]:
         def forward(z: Tensor, labels: Tensor, wanted: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
             with torch.autocast(self.device.type, torch.bfloat16):
                 parts = loss(*self.net(z, labels, depth), labels, wanted)
             return loss.total(parts), parts
 
-        call: Callable[..., tuple[Tensor, dict[str, Tensor]]] = torch.compile(forward, dynamic=False)
+        call: Callable[..., tuple[Tensor, dict[str, Tensor]]] = forward
+        if self.device.type == "cuda":
+            # Compiling all of it takes longer than it saves in a run of minutes.
+            self.net.activate = torch.compile(activate, dynamic=True)
+        else:
+            call = torch.compile(forward, dynamic=False)
 
         def update(z: Tensor, labels: Tensor, wanted: Tensor) -> dict[str, Tensor]:
             nonlocal call
@@ -392,18 +472,23 @@ class Trainer:
         return update
 
     def _rate(self) -> float:
-        """The share of the peak learning rates: up over 50 steps, level for a quarter, half a cosine to the last."""
-        late = max(0.0, (min(1.0, self.step / self.recipe.steps) - 0.25) / 0.75)
-        cosine = 0.5 + 0.5 * math.cos(math.pi * late)
-        return min(1.0, (self.step + 1) / 50) * (self.recipe.last_rate + (1 - self.recipe.last_rate) * cosine)
+        """The share of the peak learning rates: in every stage up over 50 steps, then half a cosine down."""
+        recipe = self.recipe
+        shares = [stage.share for stage in recipe.stages]
+        number = recipe.stage_of(self.step)
+        first, share = sum(shares[:number]) / sum(shares), shares[number] / sum(shares)
+        done = min(1.0, max(0.0, (self.step / recipe.steps - first) / share))
+        cosine = 0.5 + 0.5 * math.cos(math.pi * done)
+        warm = min(1.0, (self.step - self.began + 1) / 50)
+        return recipe.stages[number].rate * warm * (recipe.last_rate + (1 - recipe.last_rate) * cosine)
 
     @torch.no_grad()
     def _follow(self) -> None:
         """Moves the average; its memory grows with the stage, so that the stage's start is soon forgotten."""
         counted = self.step - self.began
         keep = min(self.recipe.average, (1 + counted) / (10 + counted))
-        for name, value in self.net.named_parameters():
-            self.average[name].lerp_(value, 1 - keep)
+        values = [value.detach() for value in self.net.parameters()]
+        torch._foreach_lerp_([self.average[name] for name, _ in self.net.named_parameters()], values, 1 - keep)
 
     @torch.no_grad()
     def _picture(self, depth: int, sampler: Sampler) -> None:
@@ -421,14 +506,15 @@ class Trainer:
         figures.comparison(self.folder / f"comparison_{self.step:06d}.png", names, wanted, got)
 
 
-def train(data: Path, folder: Path, recipe: Recipe) -> None:
-    """Starts a run, or continues the one in `folder`.
+def train(data: Path, folder: Path, recipe: Recipe, seconds: float = math.inf) -> None:
+    """Trains, or goes on with the run in `folder`.
 
     Args:
         data: prepared data set.
-        folder: folder of the run's state, log and comparison images.
-        recipe: settings of the run.
+        folder: where the run's state, log and comparison images are.
+        recipe: what to do.
+        seconds: after which it stops and saves, wherever it is.
     """
     trainer = Trainer(load(data), folder, recipe)
     (folder / "recipe.json").write_text(json.dumps(dataclasses.asdict(recipe), indent=1))
-    trainer.run()
+    trainer.run(seconds)

@@ -6,6 +6,7 @@ import traceback
 from dataclasses import dataclass, field, replace
 
 from gansynth.errors import GansynthError
+from gansynth.io.retry import is_transient
 from gansynth.midi.load import MidiFile
 from gansynth.midi.notes import Song
 from transforms.manifest import ErrorRow
@@ -112,7 +113,7 @@ class Failure:
 def _code(error: Exception, stage: str) -> str:
     if isinstance(error, GansynthError):
         return error.code
-    if isinstance(error, OSError):
+    if isinstance(error, OSError) or is_transient(error):
         return {"read": "input-unreadable", "write": "output-unwritable"}.get(stage, "internal")
     return "internal"
 

@@ -40,7 +40,7 @@ class SongRow(TypedDict):
     source: Annotated[str, "path or URL that the file was read from"]
     source_digest: Annotated[str, "sha256 of the file's bytes"]
     repairs: Annotated[list[str], "names of the file's defects that were ignored or repaired, see errors.md"]
-    mended: Annotated[dict[str, int], "number of notes that each repair of notes changed"]
+    repaired_notes: Annotated[dict[str, int], "number of notes that each repair of notes changed"]
     ignored: Annotated[dict[str, int], "number of MIDI events of each kind that were read and have no effect"]
     outputs: Annotated[dict[str, str], "path of each output below the output folder, by kind"]
     bytes: Annotated[dict[str, int], "size of each output, by kind"]
@@ -67,6 +67,7 @@ class SongRow(TypedDict):
     checkpoint_digest: Annotated[str, "sha256 of the checkpoint's weights and flags"]
     config_digest: Annotated[str, "sha256 of the settings that a song's files depend on"]
     bank_digest: Annotated[str, "sha256 of the bank of instruments"]
+    kit_digest: Annotated[str, "sha256 of the drum kit's sounds; empty unless `notes.drums` is kit"]
 
 
 class ErrorRow(TypedDict):

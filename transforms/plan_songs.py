@@ -102,6 +102,7 @@ def _outline(plan: RenderPlan, sample_rate: int) -> dict[str, Any]:
         "song_id": plan.song_id,
         "source_digest": plan.digest,
         "repairs": plan.repairs,
+        "repaired_notes": plan.repaired_notes,
         "ignored": plan.ignored,
         "notes": plan.counts,
         "seconds": plan.samples / sample_rate,

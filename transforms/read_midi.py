@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import apache_beam as beam
 
 from gansynth.config import NotesConfig
 from gansynth.io import urls
+from gansynth.io.probe import check_writable
 from gansynth.io.records import Records
+from gansynth.io.retry import is_transient
 from gansynth.io.urls import StorageConfig
 from gansynth.midi.load import parse_midi, read_midi
 from transforms.counters import count
@@ -26,17 +29,20 @@ class ReadMidi(beam.PTransform):
         notes: settings of limits, salvage and pedal.
         storage: credentials for reading.
         records: completion records of songs that need no rendering; None to render all songs.
+        output: output folder of the job, by which an outage of all storage is told from an error of one file; None if
+            the job writes nothing.
         attempts: folder of the markers of attempts; None to write none.
     """
 
     notes: NotesConfig
     storage: StorageConfig = field(default_factory=StorageConfig)
     records: Records | None = None
+    output: str | None = None
     attempts: str | None = None
 
     def expand(self, sources: beam.PCollection[Source]) -> beam.pvalue.DoOutputsTuple:
         """Reads and parses every file."""
-        step = _Parse(self.notes, self.storage, self.records).marked(self.attempts)
+        step = _Parse(self.notes, self.storage, self.records, self.output).marked(self.attempts)
         parse = beam.ParDo(step).with_output_types(
             ReadSong, finished=tuple[str, FinishedSong], failures=tuple[str, Failure]
         )
@@ -46,8 +52,10 @@ class ReadMidi(beam.PTransform):
 class _Parse(DeadLetterDoFn):
     stage = "read"
 
-    def __init__(self, config: NotesConfig, storage: StorageConfig, records: Records | None) -> None:
-        self._config, self._storage, self._records = config, storage, records
+    def __init__(
+        self, config: NotesConfig, storage: StorageConfig, records: Records | None, output: str | None = None
+    ) -> None:
+        self._config, self._storage, self._records, self._output = config, storage, records, output
         self._digest = ""
 
     def setup(self) -> None:
@@ -69,3 +77,8 @@ class _Parse(DeadLetterDoFn):
 
     def identify(self, source: Source) -> tuple[str, str, str]:
         return source.song_id, self._digest, source.url
+
+    def dead_letter(self, song_id: str, digest: str, source: str, error: Exception) -> Any:
+        if self._output is not None and is_transient(error):
+            check_writable(self._output)  # if all storage is down, the bundle fails, and the runner tries it again
+        return super().dead_letter(song_id, digest, source, error)

@@ -21,11 +21,12 @@ from gansynth.config import InstrumentsConfig, MixConfig
 from gansynth.figures import piano_roll
 from gansynth.figures.spectrogram import cqt, write_png
 from gansynth.io import files, paths, urls
+from gansynth.io.probe import check_writable
 from gansynth.io.records import Records
 from gansynth.io.urls import StorageConfig
 from gansynth.score.assign import Part
 from gansynth.score.planned_notes import PlannedNotes
-from gansynth.score.rendered_notes import to_json, to_midi
+from gansynth.score.rendered_notes import to_json, to_midi, to_note_sequence
 from transforms.counters import count
 from transforms.dead_letters import DeadLetterDoFn
 from transforms.elements import Failure, FinishedSong
@@ -45,7 +46,7 @@ class WriteSettings:
         spectrogram: if true, the spectrogram is drawn as a PNG.
         spectrogram_array: if true, the constant-Q transform is saved as .npy.
         piano_roll: if true, the piano roll is drawn as a PNG.
-        played_notes: formats in which the notes are saved: "midi", "json".
+        played_notes: formats in which the notes are saved: "midi", "json", "notesequence".
         sample_rate: sample rate of the notes in Hz.
         mix: settings of level and channels.
         instruments: settings of the instruments; only the seed is used.
@@ -151,7 +152,10 @@ class _Write(DeadLetterDoFn):
         return super().keys(outcome) if isinstance(outcome, MixedSong) else ()
 
     def dead_letter(self, song_id: str, digest: str, source: str, error: Exception) -> tuple[str, str]:
-        return self._failed(Failure.of(song_id, self.stage, error, digest, source))
+        failure = Failure.of(song_id, self.stage, error, digest, source)
+        if failure.code == "output-unwritable":
+            check_writable(self._settings.output)  # if nothing can be written, the bundle fails instead of the song
+        return self._failed(failure)
 
     def _failed(self, failure: Failure) -> tuple[str, str]:
         count("songs_failed")
@@ -175,7 +179,7 @@ class _Write(DeadLetterDoFn):
                 buffer = io.BytesIO()
                 np.save(buffer, levels)
                 outputs["cqt"] = self._put(f"spectrograms/{name}.npy", buffer.getvalue())
-        outputs |= self._write_notes(song, name) | self._write_stems(song, name)
+        outputs |= self._write_notes(song, name) | self._write_stems(song)
         count("audio_milliseconds", 1000 * clip.samples // clip.sample_rate)
         digests = settings.digests
         return SongRow(
@@ -184,7 +188,7 @@ class _Write(DeadLetterDoFn):
             source=song.source.url,
             source_digest=plan.digest,
             repairs=list(plan.repairs),
-            mended=plan.mended,
+            repaired_notes=plan.repaired_notes,
             ignored=plan.ignored,
             outputs={kind: path for kind, (path, _) in outputs.items()},
             bytes={kind: size for kind, (_, size) in outputs.items()},
@@ -208,6 +212,7 @@ class _Write(DeadLetterDoFn):
             checkpoint_digest=digests["checkpoint_digest"],
             config_digest=digests["config_digest"],
             bank_digest=digests["bank_digest"],
+            kit_digest=digests["kit_digest"],
         )
 
     def _write_notes(self, song: MixedSong, name: str) -> dict[str, tuple[str, int]]:
@@ -225,16 +230,20 @@ class _Write(DeadLetterDoFn):
         if "json" in settings.played_notes:
             table = to_json(heard, plan.instruments, settings.sample_rate, plan.stems, plan.channels)
             outputs["notes"] = self._put(f"notes/{name}.json", table)
+        if "notesequence" in settings.played_notes:
+            sequence = to_note_sequence(heard, plan.instruments, settings.sample_rate, plan.channels, plan.song_id)
+            outputs["notesequence"] = self._put(f"notes/{name}.pb", sequence)
         return outputs
 
-    def _write_stems(self, song: MixedSong, name: str) -> dict[str, tuple[str, int]]:
+    def _write_stems(self, song: MixedSong) -> dict[str, tuple[str, int]]:
         settings, outputs = self._settings, {}
+        folder = f"stems/{paths.output_folder(song.plan.song_id)}"
         channels, rate = settings.mix.channels, settings.audio_rate or settings.sample_rate
         for number, label in enumerate(song.plan.stems):
             sound = pieces(song.stems.get(number, SparseMix()), song.plan.samples, settings.mix)
             sound = resampled(sound, channels, settings.sample_rate, rate)
             data = encode_audio(sound, rate, "wav-float", channels)
-            outputs[f"stem_{number + 1:03d}"] = self._put(f"stems/{name}/{paths.stem_name(number, label)}.wav", data)
+            outputs[f"stem_{number + 1:03d}"] = self._put(f"{folder}/{paths.stem_name(number, label)}.wav", data)
         return outputs
 
     def _put(self, name: str, data: bytes) -> tuple[str, int]:

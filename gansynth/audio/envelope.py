@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from gansynth.config import EnvelopeConfig
 
 LONGEST_NOTE = 600.0
-"""Seconds that a note lasts at most; bounds the memory of one note."""
+"""Longest note in seconds; bounds the memory of one note."""
 CUT_SECONDS = 0.005
-"""Length of the fade of a note that is silenced at once."""
+"""Length in seconds of the fade of a note that all sound off ends."""
 
 
 def sustain_samples(seconds: NDArray[np.float64], config: EnvelopeConfig, sample_rate: int) -> NDArray[np.int64]:
@@ -33,7 +33,7 @@ def release_samples(config: EnvelopeConfig, sample_rate: int) -> int:
 
 
 def cut_samples(sample_rate: int) -> int:
-    """Counts the samples of the fade of a note that is silenced at once."""
+    """Counts the samples of the fade of a note that all sound off ends."""
     return int(sample_rate * CUT_SECONDS)
 
 
@@ -44,13 +44,13 @@ def envelope(sustain: int, config: EnvelopeConfig, sample_rate: int, tail: int |
         sustain: samples up to the release, as `sustain_samples` gives them.
         config: attack and release.
         sample_rate: in Hz.
-        tail: samples after the sustain that are heard, the last 5 ms a fade; None or the release: all of the release.
+        tail: audible samples after the sustain, the last 5 ms faded out; None for the whole release.
 
     Returns:
         float64 [sustain + tail], 0..1.
 
     Source: magenta/models/gansynth/lib/generate_util.py, get_envelope: the release overwrites an attack that is
-    not over. Deviations: the attack is cut where the note is shorter still, where the reference raises; `tail`.
+    not over. Deviations: an attack longer than the note is cut off, where the reference raises; `tail`.
     """
     rise, fall = _ramps(config, sample_rate)
     shape = np.ones(sustain + len(fall))

@@ -1,4 +1,4 @@
-"""How loud a note is over its life: its velocity, and the volume, expression and master volume it is played under."""
+"""Gain of a note over time, from its velocity and from the volume, expression and master volume of its channel."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 VelocityLaw = Literal["linear", "general_midi"]
-MOST = (127.0 / 100.0) ** 2
+MAX_GAIN = (127.0 / 100.0) ** 2
 """The highest gain that controllers reach, +4.15 dB: volume 127 where 100 is the default."""
 _RAMP_SECONDS = 0.005
-_DEFAULT_VOLUME, _MOST_EXPRESSION, _MOST_MASTER = 100.0, 127.0, 16383.0
+_DEFAULT_VOLUME, _MAX_EXPRESSION, _MAX_MASTER = 100.0, 127.0, 16383.0
 
 
 def velocity_gain(velocity: int, law: VelocityLaw) -> float:
@@ -19,7 +19,7 @@ def velocity_gain(velocity: int, law: VelocityLaw) -> float:
 
     Args:
         velocity: 0..127.
-        law: "linear", velocity / 127, is the reference's; "general_midi" is 40 log10(velocity / 127) dB.
+        law: "linear": velocity / 127, as the reference; "general_midi": 40 log10(velocity / 127) dB.
 
     Returns:
         0..1.
@@ -39,14 +39,14 @@ def controller_decibels(volume: ArrayLike, expression: ArrayLike, master: ArrayL
         master: universal master volume, 0..16383; the default is 16383.
 
     Returns:
-        float64 in the arguments' common shape, in dB: exactly 0 for the defaults, minus infinity for silence.
+        float64 in the arguments' common shape, in dB: exactly 0 for the defaults, -inf for silence.
 
     Source: MMA, General MIDI Level 2: 40 log10 of each value over its default.
     """
     with np.errstate(divide="ignore"):
         logarithm = np.log10(np.asarray(volume, np.float64) / _DEFAULT_VOLUME)
-        logarithm = logarithm + np.log10(np.asarray(expression, np.float64) / _MOST_EXPRESSION)
-        return 40.0 * (logarithm + np.log10(np.asarray(master, np.float64) / _MOST_MASTER))
+        logarithm = logarithm + np.log10(np.asarray(expression, np.float64) / _MAX_EXPRESSION)
+        return 40.0 * (logarithm + np.log10(np.asarray(master, np.float64) / _MAX_MASTER))
 
 
 def gain_curve(
@@ -54,25 +54,25 @@ def gain_curve(
 ) -> float | NDArray[np.float32]:
     """Converts steps of a gain to a factor for every sample, free of zipper noise.
 
-    A step becomes a straight line of 5 ms in amplitude that begins at the step. The first value holds from the
-    note's beginning, without a line.
+    Each step becomes a linear ramp of 5 ms in amplitude that begins at the step; the first value applies from the
+    beginning of the note, without a ramp.
 
     Args:
-        seconds: float64 [k], times of the steps from the note's beginning, ascending; the first is 0 or before, and
-            of several that are, the last counts; so it does of several at the same sample.
-        decibels: float64 [k], the gain from then on; minus infinity is silence.
+        seconds: float64 [k], times of the steps from the beginning of the note, ascending; the first is at most 0. Of
+            several steps up to 0, or at one sample, the last applies.
+        decibels: float64 [k], the gain from each step on; -inf for silence.
         samples: length of the note.
         sample_rate: in Hz.
 
     Returns:
-        A number where the gain does not move within the note: notes that share it can share their samples. Else
-        float32 [samples], 0..MOST.
+        A number if the gain is constant within the note, so that notes can share samples; otherwise float32
+        [samples], 0..MAX_GAIN.
 
     Raises:
-        ValueError: the steps are out of order or begin after the note does.
+        ValueError: the steps are not in order, or begin after the beginning of the note.
     """
     if not len(seconds) or len(seconds) != len(decibels) or seconds[0] > 0 or (np.diff(seconds) < 0).any():
-        raise ValueError("a gain needs as many times as values, ascending, the first at the note's beginning.")
+        raise ValueError("a gain needs as many times as values, ascending, the first at the beginning of the note.")
     begins = np.maximum(np.rint(seconds * sample_rate), 0.0)
     counts = np.append(begins[1:] > begins[:-1], True) & (begins < max(samples, 1))
     begins, amplitudes = begins[counts], 10.0 ** (decibels[counts] / 20.0)

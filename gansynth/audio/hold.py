@@ -1,9 +1,9 @@
-"""Notes that last longer than a checkpoint makes them: a steady tone goes on, a decaying one goes on decaying.
+"""Extension of notes beyond the length of a checkpoint's notes: steady tones stay steady, decaying tones decay.
 
-The magnitudes of a note's spectral frames are read again, backwards and forwards between turning points that do not
-repeat. Its phases run on from where they are, at one constant frequency for all bins around a partial: the little that
-a network's bins differ by makes them beat in the course of seconds. Slow changes of level are taken out, for they would
-come back at the rate of the reading; quick ones stay. A vibrato goes on in level, not in frequency.
+The magnitudes of a note's spectral frames are repeated, backwards and forwards between turning points that differ each
+time. The phases continue at one constant frequency for all bins around a partial, because the small differences between
+the bins of a network's notes would beat within seconds. Slow changes of level are removed, because they would recur
+with the repetition; fast ones stay. A vibrato continues in level, not in frequency.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ _FEWEST_FRAMES = 12
 _RESOLVED_BINS = 8
 """Partials closer than this get frames twice as long: a Hann window's main lobe is 4 bins wide."""
 _SLOW_TERMS = 6
-"""Terms of a cosine series over all frames: of the network's 4 s, what moves more slowly than 1.8 Hz."""
+"""Terms of a cosine series over all frames, for changes slower than 1.8 Hz in notes of 4 s."""
 _STEADY, _DECAYING = -2.0, -3.0
-"""In dB/s: a sound that falls less than the first goes on at its level, one that falls more than the second as it
-fell; in between it goes on falling in part."""
+"""Slopes in dB/s: a sound that falls less than the first keeps its level, one that falls more than the second keeps
+its slope; in between, part of the slope is kept."""
 _BLOCKS = 30
-"""Parts of a note whose levels are compared."""
+"""Number of parts of a note whose levels are compared."""
 _GOLDEN = 0.6180339887498949
 
 
 def held_from(note_samples: int) -> int:
     """Returns the longest sustain, in samples, that needs no holding: three quarters of a whole note.
 
-    Source: the notes of NSynth, which Magenta's checkpoints learnt, are released after 3 of their 4 seconds.
+    Source: the notes of NSynth, on which Magenta's checkpoints were trained, are released after 3 of 4 seconds.
     """
     return note_samples * 3 // 4
 
@@ -46,19 +46,19 @@ def held(audio: NDArray[np.float32], samples: int, pitch: int, sample_rate: int)
     """Extends a note.
 
     Args:
-        audio: float32 [held_from(note_samples)], a note's beginning, finite. Its second half is what is read again.
+        audio: float32 [held_from(note_samples)], beginning of a note, finite; its second half is repeated.
         samples: length of the result; its beginning does not depend on it.
         pitch: MIDI number of the note.
         sample_rate: in Hz.
 
     Returns:
-        float32 [samples]. All but the last frame (128 ms, 256 ms below C2) of `audio` stands at its beginning.
+        float32 [samples], beginning with all of `audio` but its last frame (128 ms, below C2 256 ms).
 
     Raises:
         ValueError: `audio` is too short, see `can_hold`.
 
     Source: Laroche and Dolson, "Improved phase vocoder time-scale modification of audio", 1999, for the locking of
-    phases to spectral peaks; here the peaks are those of the mean spectrum, so that they are the same in all frames.
+    phases to spectral peaks. Deviation: the peaks of the mean spectrum are used, the same in all frames.
     """
     hertz = 440.0 * 2.0 ** ((pitch - 69) / 12.0)
     frame = _FRAME if hertz * _FRAME >= _RESOLVED_BINS * sample_rate else 2 * _FRAME
@@ -68,7 +68,7 @@ def held(audio: NDArray[np.float32], samples: int, pitch: int, sample_rate: int)
     if samples <= kept:
         return audio[:samples]
     loop = _Loop.of(audio[kept - steps * hop :], steps, frame, _decaying(audio, sample_rate))
-    # The first frames begin before `kept`: from there on, all samples are sums of four frames.
+    # The first frames begin before `kept`, so that all samples from `kept` on are sums of four frames.
     early = (_OVERLAP - 1) * hop
     out = np.zeros(early + samples - kept + frame, np.float32)
     window = _hann(frame) / (0.375 * _OVERLAP)
@@ -78,20 +78,20 @@ def held(audio: NDArray[np.float32], samples: int, pitch: int, sample_rate: int)
 
 
 def _steps(samples: int, frame: int) -> int:
-    """Counts the steps from the first frame that is read again to the last."""
+    """Counts the steps from the first repeated frame to the last."""
     return (samples // 2 - frame) // (frame // _OVERLAP)
 
 
 @dataclass(frozen=True)
 class _Loop:
-    """The frames that are read again. A band is a peak of the mean spectrum and the bins nearer to it than to others.
+    """The repeated frames. A band is a peak of the mean spectrum with the bins nearer to it than to other peaks.
 
     Attributes:
         frames: complex128 [n, bins].
-        widths: int64 [bands], bins of each.
-        turn: float64 [bands], the phase that each gains from a frame to the next.
+        widths: int64 [bands], number of bins of each.
+        turn: float64 [bands], phase advance from one frame to the next, in radians.
         level: float64 [n, bands], slow changes of level, as the logarithm of an amplitude.
-        decay: float64 [bands], by how much that falls in a step when the note goes on.
+        decay: float64 [bands], change of that level from one frame to the next in the extension.
     """
 
     frames: NDArray[np.complex128]
@@ -102,7 +102,7 @@ class _Loop:
 
     @classmethod
     def of(cls, audio: NDArray[np.float32], steps: int, frame: int, decaying: float) -> _Loop:
-        """Analyses the part of a note that is read again; `decaying` is the share of its decay that goes on."""
+        """Analyses the repeated part of a note; `decaying` is the share of its decay that continues."""
         hop = frame // _OVERLAP
         pieces = np.lib.stride_tricks.sliding_window_view(audio, frame)[::hop][: steps + 1]
         frames = fft.rfft(pieces * _hann(frame), axis=1)
@@ -116,7 +116,7 @@ class _Loop:
         return cls(frames, np.diff(first, append=power.shape[1]), turn, _slow(level), decay)
 
     def spectra(self) -> Iterator[NDArray[np.complex128]]:
-        """Yields the note's frames without end: the last four as they are, then those that are read again."""
+        """Yields frames without end: the last four unchanged, then repeated ones."""
         yield from self.frames[-_OVERLAP:]
         last = len(self.frames) - 1
         phases = np.exp(1j * np.angle(self.frames[last]))
@@ -126,7 +126,7 @@ class _Loop:
 
 
 def _decaying(audio: NDArray[np.float32], sample_rate: int) -> float:
-    """Tells a decaying sound (1) from a steady one (0): it falls in both halves, where a swell falls in one."""
+    """Rates a sound from steady (0) to decaying (1); a decaying sound falls in both halves, a swell in one."""
     block = len(audio) // _BLOCKS
     power = np.square(audio[: _BLOCKS * block].reshape(_BLOCKS, block), dtype=np.float64).mean(axis=1, keepdims=True)
     levels = 10.0 * np.log10(power + 1e-20)
@@ -136,7 +136,7 @@ def _decaying(audio: NDArray[np.float32], sample_rate: int) -> float:
 
 
 def _positions(last: int) -> Iterator[int]:
-    """Yields the frames in the order of reading: from the last one on, to and fro, turning in the outer thirds."""
+    """Yields the repeated frames in order: from the last one, backwards and forwards, turning in the outer thirds."""
     at, turns = last, 0
     while True:
         turns += 1
@@ -148,14 +148,14 @@ def _positions(last: int) -> Iterator[int]:
 
 
 def _bands(power: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Finds the first bin of each band: in the middle between peaks, which are higher than two bins on each side."""
+    """Finds the first bin of each band, halfway between peaks, which are higher than two bins on each side."""
     near = np.lib.stride_tricks.sliding_window_view(power, 5)
     peaks = 2 + np.flatnonzero(near[:, 2] > np.maximum(near[:, :2].max(axis=1), near[:, 3:].max(axis=1)))
     return np.concatenate([[0], (peaks[1:] + peaks[:-1] + 1) // 2]).astype(np.int64)
 
 
 def _slow(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Keeps what changes slowly along the first axis."""
+    """Keeps the slow changes along the first axis."""
     terms = fft.dct(values, axis=0)
     terms[_SLOW_TERMS:] = 0.0
     return fft.idct(terms, axis=0)
@@ -168,5 +168,5 @@ def _slope(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _hann(samples: int) -> NDArray[np.float64]:
-    """Computes a periodic Hann window; four that overlap have squares that add up to 1.5."""
+    """Computes a periodic Hann window; the squares of four overlapping windows add up to 1.5."""
     return 0.5 - 0.5 * np.cos(2.0 * np.pi * np.arange(samples) / samples)

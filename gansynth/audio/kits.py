@@ -1,4 +1,4 @@
-"""Drum kits: one-shots by key, exclusive groups in which a later hit cuts an earlier one, and how long hits sound."""
+"""Drum kits: one-shots by key, exclusive groups in which a later hit cuts an earlier one, and lengths of hits."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from gansynth.io import files, listing, urls
 BUNDLED = {"standard": Path(__file__).parent.parent / "kits" / "standard"}
 """Kits that come with the package, made by `python -m training kits`."""
 KEYS = range(27, 88)
-"""The keys that General MIDI 2 names; those of General MIDI 1, 35..81, are among them."""
+"""Keys of the drum sounds of General MIDI 2, which include those of General MIDI 1, 35..81."""
 PROGRAMS = {
     "standard": 0,
     "room": 8,
@@ -38,27 +38,27 @@ PROGRAMS = {
 """Variants of a kit by the drum channel's program. Source: General MIDI 2 (MMA RP-024), percussion sets."""
 _COMMON_GROUPS = {71: 2, 72: 2, 73: 3, 74: 3, 78: 4, 79: 4, 80: 5, 81: 5, 86: 6, 87: 6}
 GROUPS = {42: 1, 44: 1, 46: 1, 29: 7, 30: 7, **_COMMON_GROUPS}
-"""Exclusive group of a key: hi-hats, scratches; whistles, guiros, cuicas, triangles, surdos.
+"""Exclusive group by key: hi-hats, scratches, whistles, guiros, cuicas, triangles, surdos.
 
 Source: General MIDI 2 (MMA RP-024), percussion sound set, with its numbers of exclusive classes.
 """
 ORCHESTRA_GROUPS = {27: 1, 28: 1, 29: 1, **_COMMON_GROUPS}
-"""The same for the orchestra set: its hi-hats are on 27..29, where others have scratches; on 42..46 are timpani."""
+"""Exclusive groups of the orchestra set, which has hi-hats on 27..29 and timpani on 42..46."""
 INDEX = "index.yaml"
-"""File of a kit that lists sounds shared between variants."""
+"""File of a kit that lists the sounds shared between variants."""
 KIT_GAIN = 2.36
-"""Level of a kit's sounds against the network's notes, which are brought to the peak 1: FluidR3's notes have a median
-peak of -7.4 dB in the units of the kit's sounds at the same velocity."""
-FADE = 0.005
-"""Seconds in which a hit that is cut falls to silence."""
+"""Factor for a kit's sounds, to balance them with the network's notes of peak 1: at the same velocity, notes of the
+soundfont FluidR3 have a median peak of -7.4 dB on the scale of the kit's sounds."""
+FADE_SECONDS = 0.005
+"""Length in seconds of the fade of a hit that is cut."""
 _SUFFIXES = (".wav", ".flac")
-_MOST_FILES = 2048
-_MOST_FILE_BYTES = 32 << 20
-_MOST_INDEX_BYTES = 1 << 20
-_MOST_SECONDS = 30
-_MOST_SECONDS_IN_ALL = 900
+_MAX_FILES = 2048
+_MAX_FILE_BYTES = 32 << 20
+_MAX_INDEX_BYTES = 1 << 20
+_MAX_SECONDS = 30
+_MAX_TOTAL_SECONDS = 900
 _RATES = range(8000, 192001)
-_HIGHEST = 4.0
+_MAX_PEAK = 4.0
 
 
 @dataclass(frozen=True)
@@ -66,12 +66,12 @@ class Kit:
     """A set of drum one-shots.
 
     Attributes:
-        name: what it was loaded by; for a variant, its name in PROGRAMS.
-        digest: sha256 of all sounds, of the variants too; the same for each variant.
+        name: name or folder that it was loaded from; for a variant, its name in PROGRAMS.
+        digest: sha256 of all sounds, including those of the variants; the same for each variant.
         sample_rate: of the sounds, in Hz.
-        sounds: key 0..127 to float32 [samples], mono, as loud as it is at velocity 127; read-only.
-        groups: key to number of its exclusive group; keys that are in none are not there.
-        variants: program to the kit that stands for it, where the kit has variants; empty for a variant.
+        sounds: key 0..127 to float32 [samples], mono, at the level of velocity 127; read-only.
+        groups: key to number of its exclusive group; keys without a group are left out.
+        variants: program to the variant's kit; empty for a variant.
     """
 
     name: str
@@ -82,22 +82,30 @@ class Kit:
     variants: Mapping[int, Kit] = field(default_factory=dict, repr=False)
 
     def for_program(self, program: int) -> Kit:
-        """The variant for a drum channel's program (0..127): its own or the nearest lower one of its group of eight.
+        """Selects the variant for a drum channel's program, or the nearest lower one of the same eight programs.
 
-        Where there is neither, it is the kit itself, the standard one.
+        Args:
+            program: 0..127.
+
+        Returns:
+            The variant; the kit itself, the standard one, if there is none.
         """
         lower = [number for number in self.variants if program // 8 * 8 <= number <= program]
         return self.variants[max(lower)] if lower else self
 
     def missing(self, keys: Iterable[int]) -> tuple[int, ...]:
-        """The keys among `keys` that the kit has no sound for, each once, ascending."""
+        """Lists the keys for which the kit has no sound, each once, ascending."""
         return tuple(sorted({int(key) for key in keys} - self.sounds.keys()))
 
     def hit(self, key: int, samples: int) -> NDArray[np.float32]:
-        """The sound of a hit that lasts `samples` samples, as `hit_samples` gives them.
+        """Returns the sound of a hit.
+
+        Args:
+            key: 0..127.
+            samples: length of the hit, as given by `hit_samples`.
 
         Returns:
-            float32 [samples], or shorter where the sound is; faded out at its end if it is cut.
+            float32 [samples], or fewer samples if the sound is shorter; faded out if it is cut.
 
         Raises:
             KeyError: the kit has no sound for the key.
@@ -112,8 +120,8 @@ class Kit:
 
 
 def fade_samples(sample_rate: int) -> int:
-    """Samples in which a hit that is cut falls to silence."""
-    return int(FADE * sample_rate)
+    """Counts the samples of the fade of a hit that is cut."""
+    return int(FADE_SECONDS * sample_rate)
 
 
 def hit_samples(
@@ -123,21 +131,21 @@ def hit_samples(
     program: NDArray[np.integer],
     channel: NDArray[np.integer],
 ) -> NDArray[np.int64]:
-    """Samples for which each hit of a song sounds.
+    """Counts the samples that each hit of a song sounds for.
 
-    A hit sounds to the end of its sound, whatever its note-off, or until the next later hit of its exclusive group in
-    its channel and a short fade after that. Hits of a group at the same sample do not cut each other, so the order
-    of notes does not matter.
+    A hit sounds to the end of its sound, regardless of its note-off, or until a short fade after the next hit of its
+    exclusive group on its channel. Hits at the same sample do not cut each other, so the order of notes does not
+    matter.
 
     Args:
         kit: the song's kit, with its variants.
         start: int64 [n], first sample of each hit in the clip, in any order.
         key: int [n], 0..127.
         program: int [n], the drum channel's program at each hit, 0..127.
-        channel: int [n], any numbers: hits of different channels do not cut each other.
+        channel: int [n], any numbers; hits of different channels do not cut each other.
 
     Returns:
-        int64 [n]; 0 where the kit has no sound for the key.
+        int64 [n]; 0 for keys without a sound.
     """
     lengths = np.zeros((128, 128), np.int64)
     groups = np.full((128, 128), -1, np.int64)
@@ -161,7 +169,7 @@ def hit_samples(
 
 @functools.lru_cache(maxsize=4)
 def shared_kit(name_or_folder: str, sample_rate: int) -> Kit:
-    """Reads a kit once for the whole process; see `load_kit`."""
+    """Reads a kit once per process; see `load_kit`."""
     return load_kit(name_or_folder, sample_rate)
 
 
@@ -169,15 +177,15 @@ def load_kit(name_or_folder: str, sample_rate: int) -> Kit:
     """Reads a kit.
 
     Args:
-        name_or_folder: a name in BUNDLED, or a folder (a path or fsspec URL) of KEY.wav or KEY.flac, KEY being a MIDI
-            key 0..127, of any sample rate, mono or stereo. Sub-folders named as in PROGRAMS hold what is different in
-            these variants; keys that a variant lacks are taken from the folder itself. A file index.yaml (variant to
-            key to [file, gain in dB]) adds keys whose sound is another key's file. Other kinds of files, and names that
-            begin with a dot, are not read.
-        sample_rate: that the sounds shall have, in Hz.
+        name_or_folder: a name in BUNDLED, or a folder (path or fsspec URL) with files KEY.wav or KEY.flac, where KEY is
+            a MIDI key 0..127, of any sample rate, mono or stereo. Sub-folders named as in PROGRAMS contain the sounds
+            of variants; missing keys of a variant are taken from the folder itself. A file index.yaml (variant to key
+            to [file, gain in dB]) adds keys that share the file of another key. Files of other formats, and files whose
+            names begin with a dot, are not read.
+        sample_rate: sample rate of the returned sounds, in Hz; the files are resampled.
 
     Raises:
-        ConfigError: names the file and what is wrong with it.
+        ConfigError: the kit cannot be read; the message names the file and the defect.
     """
     folder = str(BUNDLED.get(name_or_folder, name_or_folder))
     try:
@@ -201,13 +209,13 @@ def load_kit(name_or_folder: str, sample_rate: int) -> Kit:
 
 
 def _entries(folder: str) -> dict[str, dict[int, tuple[str, float]]]:
-    """Variant to key to file, relative to the folder, and gain in dB."""
+    """Lists the sounds of a kit: variant to key to file, relative to the folder, and gain in dB."""
     found: dict[str, dict[int, tuple[str, float]]] = {"standard": {}}
     base = urls.filesystem(folder)[1]
     has_index = False
     for count, (url, _) in enumerate(listing.find(folder)):
-        if count >= _MOST_FILES:
-            raise ConfigError(f"drums.kit {folder}: holds more than {_MOST_FILES} files; a kit needs its own folder.")
+        if count >= _MAX_FILES:
+            raise ConfigError(f"drums.kit {folder}: contains more than {_MAX_FILES} files; a kit needs its own folder.")
         path = urls.filesystem(url)[1].removeprefix(base).lstrip("/")
         has_index |= path == INDEX
         if not path.lower().endswith(_SUFFIXES) or path.rsplit("/", 1)[-1].startswith("."):
@@ -217,7 +225,7 @@ def _entries(folder: str) -> dict[str, dict[int, tuple[str, float]]]:
         if match is None or int(match[2]) > 127 or variant not in PROGRAMS:
             raise ConfigError(
                 f"drums.kit {url}: is not named KEY.wav or VARIANT/KEY.wav (or .flac) with a MIDI key 0..127 and one "
-                f"of the variants {', '.join(PROGRAMS)}; rename it or take it out."
+                f"of the variants {', '.join(PROGRAMS)}; rename or remove it."
             )
         _add(found, variant, int(match[2]), (path, 0.0), url)
     if has_index:
@@ -231,7 +239,7 @@ def _entries(folder: str) -> dict[str, dict[int, tuple[str, float]]]:
     if not found["standard"]:
         raise ConfigError(
             f"drums.kit {folder}: is neither a bundled kit ({', '.join(BUNDLED)}) nor a folder with sounds named "
-            "KEY.wav or KEY.flac, 36.wav say for the bass drum."
+            "KEY.wav or KEY.flac, such as 36.wav for the bass drum."
         )
     return found
 
@@ -241,7 +249,7 @@ def _add(
 ) -> None:
     sounds = found.setdefault(variant, {})
     if key in sounds:
-        raise ConfigError(f"drums.kit {url}: {variant} {key} has a sound already, {sounds[key][0]}; keep one of them.")
+        raise ConfigError(f"drums.kit {url}: {variant} {key} already has a sound, {sounds[key][0]}; keep one of them.")
     sounds[key] = entry
 
 
@@ -257,10 +265,10 @@ _Index = TypeAdapter(
 
 
 def _index(url: str) -> dict[Any, dict[int, tuple[str, float]]]:
-    """What an index.yaml says."""
-    data = files.read_bytes(url, _MOST_INDEX_BYTES + 1)
-    if len(data) > _MOST_INDEX_BYTES:
-        raise ConfigError(f"drums.kit {url}: is larger than {_MOST_INDEX_BYTES >> 20} MiB.")
+    """Reads an index.yaml: variant to key to file and gain in dB."""
+    data = files.read_bytes(url, _MAX_INDEX_BYTES + 1)
+    if len(data) > _MAX_INDEX_BYTES:
+        raise ConfigError(f"drums.kit {url}: is larger than {_MAX_INDEX_BYTES >> 20} MiB.")
     try:
         return _Index.validate_python(yaml.safe_load(data))
     except ValidationError as error:
@@ -268,18 +276,18 @@ def _index(url: str) -> dict[Any, dict[int, tuple[str, float]]]:
         where = " ".join(str(part) for part in first["loc"])
         raise ConfigError(f"drums.kit {url}: {where}: {first['msg']}.") from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise ConfigError(f"drums.kit {url}: is not YAML that can be read ({error}).") from None
+        raise ConfigError(f"drums.kit {url}: is not valid YAML ({error}).") from None
 
 
 @dataclass
 class _Reader:
-    """Reads a kit's sounds, each once.
+    """A reader of a kit's sounds, each only once.
 
     Attributes:
-        folder: the kit's.
-        sample_rate: that the sounds shall have, in Hz.
+        folder: folder of the kit.
+        sample_rate: sample rate of the returned sounds, in Hz.
         digests: sha256 of each file that was read.
-        seconds: of sound so far.
+        seconds: total length of the sounds so far.
     """
 
     folder: str
@@ -289,24 +297,24 @@ class _Reader:
     _sounds: dict[tuple[str, float], NDArray[np.float32]] = field(default_factory=dict)
 
     def sound(self, path: str, gain: float) -> NDArray[np.float32]:
-        """The sound of a file in the folder, `gain` dB louder."""
+        """Returns the sound of a file in the folder, changed by `gain` dB."""
         found = self._sounds.get((path, gain))
         if found is None:
             found = self._read(path) if not gain else self.sound(path, 0.0) * np.float32(10.0 ** (gain / 20.0))
             found.setflags(write=False)
             self.seconds += len(found) / self.sample_rate
-            if self.seconds > _MOST_SECONDS_IN_ALL:
+            if self.seconds > _MAX_TOTAL_SECONDS:
                 raise ConfigError(
-                    f"drums.kit {self.folder}: has more than {_MOST_SECONDS_IN_ALL} s of sound; shorten its files."
+                    f"drums.kit {self.folder}: has more than {_MAX_TOTAL_SECONDS} s of sound; shorten its files."
                 )
             self._sounds[path, gain] = found
         return found
 
     def _read(self, path: str) -> NDArray[np.float32]:
         url = urls.join(self.folder, path)
-        data = files.read_bytes(url, _MOST_FILE_BYTES + 1)
-        if len(data) > _MOST_FILE_BYTES:
-            raise ConfigError(f"drums.kit {url}: is larger than {_MOST_FILE_BYTES >> 20} MiB; shorten it.")
+        data = files.read_bytes(url, _MAX_FILE_BYTES + 1)
+        if len(data) > _MAX_FILE_BYTES:
+            raise ConfigError(f"drums.kit {url}: is larger than {_MAX_FILE_BYTES >> 20} MiB; shorten it.")
         self.digests[path] = hashlib.sha256(data).hexdigest()
         audio, rate = _decoded(data, url)
         mono = audio.mean(axis=1, dtype=np.float32)
@@ -314,7 +322,7 @@ class _Reader:
 
 
 def _decoded(data: bytes, url: str) -> tuple[NDArray[np.float32], int]:
-    """The samples of a WAV or FLAC file, float32 [samples, channels], and its sample rate."""
+    """Decodes a WAV or FLAC file: float32 [samples, channels], and the sample rate in Hz."""
     import soundfile
 
     try:
@@ -327,22 +335,22 @@ def _decoded(data: bytes, url: str) -> tuple[NDArray[np.float32], int]:
                 )
             if file.channels > 2:
                 raise ConfigError(f"drums.kit {url}: has {file.channels} channels; make it mono or stereo.")
-            audio, rate = file.read(_MOST_SECONDS * file.samplerate + 1, "float32", always_2d=True), file.samplerate
+            audio, rate = file.read(_MAX_SECONDS * file.samplerate + 1, "float32", always_2d=True), file.samplerate
     except soundfile.SoundFileError as error:
         raise ConfigError(f"drums.kit {url}: is not a readable WAV or FLAC file ({error}).") from None
-    if len(audio) > _MOST_SECONDS * rate:
-        raise ConfigError(f"drums.kit {url}: is longer than {_MOST_SECONDS} s; shorten it.")
+    if len(audio) > _MAX_SECONDS * rate:
+        raise ConfigError(f"drums.kit {url}: is longer than {_MAX_SECONDS} s; shorten it.")
     if not len(audio):
-        raise ConfigError(f"drums.kit {url}: holds no samples; take it out.")
-    if not np.abs(audio).max() <= _HIGHEST:
+        raise ConfigError(f"drums.kit {url}: contains no samples; remove it.")
+    if not np.abs(audio).max() <= _MAX_PEAK:
         raise ConfigError(
-            f"drums.kit {url}: has samples that are not finite or above {_HIGHEST:.0f}; bring it to -1..1."
+            f"drums.kit {url}: has samples that are not finite or above {_MAX_PEAK:.0f}; bring it to -1..1."
         )
     return audio, rate
 
 
 def _digest(entries: Mapping[str, Mapping[int, tuple[str, float]]], digests: Mapping[str, str]) -> str:
-    """sha256 of which variant plays which sound on which key, independent of the files' names."""
+    """Computes the sha256 of the sounds by variant and key, independent of the names of files."""
     content = [
         (variant, key, digests[path], gain)
         for variant, sounds in sorted(entries.items())

@@ -1,4 +1,4 @@
-"""Small differences between repeated notes, without another sound from the network: start and level."""
+"""Small variations of start and level between repeated notes, which need no further rendering."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 VARIANTS = 8
-"""Ways in which a note is played: few, so that notes played in the same way share what was computed for one."""
+"""Number of variants of a note: few, so that notes of the same variant share their samples."""
 _DECIBELS = 0.4
 _SKIPPED_SECONDS = 0.00025
 
 
 @dataclass(frozen=True)
 class Variation:
-    """A way of playing a note.
+    """A variation of a note.
 
     Attributes:
         skipped: samples left out at the beginning of the network's sound.
@@ -30,13 +30,13 @@ class Variation:
 def choose_variants(
     seed: int, song: str, instrument: NDArray[np.integer], pitch: NDArray[np.integer]
 ) -> NDArray[np.uint8]:
-    """Chooses how each note of a song is played: no two of eight repeats of a sound in a row in the same way.
+    """Chooses the variant of each note of a song; eight successive repeats of a sound all have different variants.
 
     Args:
-        seed: of the corpus, as the random instruments have one.
+        seed: seed of the job, also used for random instruments.
         song: digest of the song's file.
         instrument: int [n], number of each note's instrument in the song, in the order of the notes' starts.
-        pitch: int [n], MIDI number of each.
+        pitch: int [n], MIDI pitch of each note.
 
     Returns:
         uint8 [n], 0..VARIANTS - 1.
@@ -54,18 +54,18 @@ def choose_variants(
 
 
 def variation(variant: int, amount: float, sample_rate: int) -> Variation:
-    """Describes one of the ways of playing a note.
+    """Computes the variation of a variant.
 
-    Two variants differ by at least 0.25 ms of their start at amount 1: the difference of two repeats is then at most
-    26 dB below them at MIDI pitch 24, and higher up less.
+    At amount 1, the starts of two variants differ by at least 0.25 ms: the difference of two repeats is then at most
+    26 dB below them at MIDI pitch 24, and less at higher pitches.
 
     Args:
         variant: 0..VARIANTS - 1, from `choose_variants`.
-        amount: 0..1; with 0, nothing is varied.
+        amount: 0..1; 0 for no variation.
         sample_rate: in Hz.
 
     Returns:
-        Start at most 1.75 ms into the sound, at most 0.35 dB up or down.
+        A variation of at most 1.75 ms and 0.35 dB.
     """
     if not amount:
         return Variation()

@@ -10,10 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from gansynth.io import archives, cache, retry, urls
+from gansynth.io import archives, cache, paths, retry, urls
 from gansynth.io.retry import with_retries
-
-_UNFINISHED = ".writing-"
 
 
 def read_bytes(url: str, limit: int | None = None, **options: Any) -> bytes:
@@ -89,7 +87,7 @@ def writing(url: str) -> Iterator[IO[bytes]]:
     folder = os.path.dirname(path) if urls.is_local(url) else None
     if folder is not None:
         os.makedirs(folder, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=folder, prefix=_UNFINISHED)
+    handle, temporary = tempfile.mkstemp(dir=folder, prefix=paths.UNFINISHED)
     try:
         with os.fdopen(handle, "wb") as f:
             yield f
@@ -105,8 +103,9 @@ def writing(url: str) -> Iterator[IO[bytes]]:
 def sweep(folder: str) -> None:
     """Removes the temporary files that killed processes have left below a local folder."""
     if urls.is_local(folder):
-        for path in Path(urls.local_path(folder)).rglob(f"{_UNFINISHED}*"):
-            path.unlink(missing_ok=True)
+        for path in Path(urls.local_path(folder)).rglob(f"{paths.UNFINISHED}*"):
+            if not path.is_dir():
+                path.unlink(missing_ok=True)
 
 
 def upload(path: str | Path, url: str) -> None:

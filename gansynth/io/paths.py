@@ -12,6 +12,10 @@ from urllib.parse import unquote_to_bytes
 
 _PLAIN_SUFFIXES = (".mid", ".midi", ".kar", ".rmi", ".smf")
 MIDI_SUFFIXES = (*_PLAIN_SUFFIXES, *(f"{suffix}.gz" for suffix in _PLAIN_SUFFIXES))
+OUTPUT_SUFFIXES = (".wav", ".flac", ".ogg", ".png", ".npy", ".mid", ".json")
+"""Suffixes of the files that are written for a song; no folder of ours ends in one of them."""
+UNFINISHED = ".writing-"
+"""Prefix of the names of temporary files in an output folder; no song's file or folder begins with it."""
 _GLOB = re.compile(r"[*?\[]")
 _UNSAFE = re.compile(r'[\x00-\x1f\x7f%"<>:|?*\\]')
 _NOT_ASCII = re.compile(r"[^\x00-\x7f]")
@@ -74,20 +78,35 @@ def output_name(song: str) -> str:
     Folders are kept. The suffix `.mid` is removed, other suffixes are kept: `x.mid` becomes `x`, `x.midi` stays
     `x.midi`. Bytes are written %XX where a file system would refuse them (`:`), interpret them (`NUL`, a trailing
     dot), resolve them to another folder (`..`), or confuse two names: characters that are not in Unicode's composed
-    form (NFC). Long names are shortened and end in %~ and a digest. `song_of` is the inverse.
+    form (NFC), and the last dot of a folder `x.wav`, which is the name of a file of the song `x.mid`. Long names are
+    shortened and end in %~ and a digest. `song_of` is the inverse.
 
     Raises:
         UnicodeEncodeError: the id contains surrogates, which `song_id` never returns.
 
     Source: names that Windows reserves, https://learn.microsoft.com/windows/win32/fileio/naming-a-file
     """
-    encoded = "/".join(_safe_part(part) for part in song.split("/"))
+    *folders, last = map(_safe_part, song.split("/"))
+    encoded = "/".join([*map(_as_folder, folders), last])
     if len(encoded.encode()) > _MAX_PATH:
         encoded = _shortened(encoded, _MAX_PATH - _MAX_NAME)
     stem = encoded.removesuffix(".mid")
     if stem != encoded and not has_midi_suffix(stem) and posixpath.basename(stem):
         return stem
     return encoded if has_midi_suffix(encoded) else encoded + "%"
+
+
+def output_folder(song: str) -> str:
+    """Returns the name of a song's folder below an output folder, for kinds of outputs with several files a song.
+
+    It is the name from `output_name`, except where that cannot be the name of a folder (`.`), or is the name of a
+    file of another song.
+
+    Raises:
+        UnicodeEncodeError: the id contains surrogates, which `song_id` never returns.
+    """
+    folder, slash, last = output_name(song).rpartition("/")
+    return folder + slash + _as_folder(last)
 
 
 def song_of(name: str) -> str | None:
@@ -114,11 +133,17 @@ def _safe_part(part: str) -> str:
         safe = _NOT_ASCII.sub(_percent, safe)
     if not safe.strip("."):
         return "%2E" * len(safe) or "%"
-    if _RESERVED.match(safe):
+    if _RESERVED.match(safe) or safe.lower().startswith(UNFINISHED):
         safe = f"%{ord(safe[0]):02X}{safe[1:]}"
     if safe[-1] in " .":
         safe = f"{safe[:-1]}%{ord(safe[-1]):02X}"
     return _shortened(safe, _MAX_NAME - 40) if len(safe.encode()) > _MAX_NAME else safe
+
+
+def _as_folder(safe: str) -> str:
+    """Changes a safe name so that it can be that of a folder beside files of songs."""
+    dot = len(safe) - 1 if safe[-1] in " ." else safe.rfind(".") if safe.lower().endswith(OUTPUT_SUFFIXES) else None
+    return safe if dot is None else f"{safe[:dot]}%{ord(safe[dot]):02X}{safe[dot + 1 :]}"
 
 
 def _shortened(safe: str, length: int) -> str:

@@ -1,11 +1,10 @@
-"""Sixteen channels a port, and what a stream of MIDI events makes of them.
+"""State of MIDI channels: program, bank, pedals, volume, expression, bend and tuning, as the events of a file set it.
 
-A channel has a program, a bank, pedals, volume, expression, bend and tuning; a synthesizer logs how they change, for
-the channels on which notes are struck and for no others.
+Changes are logged for the channels that have notes, and for no others.
 
 Sources: MIDI 1.0; General MIDI 1 (MMA RP-003) and 2 (RP-024); the General MIDI 1 developer guidelines for volume and
 expression in dB; response to reset all controllers (RP-015) and to data increment and decrement (RP-018); MIDI
-Polyphonic Expression (RP-053, M1-100-UM); Roland GS and Yamaha XG as their makers published them.
+Polyphonic Expression (RP-053, M1-100-UM); Roland GS and Yamaha XG as published by their manufacturers.
 """
 
 from __future__ import annotations
@@ -21,30 +20,31 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gansynth.errors import MidiError
-from gansynth.midi.events import PORT, Events
+from gansynth.midi.events import PORT_STEP, Events
+from gansynth.midi.notes import CENTRE
 
-DRUM_CHANNEL, CENTRE = 9, 64
-"""The channel that is the drums' by default, from 0, and the pan in the middle."""
-MOST_CHANGES = 2_000_000
-"""Changes of all channels: an event of an MPE zone's master, or one for the whole device, counts for every channel."""
-MOST_ZONES = 4096
-"""MPE configuration messages that are followed in one file: each sets up sixteen channels anew."""
-LONGEST_MESSAGE = 512
-"""Bytes of a system exclusive message that may come in pieces."""
-MOST_PARAMETERS = 64
-"""Parameters that one GS or XG message sets; all that mean something here are among the first."""
+DRUM_CHANNEL = 9
+"""Number of the channel that plays drums by default; channels are counted from 0."""
+MAX_CHANGES = 2_000_000
+"""Highest number of changes of all channels; a message for an MPE zone or for all channels counts for each of them."""
+MAX_ZONE_MESSAGES = 4096
+"""Number of MPE configuration messages that are applied in one file: each sets up sixteen channels."""
+MAX_PIECES_BYTES = 512
+"""Highest length of a system exclusive message that is divided into several."""
+MAX_PARAMETERS = 64
+"""Number of parameters of a GS or XG message that are read; all parameters with an effect are among the first."""
 
 _VOLUME = [40 * math.log10(value / 100) if value else -math.inf for value in range(128)]
 _EXPRESSION = [40 * math.log10(value / 127) if value else -math.inf for value in range(128)]
 
-_TURN = 10_000
-"""Events that are played before the changes are counted."""
+_BATCH = 10_000
+"""Number of events between two checks of MAX_CHANGES."""
 _GENERAL_MIDI = {1: "gm", 2: "", 3: "gm2"}
 _XG_DEVICES = bytes(range(0x10, 0x20))
 
 
-class Log:
-    """Values by channel and event, appended in the order of events."""
+class ChangeLog:
+    """A log of the changes of one quantity on all channels, in the order of the events."""
 
     def __init__(self, code: str) -> None:
         self._events: array[int] = array("q")
@@ -55,60 +55,65 @@ class Log:
         return len(self._events)
 
     def add(self, event: int, channel: int, value: float) -> None:
-        """Notes that a channel has a value from an event on."""
+        """Logs the value that a channel has from an event on."""
         self._events.append(event)
         self._channels.append(channel)
         self._values.append(value)
 
-    def index(self, events: int) -> Index:
-        """All of it, to be looked up; `events` is more than the number of any event."""
+    def index(self, no_event: int) -> ChangeIndex:
+        """Sorts all changes for looking them up.
+
+        Args:
+            no_event: number that stands for no event, higher than that of any event.
+        """
         if not len(self):
-            nothing = np.empty(0, np.int64)
-            return Index(nothing, nothing, nothing, nothing, events)
+            empty = np.empty(0, np.int64)
+            return ChangeIndex(empty, empty, empty, empty, no_event)
         channels = np.array(self._channels, np.int64)
         order = np.argsort(channels, kind="stable")
         channels = channels[order]
-        moments = np.array(self._events, np.int64)[order]
-        return Index(channels, moments, np.array(self._values)[order], channels * events + moments, events)
+        events = np.array(self._events, np.int64)[order]
+        return ChangeIndex(channels, events, np.array(self._values)[order], channels * no_event + events, no_event)
 
 
 @dataclass(frozen=True)
-class Index:
-    """A log, sorted by channel and event.
+class ChangeIndex:
+    """The changes of one quantity, sorted by channel and event.
 
     Attributes:
-        channels, events, values: of the entries.
-        keys: channel * never + event, ascending.
-        never: more than the number of any event.
+        channels, events, values: of each change.
+        keys: channel * no_event + event, ascending.
+        no_event: number that stands for no event, higher than that of any event.
     """
 
     channels: NDArray[np.int64]
     events: NDArray[np.int64]
     values: NDArray[Any]
     keys: NDArray[np.int64]
-    never: int
+    no_event: int
 
     def count(self, channels: NDArray[np.int64], events: NDArray[np.int64]) -> NDArray[np.int64]:
-        """How many entries there are before events of channels, those of lower channels among them."""
-        return np.searchsorted(self.keys, channels * self.never + events)
+        """Counts the changes before events of channels, including all changes of lower channels."""
+        return np.searchsorted(self.keys, channels * self.no_event + events)
 
     def before(
         self, channels: NDArray[np.int64], events: NDArray[np.int64]
     ) -> tuple[NDArray[np.bool_], NDArray[Any], NDArray[np.int64]]:
-        """Of the last entry before each event on its channel: whether there is one, its value, its event."""
+        """Finds the last change before each event on its channel: whether there is one, its value, and its event."""
         if not len(self.keys):
-            nothing = np.zeros(len(events), np.int64)
-            return nothing.astype(np.bool_), nothing, nothing
-        at = self.count(channels, events) - 1
-        return (at >= 0) & (self.channels[at] == channels), self.values[at], self.events[at]
+            empty = np.zeros(len(events), np.int64)
+            return empty.astype(np.bool_), empty, empty
+        row = self.count(channels, events) - 1
+        return (row >= 0) & (self.channels[row] == channels), self.values[row], self.events[row]
 
     def after(self, channels: NDArray[np.int64], events: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Event of the first entry after each event on its channel, `never` where there is none."""
+        """Finds the event of the first change after each event on its channel; `no_event` if there is none."""
         if not len(self.keys):
-            return np.full(len(events), self.never)
-        at = np.searchsorted(self.keys, channels * self.never + events, side="right")
-        inside = np.minimum(at, len(self.keys) - 1)
-        return np.where((at < len(self.keys)) & (self.channels[inside] == channels), self.events[inside], self.never)
+            return np.full(len(events), self.no_event)
+        row = np.searchsorted(self.keys, channels * self.no_event + events, side="right")
+        inside = np.minimum(row, len(self.keys) - 1)
+        found = (row < len(self.keys)) & (self.channels[inside] == channels)
+        return np.where(found, self.events[inside], self.no_event)
 
 
 class _Channel:
@@ -116,41 +121,43 @@ class _Channel:
 
     Attributes:
         number: 0 to 15.
-        index: what the logs know it by; None if no note is struck on it.
-        master: of the MPE zone that it is a member of.
-        members: of the MPE zone that it is the master of.
-        touched: whether anything may differ from the defaults.
+        index: of the channel in the logs; None if it has no notes.
+        master: master channel of the MPE zone that this channel is a member of.
+        members: member channels of the MPE zone that this channel is the master of.
+        touched: whether the state may differ from the default.
+        bank_pending: whether a bank was selected after the last program change.
+        logged_program, logged_gain, logged_bend, logged_sustain, logged_sostenuto: last values in the logs.
     """
 
     __slots__ = (
-        *("number", "index", "master", "members", "touched", "program", "bank", "drum", "msb", "lsb", "pending"),
+        *("number", "index", "master", "members", "touched", "program", "bank", "drum", "msb", "lsb", "bank_pending"),
         *("volume", "expression", "pan", "sustain", "sostenuto", "wheel", "bend_range", "fine", "coarse"),
-        *("rpn", "nrpn", "gain", "bend", "held", "caught", "voice"),
+        *("rpn", "nrpn", "logged_program", "logged_gain", "logged_bend", "logged_sustain", "logged_sostenuto"),
     )
 
     def __init__(self, number: int, index: int | None) -> None:
         self.number, self.index = number, index
-        self.gain = self.bend = 0.0
-        self.held = self.caught = False
-        self.default()
-        self.voice = self.program, self.bank, self.drum
+        self.logged_gain = self.logged_bend = 0.0
+        self.logged_sustain = self.logged_sostenuto = False
+        self.reset()
+        self.logged_program = self.program, self.bank, self.drum
 
-    def default(self) -> None:
-        """Makes it what it is when the power is switched on or General MIDI is."""
+    def reset(self) -> None:
+        """Restores the state after power-on or a General MIDI reset."""
         self.master: _Channel | None = None
         self.members: list[_Channel] = []
-        self.touched = self.pending = False
+        self.touched = self.bank_pending = False
         self.program = self.bank = 0
         self.drum = self.number == DRUM_CHANNEL
         self.msb: int | None = None
         self.lsb: int | None = None
-        self.volume, self.pan = 100, 64
+        self.volume, self.pan = 100, CENTRE
         self.bend_range = 200  # cents
         self.fine, self.coarse = 8192, 0
         self.reset_controllers()
 
     def reset_controllers(self) -> None:
-        """What controller 121 does, by RP-015: neither volume, pan, program, bank, tuning nor bend range change."""
+        """Applies controller 121 by RP-015: volume, pan, program, bank, tuning and bend range do not change."""
         self.expression = 127
         self.sustain = self.sostenuto = False
         self.wheel = 0
@@ -158,106 +165,118 @@ class _Channel:
 
     @property
     def own_gain(self) -> float:
-        """Its volume and expression in dB."""
+        """Returns the gain of its volume and expression, in dB."""
         return _VOLUME[self.volume] + _EXPRESSION[self.expression]
 
     @property
     def own_bend(self) -> float:
-        """Its bend and tuning in semitones."""
+        """Returns its bend and tuning, in semitones."""
         return self.wheel * self.bend_range / 819200 + self.coarse + (self.fine - 8192) / 8192
 
 
 class _Port:
-    """Sixteen channels and what they share."""
+    """The sixteen channels of a port, and the state that they share.
+
+    Attributes:
+        channels: by number.
+        mode: standard that gives bank numbers their meaning: gm, gm2, gs, xg, or empty.
+        volume: master volume in dB.
+        fine, coarse: master tuning in semitones.
+        zones: number of members of an MPE zone, by its master channel.
+    """
 
     def __init__(self, indices: Mapping[int, int]) -> None:
         self.channels = {number: _Channel(number, index) for number, index in indices.items()}
-        self.default("")
+        self.reset("")
 
-    def default(self, mode: str) -> None:
-        """Forgets everything, and reads bank numbers by a standard from now on: gm, gm2, gs, xg or none."""
+    def reset(self, mode: str) -> None:
+        """Restores the default state and sets the mode."""
         self.mode = mode
-        self.volume = 0.0  # dB
-        self.fine = self.coarse = 0.0  # semitones
-        self.zones = {0: 0, 15: 0}  # members by master
+        self.volume = 0.0
+        self.fine = self.coarse = 0.0
+        self.zones = {0: 0, 15: 0}
 
     def channel(self, number: int) -> _Channel:
-        """One of its channels."""
+        """Returns one of its channels."""
         if number not in self.channels:
             self.channels[number] = _Channel(number, None)
         return self.channels[number]
 
 
-class Synthesizer:
-    """Channels and what happens to them.
+class ChannelStates:
+    """The states of all channels, and the logs of their changes.
 
     Attributes:
-        voices: log of program + 128 * is_drum + 256 * bank.
+        programs: log of program + 128 * is_drum + 256 * bank.
         pans: log of controller 10.
-        sustains, sostenutos: logs of pedals, 1 for down and 0 for up, alternately for each channel.
-        offs, cuts: logs of all notes off, and all sound off among them.
+        sustains, sostenutos: logs of the pedals, 1 for down and 0 for up, alternating on each channel.
+        notes_off: log of all notes off and all sound off.
+        sound_off: log of all sound off.
         gains, bends: logs of dB and semitones.
     """
 
     def __init__(self, channels: Sequence[int], ignored: Counter[str]) -> None:
-        self.voices, self.pans = Log("q"), Log("q")
-        self.sustains, self.sostenutos = Log("b"), Log("b")
-        self.offs, self.cuts = Log("b"), Log("b")
-        self.gains, self.bends = Log("d"), Log("d")
+        """Sets up the default state.
+
+        Args:
+            channels: numbers of the channels that have notes; their positions are the channels of the logs.
+            ignored: number of events without effect, by kind; is added to.
+        """
+        self.programs, self.pans = ChangeLog("q"), ChangeLog("q")
+        self.sustains, self.sostenutos = ChangeLog("b"), ChangeLog("b")
+        self.notes_off, self.sound_off = ChangeLog("b"), ChangeLog("b")
+        self.gains, self.bends = ChangeLog("d"), ChangeLog("d")
         self._indices: dict[int, dict[int, int]] = {}
         for index, channel in enumerate(channels):
-            self._indices.setdefault(channel // PORT, {})[channel % PORT] = index
+            self._indices.setdefault(channel // PORT_STEP, {})[channel % PORT_STEP] = index
         self._ports: dict[int, _Port] = {}
         self._ignored = ignored
-        self._zones_left = MOST_ZONES
+        self._zone_messages_left = MAX_ZONE_MESSAGES
         self._now = 0
 
-    def play(self, events: Events, data: bytes) -> None:
-        """Runs all events through the channels.
+    def apply(self, events: Events, data: bytes) -> None:
+        """Applies all events of a file, in order.
+
+        Args:
+            events: of the file.
+            data: bytes of the file.
 
         Raises:
-            MidiError: they change more than MOST_CHANGES times, all channels taken together.
+            MidiError: there are more than MAX_CHANGES changes on all channels together.
         """
-        chosen = events.heard
-        unfinished: dict[int, bytes] = {}
-        for first in range(0, len(chosen), _TURN):
-            self._play(events, chosen[first : first + _TURN], data, unfinished)
-            logs = (
-                self.voices,
-                self.pans,
-                self.sustains,
-                self.sostenutos,
-                self.offs,
-                self.cuts,
-                self.gains,
-                self.bends,
-            )
-            if sum(map(len, logs)) > MOST_CHANGES:
-                message = f"its controllers change all channels together more than {MOST_CHANGES} times"
+        numbers = events.state_changes
+        incomplete: dict[int, bytes] = {}
+        logs = [self.programs, self.pans, self.sustains, self.sostenutos]
+        logs += [self.notes_off, self.sound_off, self.gains, self.bends]
+        for first in range(0, len(numbers), _BATCH):
+            self._apply(events, numbers[first : first + _BATCH], data, incomplete)
+            if sum(map(len, logs)) > MAX_CHANGES:
+                message = f"the song's controllers change all channels together more than {MAX_CHANGES} times"
                 raise MidiError(message, code="midi-too-dense")
-        self._count("sysex", len(unfinished))
-        self._count("bank_select", sum(c.pending for port in self._ports.values() for c in port.channels.values()))
+        self._count("sysex", len(incomplete))
+        pending = sum(each.bank_pending for port in self._ports.values() for each in port.channels.values())
+        self._count("bank_select", pending)
 
-    def _play(self, events: Events, chosen: NDArray[np.intp], data: bytes, unfinished: dict[int, bytes]) -> None:
-        columns = (events.kind, events.channel, events.first, events.second)
-        for number, kind, channel, first, second in zip(
-            chosen.tolist(), *(column[chosen].tolist() for column in columns), strict=True
+    def _apply(self, events: Events, numbers: NDArray[np.intp], data: bytes, incomplete: dict[int, bytes]) -> None:
+        columns = (events.status, events.channel, events.first, events.second)
+        for event, status, number, first, second in zip(
+            numbers.tolist(), *(column[numbers].tolist() for column in columns), strict=True
         ):
-            self._now = number
-            port = self._port(channel // PORT)
-            if kind >= 0xF0:
-                begin, end = events.messages[events.message[number]]
-                self._packet(port, kind, data[begin:end], unfinished, int(events.track[number]))
+            self._now = event
+            port = self._port(number // PORT_STEP)
+            if status >= 0xF0:
+                start, stop = events.sysex_bodies[events.sysex[event]]
+                self._sysex(port, status, data[start:stop], incomplete, int(events.track[event]))
                 continue
-            of = port.channel(channel % PORT)
-            of.touched = True
-            if kind == 0xE0:
-                of.wheel = (second << 7 | first) - 8192
-                self._bend(port, of)
-            elif kind == 0xC0:
-                self._program(port, of, first)
+            channel = port.channel(number % PORT_STEP)
+            channel.touched = True
+            if status == 0xE0:
+                channel.wheel = (second << 7 | first) - 8192
+                self._log_bend(port, channel)
+            elif status == 0xC0:
+                self._change_program(port, channel, first)
             else:
-                self._control(port, of, first, second)
+                self._control(port, channel, first, second)
 
     def _port(self, number: int) -> _Port:
         if number not in self._ports:
@@ -270,150 +289,159 @@ class Synthesizer:
 
     # Controllers
 
-    def _control(self, port: _Port, of: _Channel, control: int, value: int) -> None:
+    def _control(self, port: _Port, channel: _Channel, control: int, value: int) -> None:
         if control == 7:
-            of.volume = value
-            self._gain(port, of)
+            channel.volume = value
+            self._log_gain(port, channel)
         elif control == 11:
-            of.expression = value
-            self._gain(port, of)
+            channel.expression = value
+            self._log_gain(port, channel)
         elif control == 64:
-            of.sustain = value >= 64
-            self._pedals(of)
+            channel.sustain = value >= 64
+            self._log_pedals(channel)
         elif control == 66:
-            of.sostenuto = value >= 64
-            self._pedals(of)
+            channel.sostenuto = value >= 64
+            self._log_pedals(channel)
         elif control == 10:
-            for channel in (of, *of.members):
-                if channel.pan != value and channel.index is not None:
-                    self.pans.add(self._now, channel.index, value)
-                channel.pan = value
+            for each in (channel, *channel.members):
+                self._set_pan(each, value)
         elif control in (0, 32):
-            for channel in (of, *of.members):
-                channel.pending = True
+            for each in (channel, *channel.members):
+                each.bank_pending = True
                 if control == 0:
-                    channel.msb = value
+                    each.msb = value
                 else:
-                    channel.lsb = value
+                    each.lsb = value
         elif control in (98, 99):
-            of.nrpn = True
+            channel.nrpn = True
             self._count("nrpn")
         elif control in (100, 101):
-            of.nrpn = False
-            of.rpn = of.rpn & 0x3F80 | value if control == 100 else of.rpn & 0x7F | value << 7
+            channel.nrpn = False
+            channel.rpn = channel.rpn & 0x3F80 | value if control == 100 else channel.rpn & 0x7F | value << 7
         elif control == 121:
-            for channel in (of, *of.members):
-                channel.reset_controllers()
-            self._gain(port, of)
-            self._bend(port, of)
-            self._pedals(of)
+            for each in (channel, *channel.members):
+                each.reset_controllers()
+            self._log_gain(port, channel)
+            self._log_bend(port, channel)
+            self._log_pedals(channel)
         elif control >= 120:
-            self._end_notes(of, cut=control == 120)
+            self._end_notes(channel, sound_off=control == 120)
             self._count("mono_mode", control == 126)
         else:
-            self._data(port, of, control, value)
+            self._data_entry(port, channel, control, value)
 
-    def _data(self, port: _Port, of: _Channel, control: int, value: int) -> None:
-        """Data entry, MSB 6 or LSB 38, increment 96 or decrement 97."""
+    def _set_pan(self, channel: _Channel, value: int) -> None:
+        if channel.pan != value and channel.index is not None:
+            self.pans.add(self._now, channel.index, value)
+        channel.pan = value
+
+    def _data_entry(self, port: _Port, channel: _Channel, control: int, value: int) -> None:
+        """Applies data entry (MSB: controller 6, LSB: 38), data increment (96) or data decrement (97)."""
         step = {96: 1, 97: -1}.get(control, 0)
-        if of.nrpn:
+        if channel.nrpn:
             self._count("nrpn")
-        elif of.rpn == 0:
-            cents = of.bend_range + step if step else of.bend_range % 100 + 100 * value
-            cents = of.bend_range // 100 * 100 + min(value, 99) if control == 38 else max(0, min(cents, 12799))
-            for channel in of.master.members if of.master else (of,):
-                channel.bend_range = cents
-                self._bend(port, channel)
-        elif of.rpn == 1:
-            fine = of.fine + step if step else of.fine & 0x7F | value << 7
-            of.fine = of.fine & 0x3F80 | value if control == 38 else max(0, min(fine, 0x3FFF))
-            self._bend(port, of)
-        elif of.rpn == 2 and control != 38:
-            of.coarse = max(-64, min(of.coarse + step if step else value - 64, 63))
-            self._bend(port, of)
-        elif of.rpn == 6 and control == 6 and of.number in port.zones and self._zones_left:
-            self._zones_left -= 1
-            self._zone(port, of.number, min(value, 15))
-        elif of.rpn not in (2, 6) or control != 38:
+        elif channel.rpn == 0:
+            cents = channel.bend_range + step if step else channel.bend_range % 100 + 100 * value
+            cents = channel.bend_range // 100 * 100 + min(value, 99) if control == 38 else max(0, min(cents, 12799))
+            for each in channel.master.members if channel.master else (channel,):
+                each.bend_range = cents
+                self._log_bend(port, each)
+        elif channel.rpn == 1:
+            fine = channel.fine + step if step else channel.fine & 0x7F | value << 7
+            channel.fine = channel.fine & 0x3F80 | value if control == 38 else max(0, min(fine, 0x3FFF))
+            self._log_bend(port, channel)
+        elif channel.rpn == 2 and control != 38:
+            channel.coarse = max(-64, min(channel.coarse + step if step else value - 64, 63))
+            self._log_bend(port, channel)
+        elif channel.rpn == 6 and control == 6 and channel.number in port.zones and self._zone_messages_left:
+            self._zone_messages_left -= 1
+            self._set_zone(port, channel.number, min(value, 15))
+        elif channel.rpn not in (2, 6) or control != 38:
             self._count("data_entry")
 
-    def _program(self, port: _Port, of: _Channel, program: int) -> None:
-        """A program change, which the bank selected before it counts for from now on."""
-        for channel in (of, *of.members):
-            channel.program, channel.pending = program, False
-            msb, lsb = channel.msb or 0, channel.lsb or 0
-            channel.bank = msb << 7 | lsb
-            plays = not msb and not lsb
+    def _change_program(self, port: _Port, channel: _Channel, program: int) -> None:
+        """Applies a program change, and with it the bank selected before."""
+        for each in (channel, *channel.members):
+            each.program, each.bank_pending = program, False
+            msb, lsb = each.msb or 0, each.lsb or 0
+            each.bank = msb << 7 | lsb
+            is_known = not msb and not lsb
             if port.mode == "gm2" and msb in (120, 121):
-                channel.drum, plays = msb == 120, msb == 120 or not lsb
-            elif port.mode == "xg" and channel.msb is not None:
-                channel.drum = msb in (126, 127)
-                plays |= channel.drum
-            self._count("bank_select", not plays and channel is of)
-            self._voice(port, channel)
+                each.drum, is_known = msb == 120, msb == 120 or not lsb
+            elif port.mode == "xg" and each.msb is not None:
+                each.drum = msb in (126, 127)
+                is_known |= each.drum
+            self._count("bank_select", not is_known and each is channel)
+            self._log_program(port, each)
 
-    def _end_notes(self, of: _Channel, cut: bool = False) -> None:
-        for channel in (of, *of.members):
-            if channel.index is not None:
-                self.offs.add(self._now, channel.index, 1)
-                if cut:
-                    self.cuts.add(self._now, channel.index, 1)
+    def _end_notes(self, channel: _Channel, sound_off: bool = False) -> None:
+        for each in (channel, *channel.members):
+            if each.index is not None:
+                self.notes_off.add(self._now, each.index, 1)
+                if sound_off:
+                    self.sound_off.add(self._now, each.index, 1)
 
-    # What comes of it
+    # Logs of the changes of a channel, and of the members of a zone that it is the master of
 
-    def _gain(self, port: _Port, of: _Channel) -> None:
-        """Logs a channel's volume if it changed, and its members' if it is the master of a zone."""
-        for channel in (of, *of.members):
-            gain = channel.own_gain + port.volume
-            if channel.master:
-                gain = min(gain + channel.master.own_gain, _VOLUME[127])  # no louder than a channel can be
-            if gain != channel.gain and channel.index is not None:
-                self.gains.add(self._now, channel.index, gain)
-            channel.gain = gain
+    def _log_gain(self, port: _Port, channel: _Channel) -> None:
+        for each in (channel, *channel.members):
+            gain = each.own_gain + port.volume
+            if each.master:
+                gain = min(gain + each.master.own_gain, _VOLUME[127])  # at most the highest gain of one channel
+            if gain != each.logged_gain and each.index is not None:
+                self.gains.add(self._now, each.index, gain)
+            each.logged_gain = gain
 
-    def _bend(self, port: _Port, of: _Channel) -> None:
-        for channel in (of, *of.members):
-            bend = channel.own_bend + port.fine + (0.0 if self._is_drum(channel) else port.coarse)
-            if channel.master:
-                bend += channel.master.own_bend
-            if bend != channel.bend and channel.index is not None:
-                self.bends.add(self._now, channel.index, bend)
-            channel.bend = bend
+    def _log_bend(self, port: _Port, channel: _Channel) -> None:
+        for each in (channel, *channel.members):
+            bend = each.own_bend + port.fine + (0.0 if self._is_drum(each) else port.coarse)
+            if each.master:
+                bend += each.master.own_bend
+            if bend != each.logged_bend and each.index is not None:
+                self.bends.add(self._now, each.index, bend)
+            each.logged_bend = bend
 
-    def _pedals(self, of: _Channel) -> None:
-        for channel in (of, *of.members):
-            master = channel.master
-            held = channel.sustain or (master is not None and master.sustain)
-            caught = channel.sostenuto or (master is not None and master.sostenuto)
-            if channel.index is not None and held != channel.held:
-                self.sustains.add(self._now, channel.index, held)
-            if channel.index is not None and caught != channel.caught:
-                self.sostenutos.add(self._now, channel.index, caught)
-            channel.held, channel.caught = held, caught
+    def _log_pedals(self, channel: _Channel) -> None:
+        for each in (channel, *channel.members):
+            master = each.master
+            sustain = each.sustain or (master is not None and master.sustain)
+            sostenuto = each.sostenuto or (master is not None and master.sostenuto)
+            if each.index is not None and sustain != each.logged_sustain:
+                self.sustains.add(self._now, each.index, sustain)
+            if each.index is not None and sostenuto != each.logged_sostenuto:
+                self.sostenutos.add(self._now, each.index, sostenuto)
+            each.logged_sustain, each.logged_sostenuto = sustain, sostenuto
 
-    def _voice(self, port: _Port, channel: _Channel) -> None:
+    def _log_program(self, port: _Port, channel: _Channel) -> None:
+        """Logs a channel's program, bank and kind if they changed, without the members of its zone."""
         drum = self._is_drum(channel)
-        voice = channel.program, channel.bank, drum
-        if voice != channel.voice and channel.index is not None:
-            self.voices.add(self._now, channel.index, channel.program | drum << 7 | channel.bank << 8)
-            if drum != channel.voice[2]:
-                self._bend(port, channel)
-        channel.voice = voice
+        program = channel.program, channel.bank, drum
+        if program != channel.logged_program and channel.index is not None:
+            self.programs.add(self._now, channel.index, channel.program | drum << 7 | channel.bank << 8)
+            if drum != channel.logged_program[2]:
+                self._log_bend(port, channel)
+        channel.logged_program = program
 
     @staticmethod
     def _is_drum(channel: _Channel) -> bool:
-        """Within an MPE zone channel 10 plays a melody as all others."""
+        """Tells whether a channel plays drums; within an MPE zone none does, not even channel 10."""
         return channel.drum and channel.master is None and not channel.members
 
-    def _refresh(self, port: _Port, channels: Iterable[_Channel]) -> None:
+    def _log_all(self, port: _Port, channels: Iterable[_Channel]) -> None:
         for channel in channels:
-            self._voice(port, channel)
-            self._gain(port, channel)
-            self._bend(port, channel)
-            self._pedals(channel)
+            self._log_program(port, channel)
+            self._log_gain(port, channel)
+            self._log_bend(port, channel)
+            self._log_pedals(channel)
 
-    def _zone(self, port: _Port, master: int, members: int) -> None:
-        """The MPE configuration message: a zone of so many members above channel 1 or below channel 16, or none."""
+    def _set_zone(self, port: _Port, master: int, members: int) -> None:
+        """Applies an MPE configuration message.
+
+        Args:
+            port: port of the zone.
+            master: 0 for the lower zone, above channel 1, or 15 for the upper zone, below channel 16.
+            members: number of member channels; 0 ends the zone.
+        """
         other = 15 - master
         port.zones[master] = members
         port.zones[other] = min(port.zones[other], max(0, 14 - members))
@@ -428,34 +456,42 @@ class Synthesizer:
         channels[master].bend_range = 200
         for member in channels[master].members:
             member.bend_range = 4800
-        self._refresh(port, channels)
+        self._log_all(port, channels)
 
     # System exclusive messages
 
-    def _packet(self, port: _Port, kind: int, body: bytes, unfinished: dict[int, bytes], track: int) -> None:
-        """A message, or a piece of one; a continuation is 0xF7 in front and belongs to its track's last one."""
-        if kind == 0xF7:
-            if track not in unfinished:
+    def _sysex(self, port: _Port, status: int, body: bytes, incomplete: dict[int, bytes], track: int) -> None:
+        """Applies a system exclusive message, or a piece of one.
+
+        Args:
+            port: port of the track.
+            status: 0xF0 for the first piece, 0xF7 for a continuation of the track's last one.
+            body: without the status byte.
+            incomplete: pieces so far by track, of messages that are not complete; is updated.
+            track: number of the track.
+        """
+        if status == 0xF7:
+            if track not in incomplete:
                 self._count("sysex")
                 return
-            body = unfinished.pop(track) + body
-        elif track in unfinished:
-            del unfinished[track]
+            body = incomplete.pop(track) + body
+        elif track in incomplete:
+            del incomplete[track]
             self._count("sysex")
         ended = body.endswith(b"\xf7")
-        if self._message(port, body[: len(body) - ended]):
+        if self._apply_sysex(port, body[: len(body) - ended]):
             return
-        if ended or len(body) > LONGEST_MESSAGE:
+        if ended or len(body) > MAX_PIECES_BYTES:
             self._count("sysex")
         else:
-            unfinished[track] = body
+            incomplete[track] = body
 
-    def _message(self, port: _Port, body: bytes) -> bool:
-        """A whole message; false if it means nothing here."""
+    def _apply_sysex(self, port: _Port, body: bytes) -> bool:
+        """Applies a complete message; returns False if it has no effect here."""
         if body[:1] == b"\x7e" and body[2:3] == b"\x09" and len(body) == 4 and body[3] in _GENERAL_MIDI:
             return self._reset(port, _GENERAL_MIDI[body[3]])
         if body[:1] == b"\x7f" and body[2:3] == b"\x04" and len(body) == 6:
-            return self._master(port, body[3], body[4] & 127 | (body[5] & 127) << 7)
+            return self._set_master(port, body[3], body[4] & 127 | (body[5] & 127) << 7)
         if body[:1] == b"\x41" and body[2:4] == b"\x42\x12" and len(body) >= 9 and sum(body[4:]) % 128 == 0:
             known = [self._gs(port, address, data) for address, data in _parameters(body[4:-1])]
             return any(known)
@@ -465,81 +501,97 @@ class Synthesizer:
         return False
 
     def _reset(self, port: _Port, mode: str) -> bool:
-        """Silence, and everything as it is by default."""
-        everything = bool(port.volume or port.fine or port.coarse)
-        port.default(mode)
-        changed = [channel for channel in port.channels.values() if everything or channel.touched]
+        """Silences all notes and restores the default state; returns True."""
+        master_changed = bool(port.volume or port.fine or port.coarse)
+        port.reset(mode)
+        changed = [channel for channel in port.channels.values() if master_changed or channel.touched]
         for channel in changed:
-            if channel.pan != 64 and channel.index is not None:
-                self.pans.add(self._now, channel.index, 64)
-            channel.default()
+            self._set_pan(channel, CENTRE)
+            channel.reset()
         for channel in port.channels.values():
-            self._end_notes(channel, cut=True)
-        self._refresh(port, changed)
+            self._end_notes(channel, sound_off=True)
+        self._log_all(port, changed)
         return True
 
-    def _master(self, port: _Port, what: int, value: int) -> bool:
-        """A universal real time message for the device: volume 1, fine tuning 3, coarse tuning 4; value of 14 bits."""
-        if what == 1:
+    def _set_master(self, port: _Port, parameter: int, value: int) -> bool:
+        """Applies a universal real time message for the device; returns False if it has no effect here.
+
+        Args:
+            port: port of the device.
+            parameter: 1: volume, 3: fine tuning, 4: coarse tuning.
+            value: of 14 bits.
+        """
+        if parameter == 1:
             port.volume = 40 * math.log10(value / 16383) if value else -math.inf
-        elif what == 3:
+        elif parameter == 3:
             port.fine = (value - 8192) / 8192
-        elif what == 4:
+        elif parameter == 4:
             port.coarse = (value >> 7) - 64.0
         else:
             return False
-        self._everywhere(port)
+        self._log_master(port)
         return True
 
-    def _everywhere(self, port: _Port) -> None:
+    def _log_master(self, port: _Port) -> None:
         for channel in port.channels.values():
-            self._gain(port, channel)
-            self._bend(port, channel)
+            self._log_gain(port, channel)
+            self._log_bend(port, channel)
 
     def _gs(self, port: _Port, address: int, data: bytes) -> bool:
-        """One parameter of a Roland GS device."""
+        """Sets one parameter of a Roland GS device; returns False if it has no effect here."""
         value = data[0] & 127
         if address == 0x40007F or (address == 0x00007F and value < 2):
             return self._reset(port, "" if value == 0x7F else "gs")
         if address & 0xFFF0FF == 0x401015:  # use for rhythm part
             block = address >> 8 & 15
             number = DRUM_CHANNEL if block == 0 else block - 1 if block <= 9 else block
-            self._part(port, number, value > 0)
+            self._set_drum(port, number, value > 0)
             return True
-        return self._device(port, address - 0x400000, data, shift=0x05)
+        return self._set_device(port, address - 0x400000, data, transposition=0x05)
 
     def _xg(self, port: _Port, address: int, data: bytes) -> bool:
-        """One parameter of a Yamaha XG device."""
+        """Sets one parameter of a Yamaha XG device; returns False if it has no effect here."""
         value = data[0] & 127
         if address in (0x00007E, 0x00007F) and not value:
             return self._reset(port, "xg")
         if address & 0xFF00FF == 0x080007 and address >> 8 & 0xFF < 16:  # part mode
-            self._part(port, address >> 8 & 15, value > 0)
+            self._set_drum(port, address >> 8 & 15, value > 0)
             return True
-        return self._device(port, address, data, shift=0x06)
+        return self._set_device(port, address, data, transposition=0x06)
 
-    def _device(self, port: _Port, address: int, data: bytes, shift: int) -> bool:
-        """What GS and XG devices have alike: master tune in tenths of a cent, master volume, transposition."""
+    def _set_device(self, port: _Port, address: int, data: bytes, transposition: int) -> bool:
+        """Sets a parameter that GS and XG devices share; returns False if it has no effect here.
+
+        Args:
+            port: port of the device.
+            address: 0: master tune in tenths of a cent, 4: master volume, `transposition`: in semitones.
+            data: from that address on.
+            transposition: address of the transposition.
+        """
         if address == 0 and len(data) >= 4:
             tenths = sum((nibble & 15) << place for nibble, place in zip(data, (12, 8, 4, 0), strict=False))
             port.fine = (max(0x18, min(tenths, 0x7E8)) - 0x400) / 1000
         elif address == 4:
             port.volume = _EXPRESSION[data[0] & 127]
-        elif address == shift:
+        elif address == transposition:
             port.coarse = max(-24.0, min((data[0] & 127) - 64.0, 24.0))
         else:
-            return 1 <= address <= 3  # the rest of the tuning, where the first byte of it was there
-        self._everywhere(port)
+            return 1 <= address <= 3  # the other bytes of the master tune, read with its first byte
+        self._log_master(port)
         return True
 
-    def _part(self, port: _Port, number: int, drum: bool) -> None:
+    def _set_drum(self, port: _Port, number: int, drum: bool) -> None:
         channel = port.channel(number)
         channel.drum, channel.touched = drum, True
-        self._voice(port, channel)
+        self._log_program(port, channel)
 
 
 def _parameters(body: bytes) -> Iterable[tuple[int, bytes]]:
-    """Addresses of three bytes, and what is written to each and behind it."""
+    """Lists the parameters that a message sets: each address with the data from there on.
+
+    Args:
+        body: an address of three bytes, and the data from that address on.
+    """
     first = body[0] << 16 | body[1] << 8 | body[2]
     data = body[3:]
-    return ((first + n, data[n:]) for n in range(min(len(data), MOST_PARAMETERS)))
+    return ((first + n, data[n:]) for n in range(min(len(data), MAX_PARAMETERS)))

@@ -17,13 +17,13 @@ from gansynth.midi.repair import Prepared, prepare
 
 @dataclass(frozen=True)
 class MidiFile:
-    """The bytes of a MIDI file, and what is known of them: parsed or scanned once, whoever needs it.
+    """The bytes of a MIDI file, and the result of parsing them, so that they are parsed only once.
 
     Attributes:
         data: the bytes.
-        digest: "sha256:..." of them.
-        parsed: the song (reader channels), or the checked and repaired bytes (reader note_seq), or the error that
-            either ended with; None if nothing is known yet.
+        digest: "sha256:..." of `data`.
+        parsed: the song (reader channels), the checked and repaired bytes (reader note_seq), or the error; None before
+            `scan_midi`.
     """
 
     data: bytes = field(repr=False)
@@ -32,7 +32,7 @@ class MidiFile:
 
     @property
     def extent(self) -> tuple[float, int]:
-        """Returns when the last note ends, in seconds, and the number of notes; zeros if they are not known."""
+        """Returns the end of the last note in seconds, and the number of notes; zeros if they are not known."""
         if isinstance(self.parsed, Song):
             return self.parsed.notes.span, len(self.parsed.notes)
         return (self.parsed.seconds, self.parsed.notes) if isinstance(self.parsed, Prepared) else (0.0, 0)
@@ -43,7 +43,7 @@ def read_midi(url: str, config: NotesConfig) -> MidiFile:
 
     Raises:
         MidiError: the file is larger than that.
-        OSError: it cannot be read.
+        OSError: the file cannot be read.
     """
     return midi_file(files.read_bytes(url, config.max_file_bytes + 1), config)
 
@@ -61,7 +61,7 @@ def midi_file(data: bytes, config: NotesConfig) -> MidiFile:
 
 
 def scan_midi(file: MidiFile, config: NotesConfig) -> MidiFile:
-    """Parses a file as far as that is cheap: wholly with reader channels, up to note_seq with reader note_seq."""
+    """Parses a file completely (reader channels), or checks and repairs it for note_seq (reader note_seq)."""
     parsed: Song | Prepared | MidiError
     try:
         if config.reader == "channels":
@@ -77,7 +77,7 @@ def parse_midi(file: MidiFile, config: NotesConfig) -> Song:
     """Parses a MIDI file.
 
     Raises:
-        MidiError: the bytes cannot be read as MIDI, even with the repairs that `notes.salvage` allows, or pass a limit.
+        MidiError: the bytes cannot be read as MIDI, even with the repairs of `notes.salvage`, or exceed a limit.
     """
     parsed = file.parsed or scan_midi(file, config).parsed
     if isinstance(parsed, MidiError):

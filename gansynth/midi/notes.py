@@ -14,6 +14,17 @@ CENTRE = 64
 """Value of the pan controller that stands for the centre."""
 
 
+def polyphony(starts: NDArray[np.number], ends: NDArray[np.number]) -> int:
+    """Computes the highest number of notes that sound at once.
+
+    Args:
+        starts, ends: [n], in the same unit; a note does not sound at its end.
+    """
+    starts = np.sort(starts)
+    ended = np.searchsorted(np.sort(ends), starts, side="right")
+    return int((np.arange(1, len(starts) + 1) - ended).max(initial=0))
+
+
 @dataclass(frozen=True)
 class NoteTable:
     """Notes as parallel arrays: fields that hold arrays are the columns, and the first field gives the length."""
@@ -87,6 +98,12 @@ class Timeline:
         """Multiplies all times by a factor."""
         return Timeline(self.times * factor, self.values)
 
+    def on_samples(self, sample_rate: int) -> Timeline:
+        """Moves every step to the sample that it falls into, as notes begin; of several there, the last one counts."""
+        samples = np.floor(self.times * sample_rate)
+        last = np.append(samples[1:] != samples[:-1], True)[: len(samples)]
+        return Timeline(samples[last] / sample_rate, self.values[last])
+
     def at(self, times: NDArray[np.float64]) -> NDArray[np.float32]:
         """Reads the values at some times, in the same shape; a step counts from its own time on."""
         padded = np.concatenate([np.zeros(1, np.float32), self.values])
@@ -94,7 +111,8 @@ class Timeline:
 
     def between(self, start: float, end: float) -> Timeline:
         """Cuts out the value at `start` and the steps after it, up to but without `end`."""
-        first, last = np.searchsorted(self.times, [start, end], side="right")
+        first = np.searchsorted(self.times, start, side="right")
+        last = np.searchsorted(self.times, end, side="left")
         times = np.concatenate([[start], self.times[first:last]])
         values = np.concatenate([self.at(np.array([start])), self.values[first:last]])
         return Timeline(times, values)
@@ -116,6 +134,10 @@ class Channel:
         """Multiplies all times by a factor."""
         return Channel(self.gain.stretched(factor), self.bend.stretched(factor))
 
+    def on_samples(self, sample_rate: int) -> Channel:
+        """Moves every step to the sample that it falls into."""
+        return Channel(self.gain.on_samples(sample_rate), self.bend.on_samples(sample_rate))
+
     def between(self, start: float, end: float) -> Channel:
         """Cuts out the state from one time to another."""
         return Channel(self.gain.between(start, end), self.bend.between(start, end))
@@ -126,13 +148,13 @@ class Song:
     """A parsed MIDI file.
 
     Attributes:
-        notes: all its notes, before any policy.
+        notes: all notes, before any policy.
         digest: sha256 of the file's bytes.
         repairs: names of its defects that were ignored or repaired, sorted; docs/errors.md explains them.
         track_names: by the numbers in `notes.track`; tracks without a name are left out.
         channels: by the numbers in `notes.channel`; channels on which nothing moves are left out.
         ignored: number of events of each kind that were read and have no effect.
-        mended: number of notes that each repair of notes changed.
+        repaired_notes: number of notes that each repair of notes changed.
     """
 
     notes: Notes
@@ -141,4 +163,4 @@ class Song:
     track_names: Mapping[int, str] = field(default_factory=dict)
     channels: Mapping[int, Channel] = field(default_factory=dict)
     ignored: Mapping[str, int] = field(default_factory=dict)
-    mended: Mapping[str, int] = field(default_factory=dict)
+    repaired_notes: Mapping[str, int] = field(default_factory=dict)

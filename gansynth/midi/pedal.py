@@ -1,4 +1,4 @@
-"""Sustain pedal: notes sound until it is lifted, or until their pitch is struck again."""
+"""Sustain pedal for the reader note_seq: notes sound until it is lifted, or until the next note of their pitch."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections import defaultdict
 import numpy as np
 from numpy.typing import NDArray
 
-_DOWN, _UP, _STRUCK, _RELEASED = range(4)
+_DOWN, _UP, _NOTE_ON, _NOTE_OFF = range(4)
 
 
 def hold(
@@ -29,15 +29,15 @@ def hold(
         pedal_down: bool [m], True if the pedal goes down.
 
     Returns:
-        float64 [n], the new end of each note in seconds, and bool [n], False for notes to drop: those whose pitch is
-        struck again at the very same time.
+        float64 [n], the new end of each note in seconds, and bool [n], False for notes to drop: those of which the
+        pitch has another note at the same start.
 
     Source: note_seq.apply_sustain_control_changes, which takes quadratic time: half a minute for 30,000 notes. The
     result is the same.
     """
     count = len(start)
     times = np.concatenate([start, end, pedal_time])
-    kinds = np.repeat([_STRUCK, _RELEASED], count)
+    kinds = np.repeat([_NOTE_ON, _NOTE_OFF], count)
     kinds = np.concatenate([kinds, np.where(pedal_down, _DOWN, _UP)])
     subjects = np.concatenate([np.arange(count), np.arange(count), pedal_track])
     order = np.lexsort((kinds, times))
@@ -47,10 +47,10 @@ def hold(
     keys = list(zip(tracks, pitch.tolist(), strict=True))
     down: set[int] = set()
     sounding: dict[tuple[int, int], dict[int, None]] = defaultdict(dict)
-    held: dict[int, list[int]] = defaultdict(list)  # released, but for the pedal
+    held: dict[int, list[int]] = defaultdict(list)  # after their note-off
     time = 0.0
     for time, kind, subject in zip(times[order].tolist(), kinds[order].tolist(), subjects[order].tolist(), strict=True):
-        if kind == _STRUCK:
+        if kind == _NOTE_ON:
             same = sounding[keys[subject]]
             if same and tracks[subject] in down:
                 for note in same:
@@ -58,7 +58,7 @@ def hold(
                     kept[note] = starts[note] != time
                 same.clear()
             same[subject] = None
-        elif kind == _RELEASED:
+        elif kind == _NOTE_OFF:
             if tracks[subject] in down:
                 held[tracks[subject]].append(subject)
             else:

@@ -1,4 +1,4 @@
-"""What comes before the parser: limits, wrappings of MIDI files, and the mending of what is formally wrong."""
+"""Preparation of MIDI files: unwrapping of other formats, repairs of formal defects, and limits."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from gansynth.errors import MidiError
 from gansynth.midi import smf
 
 MAX_TICKS = 10_000_000
-"""pretty_midi builds a table of all ticks, 32 bytes each; the longest song known has 1.8 million."""
+"""Highest number of ticks for note_seq: pretty_midi builds a table with 32 bytes a tick."""
 MAX_COPIES = 2_000_000
-"""Controllers and bends that note_seq may keep, 150 bytes each: all of a track's channel for each program there."""
+"""Highest number of controller and bend objects for note_seq, which take 150 bytes each."""
 LEADING_BYTES = 4096
-"""How far into a file its header is looked for: behind mail and HTTP headers, or a tar archive's."""
+"""Bytes at the beginning of a file in which the MIDI header is searched, behind headers of mail, HTTP or tar."""
 
 REPAIRS = {
     "bad_event_ignored": "Bytes that are not MIDI events were left out (`aggressive` only).",
@@ -50,34 +50,34 @@ REPAIRS = {
     "it, was left out.",
     "zero_length_notes": "Notes that end in the tick in which they begin were played as short notes.",
 }
-"""Everything that may be wrong with a file that is played all the same."""
+"""Defects of files that can still be played, by name."""
 
 _HEADER = b"MThd\x00\x00\x00\x06"
 _MACBINARY = 128
-_ENDLESS = re.compile(rb"[\x80-\xff]{1000}")
+_LONG_NUMBER = re.compile(rb"[\x80-\xff]{1000}")
 _GZIP = b"\x1f\x8b"
 _LOOKS = {b"<": "a web page", b"PK\x03\x04": "a zip archive", b"Rar!": "a rar archive"}
-_SOUND = "not MIDI: it is sound already, and a transcription program is what makes notes of it"
+_AUDIO = "which holds audio, not MIDI: convert it with a transcription program"
 _FOREIGN = (
-    (b"SMF2CLIP", "it is a MIDI 2.0 clip file, which cannot be read: save it as a Standard MIDI File (MIDI 1.0)"),
-    (b"XMF_", "it is an XMF file, not MIDI: take the Standard MIDI File out of it, or export it as MIDI"),
-    (b"RIFF....WAVE", f"it is a WAV file, {_SOUND}"),
-    (b"ID3|\xff[\xe2-\xe7\xf2-\xf7\xfa-\xfd]", f"it is an MP3 file, {_SOUND}"),
-    (b"%PDF", "it is a PDF, not MIDI: a program for optical music recognition is what makes notes of a score"),
+    (b"SMF2CLIP", "the file is a MIDI 2.0 clip, which cannot be read: save it as a Standard MIDI File (MIDI 1.0)"),
+    (b"XMF_", "the file is XMF, not MIDI: extract the Standard MIDI File from it, or export it as MIDI"),
+    (b"RIFF....WAVE", f"the file is WAV, {_AUDIO}"),
+    (b"ID3|\xff[\xe2-\xe7\xf2-\xf7\xfa-\xfd]", f"the file is MP3, {_AUDIO}"),
+    (b"%PDF", "the file is PDF, not MIDI: convert the score with a program for optical music recognition"),
 )
-"""Beginnings of other music files, as regular expressions, and what to say of them."""
+"""Regular expressions that match the beginnings of other music files, and the error messages for these."""
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """Bytes that note_seq may be given.
+    """A checked and repaired file for note_seq.
 
     Attributes:
-        data: the file's own where nothing keeps note_seq from reading them right.
-        repairs: names of the defects that were overlooked or mended, sorted; docs/errors.md explains them.
-        code: error code if note_seq refuses them.
-        seconds: when the last note ends, as far as the scan could tell.
-        notes: number of notes, as far as the scan could tell.
+        data: bytes to be read; those of the file itself if it needs no repair.
+        repairs: names of the defects that were ignored or repaired, sorted; docs/errors.md explains them.
+        code: error code if note_seq cannot read the bytes.
+        seconds: end of the last note; 0 if the file could not be scanned.
+        notes: number of notes; 0 if the file could not be scanned.
     """
 
     data: bytes
@@ -88,85 +88,86 @@ class Prepared:
 
 
 def prepare(data: bytes, config: NotesConfig) -> Prepared:
-    """Checks a file against the limits and mends it as far as `notes.salvage` allows.
+    """Checks a file against the limits and repairs it as far as `notes.salvage` allows.
 
     Raises:
-        MidiError: a limit is passed, or it is no MIDI file that can be mended; never that where salvage is off: then
-            note_seq alone is to decide.
+        MidiError: a limit is exceeded, or the file is not MIDI or cannot be repaired. With salvage off, only note_seq
+            decides whether it can be read.
     """
     if not data:
         raise MidiError("the file is empty", code="midi-empty")
     if config.salvage == "off":
-        return _as_it_is(data, config)
+        return _unchanged(data, config)
     data, wrapping = unwrap(data, config.max_file_bytes)
     scan = smf.scan(data, aggressive=config.salvage == "aggressive")
-    check_limits(scan, config)
+    _check_scan(scan, config)
     repairs = tuple(sorted({*wrapping, *scan.repairs}))
     return Prepared(data if scan.clean else scan.midi(), repairs, seconds=scan.seconds, notes=scan.notes)
 
 
-def _as_it_is(data: bytes, config: NotesConfig) -> Prepared:
+def _unchanged(data: bytes, config: NotesConfig) -> Prepared:
+    """Prepares a file for note_seq without repairs: salvage is off."""
     clean, code, seconds, notes = False, MidiError.code, 0.0, 0
     try:
         scan = smf.scan(data)
-        check_limits(scan, config)
+        _check_scan(scan, config)
         clean, seconds, notes = scan.clean, scan.seconds, scan.notes
     except MidiError as error:
         if error.code.startswith("midi-too-"):
             raise
         code = error.code
-    if not clean and _ENDLESS.search(data):  # mido would take hours to read them as one number
-        raise MidiError("it may hold a number of more than 1000 bytes", code="midi-bad-event")
+    if not clean and _LONG_NUMBER.search(data):  # mido would take hours to decode it
+        raise MidiError("the file may contain a number of more than 1000 bytes", code="midi-bad-event")
     return Prepared(data, code=code, seconds=seconds, notes=notes)
 
 
-def check_limits(scan: smf.Scan, config: NotesConfig) -> None:
-    """Refuses what would take too long to read or to play.
+def check_limits(config: NotesConfig, *, notes: int = 0, seconds: float = 0.0, polyphony: int = 0) -> None:
+    """Checks a song against the limits of the configuration.
+
+    Args:
+        config: the limits, and the time stretch.
+        notes: number of notes.
+        seconds: end of the last note, before the time stretch.
+        polyphony: highest number of notes that sound at once.
 
     Raises:
-        MidiError: its code begins with midi-too-.
+        MidiError: a limit is exceeded; its code begins with midi-too-.
     """
-    check_count(scan.notes, config)
-    check_seconds(scan.seconds, config)
-    if scan.ticks >= MAX_TICKS:
-        raise MidiError(f"it has {scan.ticks} ticks; no more than {MAX_TICKS} can be read", code="midi-too-long")
-    check_polyphony(scan.polyphony, config)
-    if scan.copies > MAX_COPIES:
-        message = f"note_seq would make {scan.copies} objects of its controllers; notes.reader=channels reads it"
-        raise MidiError(message, code="midi-too-dense")
-
-
-def check_count(notes: int, config: NotesConfig) -> None:
-    """Refuses too many notes."""
+    seconds *= config.time_stretch
     if notes > config.max_notes:
         message = f"{notes} notes are more than notes.max_notes {config.max_notes}"
         raise MidiError(message, code="midi-too-many-notes")
-
-
-def check_seconds(seconds: float, config: NotesConfig) -> None:
-    """Refuses a song that lasts too long once it is stretched."""
-    seconds *= config.time_stretch
     if seconds > config.max_song_seconds:
-        message = f"it lasts {seconds:.0f} s, longer than notes.max_song_seconds {config.max_song_seconds:.0f}"
+        message = f"the song lasts {seconds:.0f} s, longer than notes.max_song_seconds {config.max_song_seconds:.0f}"
         raise MidiError(message, code="midi-too-long")
+    if polyphony > config.max_polyphony:
+        message = f"{polyphony} notes sound at once, more than notes.max_polyphony {config.max_polyphony}"
+        raise MidiError(message, code="midi-too-dense")
 
 
-def check_polyphony(notes: int, config: NotesConfig) -> None:
-    """Refuses too many notes at once."""
-    if notes > config.max_polyphony:
-        message = f"{notes} notes sound at once, more than notes.max_polyphony {config.max_polyphony}"
+def _check_scan(scan: smf.Scan, config: NotesConfig) -> None:
+    """Checks a scanned file against the limits of the configuration and of note_seq; raises as `check_limits`."""
+    check_limits(config, notes=scan.notes, seconds=scan.seconds)
+    if scan.ticks >= MAX_TICKS:
+        raise MidiError(f"the song has {scan.ticks} ticks; fewer than {MAX_TICKS} can be read", code="midi-too-long")
+    check_limits(config, polyphony=scan.polyphony)
+    if scan.copies > MAX_COPIES:
+        message = f"note_seq would create {scan.copies} controllers; notes.reader=channels reads the file"
         raise MidiError(message, code="midi-too-dense")
 
 
 def unwrap(data: bytes, limit: int) -> tuple[bytes, tuple[str, ...]]:
-    """The MIDI file inside a gzip, RIFF (RMID) or MacBinary file, or behind leading bytes; and what was taken off.
+    """Finds the MIDI file inside a gzip, RIFF (RMID) or MacBinary file, or behind leading bytes.
 
     Args:
-        data: the file.
-        limit: bytes that a compressed one may have inside.
+        data: bytes of the file.
+        limit: highest number of uncompressed bytes.
+
+    Returns:
+        Bytes from the MIDI header on, and the names of the repairs.
 
     Raises:
-        MidiError: there is none, or it is larger than the limit.
+        MidiError: the file contains no MIDI file, or a larger one than `limit`.
 
     Sources: gzip (RFC 1952); RIFF MIDI (RMID), MMA RP-029; MacBinary II (1987): name's length at byte 1, zeros at 0, 74
     and 82, length of the data fork at 83.
@@ -176,7 +177,7 @@ def unwrap(data: bytes, limit: int) -> tuple[bytes, tuple[str, ...]]:
     if data.startswith(_GZIP):
         inside = gunzip(data, limit)
         if inside.startswith(_GZIP):
-            raise MidiError("it is a gzip archive in a gzip archive: unpack it", code="midi-not-midi")
+            raise MidiError("the file is compressed twice with gzip: unpack it", code="midi-not-midi")
         inside, wrapping = unwrap(inside, limit)
         return inside, ("gzip_unwrapped", *wrapping)
     if data[:4] == b"RIFF" and data[8:12] == b"RMID":
@@ -194,33 +195,31 @@ def unwrap(data: bytes, limit: int) -> tuple[bytes, tuple[str, ...]]:
 
 
 def gunzip(data: bytes, limit: int) -> bytes:
-    """What a gzip file holds.
+    """Uncompresses a gzip file, at most `limit` bytes.
 
     Raises:
-        MidiError: it is damaged, or holds more than `limit` bytes; no more than that is unpacked.
+        MidiError: the file is damaged, or contains more than `limit` bytes.
     """
     unpacker = zlib.decompressobj(wbits=31)
     try:
         inside = unpacker.decompress(data, limit + 1)
     except zlib.error as error:
-        raise MidiError(
-            f"it is a gzip archive that is damaged ({error}): fetch it again", code="midi-not-midi"
-        ) from None
+        raise MidiError(f"the gzip file is damaged ({error}): fetch it again", code="midi-not-midi") from None
     if len(inside) > limit:
-        raise MidiError(f"unpacked, it is larger than notes.max_file_bytes {limit}", code="midi-too-large")
+        raise MidiError(f"the uncompressed file is larger than notes.max_file_bytes {limit}", code="midi-too-large")
     if not unpacker.eof:
-        raise MidiError("it is a gzip archive that is cut off: fetch it again", code="midi-truncated")
+        raise MidiError("the gzip file is truncated: fetch it again", code="midi-truncated")
     return inside
 
 
 def _foreign(data: bytes) -> str:
-    """The message for a kind of music file that is known and no MIDI file; empty for any other."""
+    """Returns the error message for a music file of another known format; empty for all others."""
     start = data[:LEADING_BYTES].lstrip(b"\xef\xbb\xbf \t\r\n")
-    export = "export it as MIDI from a score editor (MuseScore, say)"
+    export = "export it as MIDI from a score editor such as MuseScore"
     if start.startswith(b"<") and (b"<score-partwise" in start or b"<score-timewise" in start):
-        return f"it is MusicXML, not MIDI: {export}"
+        return f"the file is MusicXML, not MIDI: {export}"
     if start.startswith(b"PK\x03\x04") and (b"META-INF/container.xml" in data or b".musicxml" in data):
-        return f"it is compressed MusicXML (MXL), not MIDI: {export}"
+        return f"the file is compressed MusicXML (MXL), not MIDI: {export}"
     for mark, message in _FOREIGN:
         if re.match(mark, start, re.DOTALL):
             return message
@@ -228,8 +227,8 @@ def _foreign(data: bytes) -> str:
 
 
 def _unknown(data: bytes) -> str:
-    looks = next((name for start, name in _LOOKS.items() if data.lstrip().startswith(start)), "something else")
-    return f"MThd not found: it is {looks}, not a MIDI file"
+    kind = next((name for start, name in _LOOKS.items() if data.lstrip().startswith(start)), "something else")
+    return f"MThd not found: the file is {kind}, not a MIDI file"
 
 
 def _riff_data(data: bytes) -> bytes:

@@ -1,4 +1,4 @@
-"""Names in MIDI files, whose encoding no file tells."""
+"""Decoding of names in MIDI files, which do not declare their encoding."""
 
 from __future__ import annotations
 
@@ -6,34 +6,34 @@ import codecs
 import re
 from collections.abc import Sequence
 
-LONGEST_NAME = 128
-"""Letters of a track's name that are kept; the rest of a longer one is cut off."""
+MAX_NAME_LENGTH = 128
+"""Highest number of characters of a name; longer names are cut off."""
 ENCODINGS = ("shift_jis", "cp1251", "gbk", "latin-1")
-"""What names that are no Unicode are taken for, where all are equally likely the first."""
+"""Encodings of names that are not Unicode; if all are equally likely, the first."""
 
 _MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
-_CODECS = {"shift_jis": "cp932"}  # Shift-JIS as it is written: with Windows' additions
+_CODECS = {"shift_jis": "cp932"}  # Shift-JIS with the extensions of Windows
 _VOWELS = set("аеёиоуыэюяіїє")
 _WORD = re.compile(r"[^\W\d_]+")
 _SAMPLE = 4096
-"""Bytes of names that are looked at."""
+"""Number of bytes from which the encoding is detected."""
 
 
 def decode_names(names: Sequence[bytes], encoding: str | None = None) -> list[str]:
-    """Reads all names of a file.
+    """Decodes all names of a file.
 
-    Each is Unicode if it can be: UTF-16 with a byte order mark or zero bytes, UTF-8. All others are in one encoding of
-    ENCODINGS, the one in which they look most like words together.
+    Names that are valid Unicode (UTF-8, or UTF-16 with a byte order mark or zero bytes) are decoded as such. All others
+    are decoded with one encoding of ENCODINGS, detected from all of them together.
 
     Args:
-        names: as they are written.
-        encoding: any that Python knows, which all are in; None to find out.
+        names: bytes of each name.
+        encoding: encoding of all names, one that Python knows; None to detect it.
 
     Returns:
-        Printable text, at most LONGEST_NAME letters each.
+        Printable text, at most MAX_NAME_LENGTH characters each.
 
-    Deviation: charset-normalizer, given the same four encodings, needs longer texts: of 50 names of instruments, each
-    alone in its file, it reads 30 right, this 49 (tests/gansynth/midi/test_text.py).
+    Deviation: charset-normalizer with the same four encodings needs longer texts: of 50 instrument names, one to a
+    file, it decodes 30 correctly, this function 49 (tests/gansynth/midi/test_text.py).
     """
     if encoding is not None:
         return [_clean(name.decode(encoding, "replace")) for name in names]
@@ -59,23 +59,24 @@ def _unicode(name: bytes) -> str | None:
 
 
 def detect(names: Sequence[bytes]) -> str:
-    """The encoding of ENCODINGS, as Python calls it, in which names that are not ASCII look most like words."""
+    """Detects the encoding of names that are not ASCII; returns Python's name of one of ENCODINGS."""
     sample = b"\n".join(names)[:_SAMPLE].split(b"\n")
     candidates = [_CODECS.get(encoding, encoding) for encoding in ENCODINGS]
     scores = {
-        codec: _likeness(codec, "\n".join(name.decode(codec, "replace") for name in sample)) for codec in candidates
+        codec: _likelihood(codec, "\n".join(name.decode(codec, "replace") for name in sample)) for codec in candidates
     }
     return max(candidates, key=lambda codec: scores[codec])
 
 
-def _likeness(codec: str, text: str) -> float:
-    """Mean over all letters that are not ASCII, 1 for a likely one; a byte that the encoding has not counts -1."""
+def _likelihood(codec: str, text: str) -> float:
+    """Rates a decoded text: mean over the characters that are not ASCII, 1 for likely, -1 for invalid ones."""
     score = _ideographs if codec in ("cp932", "gbk") else _cyrillic if codec == "cp1251" else _accented
     letters = [letter for letter in text if letter > "\x7f"]
     return score(codec, text, letters) / len(letters) if letters else 0.0
 
 
 def _ideographs(codec: str, text: str, letters: list[str]) -> float:
+    """Rates Japanese or Chinese text."""
     total = 0.0
     for before, letter in zip("\n" + text, text, strict=False):
         if letter > "\x7f":
@@ -85,7 +86,7 @@ def _ideographs(codec: str, text: str, letters: list[str]) -> float:
 
 
 def _common(codec: str, letter: str) -> float:
-    """How common a letter is in Japanese or Chinese; the first half of either character set holds the common ones."""
+    """Rates how common a character is in Japanese or Chinese, by its position in the character set."""
     if letter == "\ufffd":
         return -1.0
     if codec == "cp932" and "\uff61" <= letter <= "\uff9f":
@@ -100,19 +101,19 @@ def _common(codec: str, letter: str) -> float:
 
 
 def _cyrillic(codec: str, text: str, letters: list[str]) -> float:
-    """Words wholly in Cyrillic letters, in small letters, capitals, or with one capital in front, and with a vowel."""
+    """Rates Cyrillic text: words in lower case, upper case or title case, without other letters, and with a vowel."""
     total = 0.0
     for word in _WORD.findall(text):
         foreign = [letter for letter in word if letter > "\x7f"]
         if len(foreign) == len(word) and (word.islower() or word.isupper() or word.istitle()):
             likely = len(word) > 1 and set(word.lower()) & _VOWELS
-            # Four capitals are the bytes of two common Chinese letters, too.
+            # Up to four capitals may also be the bytes of two common Chinese characters.
             total += len(word) * (0.4 if not likely else 0.8 if word.isupper() and len(word) <= 4 else 0.95)
     return total - text.count("\ufffd")
 
 
 def _accented(codec: str, text: str, letters: list[str]) -> float:
-    """Letters with accents in words of which the most are ASCII."""
+    """Rates Latin text: accented letters in words of mostly ASCII letters."""
     total = 0.0
     for word in _WORD.findall(text):
         foreign = sum(letter > "\x7f" for letter in word)
@@ -124,4 +125,4 @@ def _accented(codec: str, text: str, letters: list[str]) -> float:
 
 
 def _clean(text: str) -> str:
-    return "".join(letter if letter.isprintable() else " " for letter in text).strip()[:LONGEST_NAME]
+    return "".join(letter if letter.isprintable() else " " for letter in text).strip()[:MAX_NAME_LENGTH]

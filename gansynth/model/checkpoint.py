@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import glob
 import hashlib
 import io
 import json
 import os
+import re
 import zipfile
 import zlib
 from dataclasses import dataclass, field
@@ -16,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gansynth.errors import CheckpointError
+from gansynth.io import cache, files
 from gansynth.model.download import localize
 from gansynth.model.layout import NORMALIZER_ASSETS, ModelConfig, named_save, reason_of, stage_number
 
@@ -64,7 +68,38 @@ def load(name_or_path: str) -> Checkpoint:
     folder = localize(name_or_path)
     config = _read_config(folder)
     stage = _latest_stage(folder)
-    return _read_generator(folder, config, stage, _checkpoint_prefix(stage))
+    prefix = _checkpoint_prefix(stage)
+    read = _read_generator(folder, config, stage, prefix)
+    with contextlib.suppress(OSError):  # a cache that cannot be written costs the next job some seconds
+        files.write_bytes(str(_known_digest(folder, prefix)), read.digest.encode())
+    return read
+
+
+def digest(name_or_path: str) -> str:
+    """Returns the digest of a checkpoint; imports TensorFlow only if this machine has not read the same files before.
+
+    Args:
+        name_or_path: see `load`.
+
+    Raises:
+        CheckpointError: see `load`.
+    """
+    folder = localize(name_or_path)
+    try:
+        known = _known_digest(folder, _checkpoint_prefix(_latest_stage(folder))).read_text()
+    except OSError:
+        known = ""
+    return known if re.fullmatch("sha256:[0-9a-f]{64}", known) else load(name_or_path).digest
+
+
+def _known_digest(folder: Path, prefix: Path) -> Path:
+    """Returns the file in the user's cache that has the digest of a checkpoint with these files."""
+    content = hashlib.sha256()
+    saved = sorted(prefix.parent.glob(f"{glob.escape(prefix.name)}.*"))
+    for path in (folder / "experiment.json", *sorted((folder / "assets").glob("*.npz")), *saved):
+        data = path.read_bytes()
+        content.update(f"{path.relative_to(folder)} {len(data)}\n".encode() + data)
+    return cache.user_folder() / "digests" / content.hexdigest()
 
 
 def outline(name_or_path: str) -> tuple[Path, ModelConfig, int]:

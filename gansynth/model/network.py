@@ -118,12 +118,7 @@ class Network:
         return self._function(len(z), rows, "waves")(tf.constant(z), tf.constant(labels)).numpy()
 
     def specgrams(self, z: NDArray[np.float32], labels: NDArray[np.int32], rows: int) -> NDArray[np.float32]:
-        """Computes the generator's denormalised output.
-
-        Args:
-            z: float32 [n, latent size].
-            labels: int32 [n], index of each pitch in PITCHES.
-            rows: number of rows to compute, 1..self.rows.
+        """Computes the generator's denormalised output; the arguments are those of `waves`.
 
         Returns:
             float32 [n, rows, bins, 2]: log magnitude, and phase or its change per row in units of pi. With data_type

@@ -195,14 +195,10 @@ class ModelClient:
 
     def sounds(self, sounds: Sequence[Sound], bucket: int, tally: Tally) -> Iterator[tuple[Sound, NDArray[np.float32]]]:
         """Implements SoundSource.sounds."""
-        missing = []
-        for sound in sounds:
-            audio = self.cache.get((sound, bucket))
-            if audio is None:
-                missing.append(sound)
-            else:
-                tally.cached += 1
-                yield sound, audio
+        missing: list[Sound] = []
+        for sound, audio in self.cache.find(sounds, bucket, missing):
+            tally.cached += 1
+            yield sound, audio
         size = max(_MIN_REQUEST, self._full_batch[bucket])
         for first in range(0, len(missing), size):
             part = missing[first : first + size]

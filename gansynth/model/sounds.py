@@ -6,7 +6,7 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections import Counter, OrderedDict
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -70,6 +70,17 @@ class SoundCache:
             if sound is not None:
                 self._sounds.move_to_end(key)
             return sound
+
+    def find(
+        self, sounds: Iterable[Sound], bucket: int, missing: list[Sound]
+    ) -> Iterator[tuple[Sound, NDArray[np.float32]]]:
+        """Yields those of some sounds that are cached, each with its audio, and adds all others to `missing`."""
+        for sound in sounds:
+            audio = self.get((sound, bucket))
+            if audio is None:
+                missing.append(sound)
+            else:
+                yield sound, audio
 
     def first_use(self, key: Hashable) -> bool:
         """Returns whether a sound was cached ahead of need and is now used for the first time."""
@@ -172,12 +183,8 @@ class Renderer(ABC):
 
     def sounds(self, sounds: Sequence[Sound], bucket: int, tally: Tally) -> Iterator[tuple[Sound, NDArray[np.float32]]]:
         """Implements SoundSource.sounds."""
-        missing = []
-        for sound in sounds:
-            audio = self.cache.get((sound, bucket))
-            if audio is None:
-                missing.append(sound)
-                continue
+        missing: list[Sound] = []
+        for sound, audio in self.cache.find(sounds, bucket, missing):
             first = self.cache.first_use((sound, bucket))
             tally.rendered += first
             tally.cached += not first

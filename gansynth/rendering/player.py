@@ -1,4 +1,4 @@
-"""Rendering of chunks to mixes: notes of many songs share full batches, and are shaped and mixed in one process."""
+"""Rendering of chunks to mixes; notes of many songs share batches, and are shaped and mixed in one process."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ class ChunkMix:
     """The sound of a chunk of notes.
 
     Attributes:
-        song_id, index: which chunk of which song.
+        song_id, index: song, and number of the chunk in the song.
         notes: number of its notes.
-        silent: notes that the network left silent.
-        broken: notes that came out not finite and were left out, as numbers in the song.
-        mix: the sum of the rest.
-        stem: which stem of the song it is a part of; 0 without stems.
+        silent: numbers in the song of the notes that the network left silent.
+        broken: numbers in the song of the notes with non-finite samples, which are left out.
+        mix: sum of all other notes.
+        stem: number of the stem; 0 without stems.
     """
 
     song_id: str
@@ -61,10 +61,10 @@ def play(
 
     Args:
         chunks: of any number of songs.
-        synth: the checkpoint, or a client of the process that has it.
-        config: the envelope.
-        tally: counts are added to it.
-        kit: the drum kit, see `gansynth.audio.kits.load_kit`; read where a chunk has hits.
+        synth: the checkpoint, or a client of the process that has loaded it.
+        config: envelope.
+        tally: statistics, which are added to.
+        kit: drum kit, see `gansynth.audio.kits.load_kit`; read only if a chunk has hits.
 
     Returns:
         One mix for each chunk, in order.
@@ -95,14 +95,14 @@ def play(
 
 @dataclass
 class _Draft:
-    """A chunk mix that notes are still added to."""
+    """An unfinished chunk mix."""
 
     mix: SparseMix = field(default_factory=SparseMix)
     silent: list[int] = field(default_factory=list)
     broken: list[int] = field(default_factory=list)
 
     def place(self, chunk: NoteChunk, n: int, note: FixedPointNote | None, finite: bool) -> None:
-        """Adds note `n` of the chunk; None stands for a silent note, or a broken one."""
+        """Adds note `n` of the chunk; None stands for a silent note, or one with non-finite samples."""
         if note is not None:
             pan = chunk.notes.pan
             self.mix.add_note(int(chunk.notes.start[n]), note if pan is None else panned(note, int(pan[n])))
@@ -111,16 +111,16 @@ class _Draft:
 
 
 class _Take(NamedTuple):
-    """The way in which a sound is made a note; notes of one sound and one take have the same samples.
+    """The parameters that make a note of a sound; notes of equal sound and take have equal samples.
 
     Attributes:
-        sustain, tail: samples up to the release, and heard after it.
+        sustain, tail: samples up to the release, and audible samples after it.
         gain: constant factor.
         semitones: constant part of the pitch above the network's key.
-        source: samples of the network's sound that are needed.
-        held: whether the sound is extended first.
+        source: samples of the network's sound that the note needs.
+        held: whether the sound is extended.
         skip: samples left out at the sound's beginning.
-        moving: None, or chunk, note and flags of a note whose gain or pitch moves: it is like no other.
+        moving: chunk, note and flags of a note whose gain or pitch moves, which makes the take unique; else None.
     """
 
     sustain: int
@@ -163,7 +163,7 @@ def _shaped(
     config: EnvelopeConfig,
     synth: SoundSource,
 ) -> FixedPointNote | None:
-    """Makes a note of the sound that the network gave it; None if it is silent.
+    """Makes a note of a sound of the network; returns None if it is silent.
 
     Source: magenta/models/gansynth/lib/generate_util.py, combine_notes, for notes that are neither held nor bent.
     """
@@ -201,9 +201,10 @@ def _hit(chunk: NoteChunk, n: int, kit: str, rate: int) -> FixedPointNote:
     assert notes.kit is not None
     samples, gain = int(notes.sustain[n]), float(notes.gains[n])
     flags = 0 if notes.moving is None else int(notes.moving[n])
+    loaded = shared_kit(kit, rate)
     if not flags & MOVING_GAIN:
-        return _plain_hit(kit, rate, int(notes.kit[n]), int(notes.pitch[n]), samples, gain)
-    sound = shared_kit(kit, rate).for_program(int(notes.kit[n])).hit(int(notes.pitch[n]), samples)
+        return _plain_hit(kit, loaded.digest, rate, int(notes.kit[n]), int(notes.pitch[n]), samples, gain)
+    sound = loaded.for_program(int(notes.kit[n])).hit(int(notes.pitch[n]), samples)
     start = int(notes.start[n]) / rate
     steps = chunk.channel_of(n).gain.between(start, start + samples / rate)
     return quantize(sound * gain * _curve(steps, start, len(sound), rate))
@@ -215,7 +216,8 @@ def _curve(steps: Timeline, start: float, samples: int, rate: int) -> float | ND
 
 
 @functools.lru_cache(maxsize=512)
-def _plain_hit(kit: str, rate: int, program: int, key: int, samples: int, gain: float) -> FixedPointNote:
+def _plain_hit(kit: str, digest: str, rate: int, program: int, key: int, samples: int, gain: float) -> FixedPointNote:
+    """Makes a hit at a constant level; `digest` only tells the kit from what its folder held earlier."""
     return quantize(shared_kit(kit, rate).for_program(program).hit(key, samples) * gain)
 
 

@@ -1,4 +1,4 @@
-"""Expression: how the channel's gain and bend, the kit and the checkpoint's length shape each note of a song."""
+"""Expression: gain and pitch of each note of a song, from the gain and bend of its channel."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from gansynth.midi.notes import Channel, Notes, Timeline
 from gansynth.score.planned_notes import MOVING_BEND, MOVING_GAIN
 
 MAX_BEND = 36.0
-"""Semitones that a note is bent by at most, either way; a wider curve is clipped."""
+"""Largest bend of a note in semitones, up or down; wider curves are clipped."""
 MAX_STEPS = 4_000_000
-"""Steps of channels' timelines under all notes of a song, and in all of its chunks."""
+"""Highest number of steps of the channels' timelines under all notes of a song, and in all its chunks."""
 
 
 @dataclass(frozen=True)
 class Expression:
-    """Gain and pitch of the notes of a song, as far as they are constant, and which of them move.
+    """Constant parts of the gain and pitch of a song's notes, and flags of the moving ones.
 
     Attributes:
-        gain: float64 [n], constant factor of each note's channel; 1 where it moves.
+        gain: float64 [n], constant factor of each note's channel; 1 if it moves.
         key: int64 [n], pitch that the network renders.
-        semitones: float64 [n], constant part of the way from `key` to the heard pitch.
-        highest: float64 [n], the most semitones above `key` while the note sounds.
+        semitones: float64 [n], constant part of the distance from `key` to the sounding pitch.
+        highest: float64 [n], highest pitch of the note, in semitones above `key`.
         moving: uint8 [n], flags MOVING_GAIN and MOVING_BEND.
     """
 
@@ -42,12 +42,12 @@ class Expression:
 def express(
     notes: Notes, lengths: NDArray[np.int64], channels: Mapping[int, Channel], pitches: range, sample_rate: int
 ) -> Expression:
-    """Finds gain and pitch of every note.
+    """Computes gain and pitch of every note.
 
     Args:
-        notes: of a song, after the policies, times in seconds of the clip.
-        lengths: int64 [n], samples that each note is heard for.
-        channels: the song's channels on which something moves, in the same time.
+        notes: of a song, after the policies; times in seconds of the clip.
+        lengths: int64 [n], audible samples of each note.
+        channels: channels of the song whose gain or bend changes; times in seconds of the clip.
         pitches: MIDI pitches that the network may render.
         sample_rate: in Hz.
     """
@@ -87,8 +87,9 @@ def express(
     known = np.clip(key, low, high)
     semitones += key - known
     highest += semitones
-    _settle_gains(notes, lengths, channels, gain, moving, sample_rate)
-    return Expression(gain, known, semitones, highest, moving)
+    expression = Expression(gain, known, semitones, highest, moving)
+    _settle_gains(notes, lengths, channels, expression, sample_rate)
+    return expression
 
 
 def bend_curve(bend: Timeline, start: float, end: float, semitones: float = 0.0) -> Curve:
@@ -105,7 +106,7 @@ def needed(
     channels: Mapping[int, Channel],
     sample_rate: int,
 ) -> NDArray[np.int64]:
-    """Counts the samples of the network's sound that notes of these lengths are made from, int64 [n]."""
+    """Counts the samples of the network's sound that each note needs, int64 [n]."""
     ratio = 2.0 ** (found.semitones / 12.0)
     source = np.where(found.semitones == 0, lengths, np.ceil((lengths - 1) * ratio).astype(np.int64) + 1)
     for n in np.flatnonzero(found.moving & MOVING_BEND).tolist():
@@ -120,39 +121,35 @@ def needed(
 def cut_channels(
     channels: Mapping[int, Channel], used: NDArray[np.uint16], start: float, end: float
 ) -> dict[int, Channel]:
-    """Cuts out of a song's channels what the notes of a chunk need."""
+    """Cuts the parts that the notes of a chunk need out of a song's channels."""
     return {number: channels[number].between(start, end) for number in np.unique(used).tolist() if number in channels}
 
 
 def steps_of(channels: Mapping[int, Channel]) -> int:
-    """Counts the steps of some channels' timelines."""
+    """Counts the steps of the channels' timelines."""
     return sum(len(channel.gain) + len(channel.bend) for channel in channels.values())
 
 
 def check_steps(steps: int) -> None:
-    """Refuses songs whose controllers move too often for their many long notes.
+    """Checks the number of steps of timelines under the notes of a song.
 
     Raises:
-        MidiError: the chunks would carry more than MAX_STEPS steps.
+        MidiError: there are more than MAX_STEPS.
     """
     if steps > MAX_STEPS:
-        message = f"its controllers move {steps} times under its notes, more than {MAX_STEPS}"
+        message = f"the song's controllers change {steps} times under its notes, more than {MAX_STEPS}"
         raise MidiError(message, code="midi-too-dense")
 
 
 def _settle_gains(
-    notes: Notes,
-    lengths: NDArray[np.int64],
-    channels: Mapping[int, Channel],
-    gain: NDArray[np.float64],
-    moving: NDArray[np.uint8],
-    sample_rate: int,
+    notes: Notes, lengths: NDArray[np.int64], channels: Mapping[int, Channel], found: Expression, sample_rate: int
 ) -> None:
-    """Makes constant the gains whose steps within a note are all of one value, as for a part that stays muted."""
-    for n in np.flatnonzero(moving & MOVING_GAIN).tolist():
+    """Makes gains constant whose steps within a note all have the same value, as in a part that stays muted."""
+    for n in np.flatnonzero(found.moving & MOVING_GAIN).tolist():
         assert notes.channel is not None
         start = float(notes.start[n])
         steps = channels[int(notes.channel[n])].gain.between(start, start + lengths[n] / sample_rate)
         if (steps.values == steps.values[0]).all():
-            gain[n] = gain_curve(steps.times - start, steps.values.astype(np.float64), int(lengths[n]), sample_rate)
-            moving[n] &= ~np.uint8(MOVING_GAIN)
+            values = steps.values.astype(np.float64)
+            found.gain[n] = gain_curve(steps.times - start, values, int(lengths[n]), sample_rate)
+            found.moving[n] &= ~np.uint8(MOVING_GAIN)

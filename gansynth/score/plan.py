@@ -1,4 +1,4 @@
-"""Render plans: a song's notes cut into independent chunks, and the facts by which the mix checks them."""
+"""Render plans: a song's notes in independent chunks, and the data by which the mix checks that they are complete."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _STILL = Channel()
 
 @dataclass(frozen=True)
 class NoteChunk:
-    """Some notes of one song, with the latents that they need: a worker plays a chunk without its song.
+    """Some notes of one song, with all that a worker needs to render them.
 
     Attributes:
         song_id: song that the chunk is cut from.
@@ -41,7 +41,7 @@ class NoteChunk:
         notes: the notes; `left` and `right` are rows of `latents` here.
         latents: float64 [k, latent size], the instruments that these notes use.
         stem: number of the stem that these notes belong to; 0 without stems.
-        channels: timelines of the channels whose gain or bend moves under these notes, by `notes.channel`.
+        channels: timelines of the channels whose gain or bend changes during these notes, by `notes.channel`.
     """
 
     song_id: str
@@ -62,7 +62,7 @@ class NoteChunk:
 
     @property
     def weight(self) -> int:
-        """Returns the memory that playing the chunk takes, counted in notes: a few long notes make a large mix."""
+        """Returns the memory that rendering the chunk takes, in notes: a few long notes make a large mix."""
         start, sustain = self.notes.start, self.notes.sustain
         covered = min(int((start + sustain).max() - start.min()), int(sustain.sum()) + len(self) * mix.BLOCK)
         return max(len(self), 2 * covered // mix.BLOCK)
@@ -70,7 +70,7 @@ class NoteChunk:
 
 @dataclass(frozen=True)
 class RenderPlan:
-    """A song before it is rendered: its notes and the facts by which the mix checks that all of it came back.
+    """A song before it is rendered: its notes, and the data by which the mix checks that they are complete.
 
     Attributes:
         song_id: path of the file relative to the input root.
@@ -80,11 +80,11 @@ class RenderPlan:
         counts: notes by outcome of the policies.
         instruments: names of the instruments that play.
         parts: the song's parts, each with its instrument and the rule that chose it; mode per_program only.
-        notes: all notes that sound: those of muted parts are left out.
-        channels: the song's channels on which something moves, in seconds of the clip.
+        notes: all notes except those of muted parts.
+        channels: channels of the song whose gain or bend changes, in seconds of the clip.
         repairs: names of the file's defects that were ignored or repaired.
         ignored: number of events of each kind that were read and have no effect.
-        mended: number of notes that each repair of notes changed.
+        repaired_notes: number of notes that each repair of notes changed.
         stems: names of the song's stems, any text; empty without stems.
     """
 
@@ -99,7 +99,7 @@ class RenderPlan:
     channels: dict[int, Channel] = field(default_factory=dict, repr=False, compare=False)
     repairs: tuple[str, ...] = ()
     ignored: dict[str, int] = field(default_factory=dict)
-    mended: dict[str, int] = field(default_factory=dict)
+    repaired_notes: dict[str, int] = field(default_factory=dict)
     stems: tuple[str, ...] = ()
 
     def note_rows(self, numbers: Iterable[int]) -> tuple[int, ...]:
@@ -125,13 +125,15 @@ def plan_song(song_id: str, song: Song, config: SoundConfig, spec: SynthSpec) ->
         spec: the checkpoint.
 
     Raises:
-        MidiError: nothing of it can be played, or it is out of bounds.
+        MidiError: no note of the song can be played, or a limit is exceeded.
         ConfigError: the schedule names an instrument that is not in the bank, or the kit cannot be read.
     """
     notes, counts = apply_policies(song.notes, _playable(config.notes, spec))
-    notes = notes[np.argsort(notes.start, kind="stable")]  # chunks that are short in time become small mixes
+    notes = notes[np.argsort(notes.start, kind="stable")]  # chunks of short duration make small mixes
     stretch = config.notes.time_stretch
-    channels = {number: channel.stretched(stretch) for number, channel in song.channels.items()}
+    channels = {
+        number: channel.stretched(stretch).on_samples(spec.sample_rate) for number, channel in song.channels.items()
+    }
     schedule = schedule_song(notes, config, spec.bank, song_id, song.track_names)
     planned, counted = plan_notes(notes, schedule, channels, config, spec, song.digest)
     counts |= counted
@@ -166,7 +168,7 @@ def plan_song(song_id: str, song: Song, config: SoundConfig, spec: SynthSpec) ->
         channels=channels,
         repairs=song.repairs,
         ignored=dict(song.ignored),
-        mended=dict(song.mended),
+        repaired_notes=dict(song.repaired_notes),
         stems=stem_notes.names if stem_notes else (),
     )
     return plan, chunks
@@ -198,7 +200,7 @@ def _chunks(
 
 
 def _playable(config: NotesConfig, spec: SynthSpec) -> NotesConfig:
-    """Narrows the range of pitches to what the checkpoint knows."""
+    """Restricts the range of pitches to that of the checkpoint."""
     low, high = max(config.min_pitch, spec.pitches.start), min(config.max_pitch, spec.pitches.stop - 1)
     if low > high:
         raise MidiError(

@@ -1,4 +1,4 @@
-"""Notes as read to notes as rendered: lengths in samples, gain, pitch, and how much of the network's sound."""
+"""Planning of notes: lengths in samples, gain, pitch, and the samples that each needs of the network's sound."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from gansynth.config import SoundConfig
 from gansynth.general_midi import DRUMS
 from gansynth.midi.notes import Channel, Notes
 from gansynth.score.expression import Expression, express, needed
-from gansynth.score.planned_notes import PlannedNotes
+from gansynth.score.planned_notes import MOVING_BEND, MOVING_GAIN, PlannedNotes
 from gansynth.score.schedule import Schedule
 from gansynth.score.spec import SynthSpec
 
@@ -33,15 +33,15 @@ def plan_notes(
 
     Args:
         notes: after the policies, sorted by start.
-        schedule: their instruments.
-        channels: the song's channels on which something moves, in seconds of the clip.
+        schedule: instruments of the notes.
+        channels: channels of the song whose gain or bend changes, in seconds of the clip.
         config: envelope, mix and drums.
         spec: the checkpoint.
         digest: of the song's file; variation depends on it.
 
     Returns:
-        The notes, and counts by outcome: shortened (released before they end as written), bent, drums_unknown (hits
-        of keys that the kit lacks, which are silent).
+        The notes, and their number by outcome: shortened (released before their written end), bent, drums_unknown
+        (silent hits of keys for which the kit has no sound).
     """
     rate, release = spec.sample_rate, release_samples(config.envelope, spec.sample_rate)
     start = (notes.start * rate).astype(np.int64)
@@ -49,9 +49,12 @@ def plan_notes(
     sustain = sustain_samples(notes.end - notes.start, config.envelope, rate)
     tail = _tails(notes, release, rate)
     hits = notes.is_drum & (config.notes.drums == "kit")
-    found = express(notes, sustain + tail, channels, _playable(config, spec), rate)
+    lengths = _hit_lengths(notes, hits, start, config, rate) if hits.any() else np.zeros(len(notes), np.int64)
+    heard = np.where(hits, lengths, sustain + tail)
+    found = express(notes, heard, channels, _playable(config, spec), rate)
     source, held, sustain = _sources(notes, sustain, tail, found, channels, config, spec)
-    counts = {"shortened": int((~hits & (sustain < written)).sum()), "bent": int((found.moving > 1).sum())}
+    bent = (found.moving & MOVING_BEND > 0) | (np.abs(found.key + found.semitones - notes.pitch) > 1e-6)
+    counts = {"shortened": int((~hits & (sustain < written)).sum()), "bent": int((~hits & bent).sum())}
     law = np.array([velocity_gain(velocity, config.mix.velocity) for velocity in range(128)])
     gain = law[notes.velocity] * found.gain
     if spec.bank.levels:
@@ -67,12 +70,11 @@ def plan_notes(
     kit = None
     if hits.any():
         kit = np.where(hits, notes.program, 0).astype(np.uint8)
-        lengths = _hit_lengths(notes, hits, start, config, rate)
         sustain, tail = np.where(hits, lengths, sustain), np.where(hits, 0, tail)
         source, held = np.where(hits, lengths, source), held & ~hits
         gain = np.where(hits, gain * KIT_GAIN * (lengths > 0), gain)
         counts["drums_unknown"] = int((hits & (lengths == 0)).sum())
-        found.moving[hits] &= 1  # a one-shot keeps its pitch
+        found.moving[hits] &= MOVING_GAIN  # a one-shot keeps its pitch
     row_type = np.min_scalar_type(len(schedule.names))
     planned = PlannedNotes(
         start=start,
@@ -100,7 +102,7 @@ def plan_notes(
 
 
 def _unless(trivial: NDArray[np.bool_], values: NDArray, dtype: type) -> NDArray | None:
-    """Returns a column, or None where all of it is trivial."""
+    """Returns a column, or None if all its values are trivial."""
     return None if trivial.all() else values.astype(dtype)
 
 
@@ -111,7 +113,7 @@ def _playable(config: SoundConfig, spec: SynthSpec) -> range:
 
 
 def _tails(notes: Notes, release: int, rate: int) -> NDArray[np.int64]:
-    """Counts the samples after each note's end that are heard: the release, or less where all sound is cut off."""
+    """Counts the audible samples after each note's end: the release, or fewer before all sound off."""
     tail = np.full(len(notes), release, np.int64)
     if notes.cut is None:
         return tail
@@ -130,16 +132,16 @@ def _sources(
     config: SoundConfig,
     spec: SynthSpec,
 ) -> tuple[NDArray[np.int64], NDArray[np.bool_], NDArray[np.int64]]:
-    """Decides which notes are held, and shortens those that neither the checkpoint nor holding is long enough for.
+    """Decides which notes are held, and shortens notes that are too long for the checkpoint even if held.
 
     Returns:
-        Samples of the network's sound that each note needs, whether it is held, and its sustain.
+        For each note the samples of the network's sound that it needs, whether it is held, and its sustain.
     """
     whole, rate = spec.note_samples, spec.sample_rate
     holds = config.envelope.long_notes == "hold" and can_hold(whole)
     limit = int(LONGEST_NOTE * rate) if holds else whole
     fastest = np.maximum(2.0 ** (found.highest / 12.0), 1.0)
-    plain = (found.highest == 0) & ((found.moving & 2) == 0)
+    plain = (found.highest == 0) & ((found.moving & MOVING_BEND) == 0)
     longest = np.where(plain, limit - tail, (limit - 2) / fastest - tail).astype(np.int64)
     sustain = np.minimum(sustain, np.maximum(longest, 0))
     source = needed(sustain + tail, notes, found, channels, rate)

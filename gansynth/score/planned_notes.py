@@ -1,4 +1,4 @@
-"""Table of a song's notes that is synthesised, drawn and written, from the render plan on."""
+"""Table of a song's planned notes, which is synthesised, drawn and written."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ class PlannedNotes(NoteTable):
 
     Attributes:
         start: int64 [n], first sample in the clip.
-        sustain: int32 [n], samples before the release; of a drum hit, all samples that it sounds for.
-        pitch, velocity: uint8 [n], as heard: after folding.
+        sustain: int32 [n], samples before the release; of a drum hit, all its samples.
+        pitch, velocity: uint8 [n], after folding.
         program: uint8 [n], MIDI program 0..127, 128 for drums.
         track: int32 [n], number of the note's part.
         left, right: integers [n], rows of the instruments' latents and names.
         fraction: position between left (0) and right (1): float64 [n] in chunks, float32 [n] in plans.
-        release: samples of every note's fade after its sustain.
+        release: samples of the fade after the sustain of every note.
         gain: float64 [n], factor for the note's normalised sound: velocity, constant channel gain, variation
             [velocity / 127].
         key: uint8 [n], pitch that the network renders [`pitch`]; of a drum hit, its key in the kit.
-        semitones: float64 [n], constant part of the way from `key` to the heard pitch [0].
-        moving: uint8 [n], flags: the channel's gain or bend moves while the note sounds [0].
+        semitones: float64 [n], constant part of the distance from `key` to the sounding pitch [0].
+        moving: uint8 [n], flags MOVING_GAIN and MOVING_BEND: the channel's gain or bend changes during the note [0].
         channel: uint16 [n], number of the channel whose timelines shape the note [0].
-        tail: int32 [n], samples after the sustain that are heard [`release`].
-        source: int32 [n], samples of the network's sound that the note is made from [sustain + tail].
-        held: bool [n], whether the network's sound is extended first [False].
+        tail: int32 [n], audible samples after the sustain [`release`].
+        source: int32 [n], samples of the network's sound that the note needs [sustain + tail].
+        held: bool [n], whether the network's sound is extended [False].
         skip: uint8 [n], samples left out at the beginning of the network's sound [0].
         kit: uint8 [n], program of the drum channel, which selects a variant of the kit [no drum hits].
         pan: uint8 [n], 1 left, 64 middle, 127 right [mono].
@@ -79,25 +79,25 @@ class PlannedNotes(NoteTable):
 
     @property
     def gains(self) -> NDArray[np.float64]:
-        """Factors for the notes' normalised sounds, float64 [n]."""
+        """Returns the factors for the notes' normalised sounds, float64 [n]."""
         return self.velocity / 127.0 if self.gain is None else self.gain
 
     @property
     def tails(self) -> NDArray[np.int32]:
-        """Samples after each note's sustain that are heard, int32 [n]."""
+        """Returns the audible samples after each note's sustain, int32 [n]."""
         return np.full(len(self), self.release, np.int32) if self.tail is None else self.tail
 
     @property
     def keys(self) -> NDArray[np.uint8]:
-        """Pitches that the network renders, uint8 [n]."""
+        """Returns the pitches that the network renders, uint8 [n]."""
         return self.pitch if self.key is None else self.key
 
     @property
     def sources(self) -> NDArray[np.int32]:
-        """Samples of the network's sound that each note is made from, int32 [n]."""
+        """Returns the samples of the network's sound that each note needs, int32 [n]."""
         return self.sustain + self.tails if self.source is None else self.source
 
     @property
     def is_hit(self) -> NDArray[np.bool_]:
-        """Tells the hits of the drum kit from the notes of the network, bool [n]."""
+        """Finds the hits of the drum kit, bool [n]."""
         return np.zeros(len(self), np.bool_) if self.kit is None else self.program == 128

@@ -16,7 +16,7 @@ def apply_policies(notes: Notes, config: NotesConfig) -> tuple[Notes, dict[str, 
     """Applies the policies: drums, range, time stretch.
 
     Args:
-        notes: of a song, as read.
+        notes: of a song, before any policy.
         config: the policies; min_pitch..max_pitch within the checkpoint's range.
 
     Returns:
@@ -37,7 +37,7 @@ def apply_policies(notes: Notes, config: NotesConfig) -> tuple[Notes, dict[str, 
         counts["drums_skipped"] = int(notes.is_drum.sum())
         notes = notes[~notes.is_drum]
         if not len(notes):
-            raise MidiError("all its notes are drums, and notes.drums is skip", code="midi-only-drums")
+            raise MidiError("all notes are drums, and notes.drums is skip", code="midi-only-drums")
     notes = _into_range(notes, config, counts)
     notes = notes.stretched(config.time_stretch)
     if notes.span > config.max_song_seconds:
@@ -63,7 +63,7 @@ def _into_range(notes: Notes, config: NotesConfig, counts: Counter[str]) -> Note
     if config.out_of_range == "drop":
         counts["out_of_range_dropped"] = int(outside.sum())
         if outside.all():
-            raise MidiError(f"all its notes are outside pitches {limits}", code="midi-out-of-range")
+            raise MidiError(f"all notes are outside pitches {limits}", code="midi-out-of-range")
         return notes[~outside]
     margin = 12 if config.out_of_range == "stretch" else 0
     low, high = config.min_pitch - margin, config.max_pitch + margin
@@ -76,5 +76,5 @@ def _into_range(notes: Notes, config: NotesConfig, counts: Counter[str]) -> Note
     counts["out_of_range_dropped"] = int(lost.sum())
     notes = replace(notes, pitch=moved.astype(np.int16))[~lost]
     if not len(notes):
-        raise MidiError(f"all its notes are outside pitches {limits}", code="midi-out-of-range")
+        raise MidiError(f"all notes are outside pitches {limits}", code="midi-out-of-range")
     return notes

@@ -58,7 +58,7 @@ def schedule_song(
 ) -> Schedule:
     """Assigns an instrument to every note, and the drum kit to the hits that it plays; see `make_schedule`.
 
-    The kit is the last instrument, KIT, with a latent of zeros that is never rendered.
+    The kit is the last instrument, KIT; its latent of zeros is not rendered.
     """
     hits = notes.is_drum & (config.notes.drums == "kit")
     if not hits.any():

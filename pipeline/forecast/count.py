@@ -21,16 +21,16 @@ from gansynth.io import files, paths, urls
 from gansynth.model import checkpoint
 from gansynth.model.shape import NoteShape, shape_of
 from gansynth.score.spec import check_envelope, synth_spec
-from pipeline import inputs, resume
+from pipeline import inputs
 from pipeline.config import JobConfig
 from pipeline.forecast.calibrate import calibrate
 from pipeline.forecast.distinct import DistinctKeys
 from pipeline.forecast.forecast import Forecast
 from pipeline.forecast.text import as_text
-from pipeline.job import ResolvedJob, counters
+from pipeline.job import ResolvedJob, counters, with_kit
 from pipeline.local.pool import WorkerPool
 from pipeline.local.slices import Slice, SliceResult, cut, workers
-from pipeline.run import check, without_row
+from pipeline.run import check, find_earlier, without_row
 from transforms.elements import Source
 from transforms.plan_songs import PlanSongs
 
@@ -67,10 +67,10 @@ def make_forecast(
     """
     _, runner, sources = check(config, beam_args)
     shape, blocks = shape_of(config.checkpoint)
-    resumes = resume.check(config, overwrite, sweep=False)
-    spec = synth_spec(shape, config.instruments, checkpoint.load(config.checkpoint).digest if resumes else "")
+    resumes, _ = find_earlier(config, sources, overwrite, sweep=False)
+    spec = synth_spec(shape, config.instruments, checkpoint.digest(config.checkpoint) if resumes else "")
     check_envelope(config.envelope, spec)
-    job = ResolvedJob(config, spec, resumes)
+    job = with_kit(ResolvedJob(config, spec, resumes))
     result = Forecast(input_bytes=sources.size, runner=runner, workers=workers(config))
     with tempfile.TemporaryDirectory(prefix="gansynth-plan-") as folder:
         work, lines, keys = Path(folder), Path(folder) / "plan.jsonl", DistinctKeys(Path(folder))
@@ -154,6 +154,8 @@ def _add(result: Forecast, config: JobConfig, source: Source, row: Mapping[str, 
             result.songs += 1
             result.seconds += row["seconds"]
             result.notes.update(row["notes"])
+            result.ignored.update(row["ignored"])
+            result.repairs.update(row["repairs"])
             result.instruments.update(row["instruments"])
         case "finished":
             result.finished += 1

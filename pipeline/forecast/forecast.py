@@ -23,7 +23,9 @@ class Forecast:
         files, input_bytes: number and total size of the inputs.
         songs, finished, failed: number of inputs to render, finished by an earlier run, and that will fail.
         seconds: length of the audio to render.
-        notes: number of notes of the songs to render, by outcome of the policies.
+        notes: number of notes of the songs to render, by outcome.
+        ignored: number of their MIDI events without effect, by kind.
+        repairs: number of them by repair.
         sounds: number of distinct sounds of these notes, by the rows with which they are rendered.
         gflop: operations of the network for these sounds, in GFLOP.
         instruments: number of songs in which each instrument plays; only the most frequent instruments.
@@ -42,6 +44,8 @@ class Forecast:
     failed: int = 0
     seconds: float = 0.0
     notes: Counter[str] = field(default_factory=Counter)
+    ignored: Counter[str] = field(default_factory=Counter)
+    repairs: Counter[str] = field(default_factory=Counter)
     sounds: dict[int, int] = field(default_factory=dict)
     gflop: float = 0.0
     instruments: Counter[str] = field(default_factory=Counter)
@@ -116,6 +120,8 @@ class Forecast:
             "failed": self.failed,
             "seconds": self.seconds,
             "notes": dict(sorted(self.notes.items())),
+            "ignored": dict(sorted(self.ignored.items())),
+            "repairs": dict(sorted(self.repairs.items())),
             "distinct_sounds": self.distinct,
             "sounds_by_rows": {str(rows): count for rows, count in sorted(self.sounds.items())},
             "gflop": round(self.gflop, 3),

@@ -14,6 +14,8 @@ from gansynth.figures.axes import clock
 from pipeline import dataflow
 from pipeline.config import JobConfig
 from pipeline.forecast.forecast import Forecast
+from pipeline.outcomes import event_outcomes, note_outcomes
+from pipeline.report import done_text
 from pipeline.web import display
 
 _EXAMPLES = 2
@@ -72,11 +74,16 @@ def _facts(result: Forecast, config: JobConfig) -> Iterator[tuple[str, str]]:
     more = "".join(f", {count:,} {what}" for count, what in others if count)
     yield "Songs", f"{result.songs:,} to render{more}; {result.files:,} files, {result.input_bytes / 1e6:,.1f} MB"
     if not result.songs:
+        if result.finished:
+            yield "Job", done_text(result.finished, result.failed, result.files)
         return
     yield "Audio", _length(result.seconds)
-    apart = [f"{count:,} {name.replace('_', ' ')}" for name, count in sorted(result.notes.items()) if count]
-    left = [text for text in apart if not text.endswith((" total", " played"))]
-    yield "Notes", f"{result.notes['played']:,} played" + (f" ({', '.join(left)})" if left else "")
+    outcomes = "; ".join(note_outcomes(result.notes))
+    yield "Notes", f"{result.notes['played']:,} played" + (f" ({outcomes})" if outcomes else "")
+    for ignored in event_outcomes(result.ignored):
+        yield "Events", ignored
+    if result.repairs:
+        yield "Repairs", ", ".join(f"{name} ({count:,})" for name, count in sorted(result.repairs.items()))
     share = 100 * result.distinct / max(1, result.notes["played"])
     yield "Sounds", f"{result.distinct:,} distinct: {share:.3g} % of the notes; the other notes repeat them"
     names = [f"{display(name)} ({count:,})" for name, count in result.instruments.most_common(8)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -14,11 +15,13 @@ from typing import Any
 
 from gansynth.model.server import ModelServer
 from gansynth.score.spec import checked_spec
+from pipeline import stopping
 from pipeline.config import JobConfig
-from pipeline.job import ResolvedJob, model_settings, resolve
+from pipeline.job import ResolvedJob, model_settings, resolve, with_kit
 from pipeline.local.shared_counters import SharedCounters
 from pipeline.local.slices import Slice, SliceResult
 from pipeline.local.worker import render_slice, start_worker
+from pipeline.stopping import Stop
 from transforms.counters import counted
 
 
@@ -34,6 +37,7 @@ class WorkerPool:
         count: number of processes; with 1, slices are rendered in this process.
         work: function that processes one slice: `work(job, beam_args, slice)`.
         model: if true, several processes get a model server.
+        stop: the request to stop; once it is made, processes are ended instead of waited for.
     """
 
     def __init__(
@@ -43,6 +47,7 @@ class WorkerPool:
         count: int,
         work: Callable[[ResolvedJob, Sequence[str], Slice], SliceResult] = render_slice,
         model: bool = True,
+        stop: Stop | None = None,
     ) -> None:
         self._count, self._work = count, work
         self._config = config if count == 1 else _share(config, count)
@@ -51,12 +56,15 @@ class WorkerPool:
         self._address: Any = None
         self._pool: ProcessPoolExecutor | None = None
         self._shared: SharedCounters | None = None
+        self._stop = stop or Stop()
+        self._scratch = tempfile.TemporaryDirectory(prefix="gansynth-workers-")
         if count > 1:
-            _context()
-            if model:
-                self._server = _model_server(config)
-                self._address = self._server.address
-            self._pool, self._shared = _start_processes(count, self._address)
+            with stopping.blocked():
+                _context()
+                if model:
+                    self._server = _model_server(config)
+                    self._address = self._server.address
+            self._pool, self._shared = self._start_processes(count, self._address)
         self._before = counted()
 
     def __enter__(self) -> WorkerPool:
@@ -64,24 +72,29 @@ class WorkerPool:
 
     def __exit__(self, *_: object) -> None:
         if self._pool is not None:
+            if self._stop.number:
+                for process in list((self._pool._processes or {}).values()):
+                    process.kill()
             self._pool.shutdown(cancel_futures=True)
         if self._server is not None:
             self._server.stop()
+        self._scratch.cleanup()
 
-    def resolve(self, resume: bool) -> ResolvedJob:
+    def resolve(self, resume: bool, name: str = "job") -> ResolvedJob:
         """Resolves the job; with several processes, the model server loads the model instead of this process.
 
         Args:
             resume: if true, songs that an earlier run finished are not rendered again.
+            name: name of the job's folder of rows.
 
         Raises:
             CheckpointError: the checkpoint cannot be used.
-            ConfigError: the bank or the envelope cannot be used.
+            ConfigError: the bank, the envelope or the drum kit cannot be used.
         """
         if self._server is None:
-            return resolve(self._config, resume)
+            return resolve(self._config, resume, name)
         spec = self._server.ask(checked_spec, self._config.instruments, self._config.envelope)
-        return ResolvedJob(self._config, spec, resume)
+        return with_kit(ResolvedJob(self._config, spec, resume, name=name))
 
     def in_flight(self) -> Counter[str]:
         """Returns the counters of the slices that are being rendered."""
@@ -118,22 +131,31 @@ class WorkerPool:
                     yield future.result()
                 except BrokenProcessPool:
                     suspects.append(ended_slice)
+            if suspects and self._stop.number:
+                raise KeyboardInterrupt  # the same signal has ended the processes
             if suspects:
                 suspects += running.values()
                 running.clear()
                 self._pool.shutdown()
                 for suspect in suspects:
                     yield from self._one_by_one(suspect, job)
-                self._pool, self._shared = _start_processes(self._count, self._address)
+                self._pool, self._shared = self._start_processes(self._count, self._address)
 
     def _one_by_one(self, songs: Slice, job: ResolvedJob) -> Iterator[SliceResult]:
         for number, source in enumerate(songs.sources):
             alone = Slice(f"{songs.name}-{number:06d}", (source,))
-            with _start_processes(1)[0] as pool:
+            with self._start_processes(1)[0] as pool:
                 try:
                     yield pool.submit(self._work, job, self._args, alone).result()
                 except BrokenProcessPool:
                     yield SliceResult(1, lost=(source,))
+
+    def _start_processes(self, count: int, model_address: Any = None) -> tuple[ProcessPoolExecutor, SharedCounters]:
+        """Starts processes; each loads a model of its own unless a model server's address is given."""
+        context = _context()
+        shared = SharedCounters(context, count)
+        initargs = (shared, model_address, self._scratch.name)
+        return ProcessPoolExecutor(count, mp_context=context, initializer=start_worker, initargs=initargs), shared
 
 
 def _share(config: JobConfig, count: int) -> JobConfig:
@@ -159,11 +181,3 @@ def _context() -> ForkServerContext:
     context.set_forkserver_preload(["pipeline.local.worker", "gansynth.midi.note_seq", "pipeline.local.preload"])
     forkserver.ensure_running()
     return context
-
-
-def _start_processes(count: int, model_address: Any = None) -> tuple[ProcessPoolExecutor, SharedCounters]:
-    """Starts processes; each loads a model of its own unless a model server's address is given."""
-    context = _context()
-    shared = SharedCounters(context, count)
-    initargs = (shared, model_address)
-    return ProcessPoolExecutor(count, mp_context=context, initializer=start_worker, initargs=initargs), shared

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+import signal
+import tempfile
 from collections.abc import Sequence
 from contextlib import nullcontext
 from typing import Any
@@ -18,13 +21,18 @@ from pipeline.local.slices import Slice, SliceResult, bounded
 from transforms.worker_context import CONTEXT
 
 
-def start_worker(shared: SharedCounters, model_address: Any) -> None:
+def start_worker(shared: SharedCounters, model_address: Any, scratch: str) -> None:
     """Initialises a worker process: it ends with its parent, publishes its counters and uses a model server.
+
+    Ctrl-C reaches all processes of a terminal; this one leaves it to its parent.
 
     Args:
         shared: the counters' table in shared memory.
         model_address: address of the model server; None to load a model in this process.
+        scratch: folder for temporary files, which the parent removes.
     """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    tempfile.tempdir = scratch
     end_with_parent()
     CONTEXT.publish = shared.claim_row()
     CONTEXT.model_address = model_address
@@ -40,6 +48,7 @@ def render_slice(job: ResolvedJob, beam_args: Sequence[str], songs: Slice, runne
         runner: name of the runner; Beam's in-process runner by default.
     """
     urls.configure(job.config.storage)
+    logging.getLogger("apache_beam").setLevel(logging.CRITICAL)  # it logs every exception that it passes on, too
     options = PipelineOptions(list(beam_args))
     in_memory = options.view_as(DirectOptions).direct_running_mode == "in_memory"
     outcome = SliceResult(len(songs.sources))

@@ -15,8 +15,11 @@ from benchmarks import beam, common
 from benchmarks.synthesis import convolution_flop
 from training.reference import ACOUSTIC_ONLY
 
-NAMES = ["synthesis", "notebook", "corpus", "beam", "memory", "startup", "fluidsynth", "profile_corpus", "scaling"]
-EXAMPLES = Path(__file__).parents[2] / "examples" / "midi"
+NAMES = [
+    *("synthesis", "notebook", "corpus", "beam", "memory", "startup"),
+    *("fluidsynth", "profile_corpus", "scaling", "loudness"),
+]
+EXAMPLES = Path(__file__).parents[2] / "pipeline" / "examples"
 
 
 @pytest.mark.parametrize("name", NAMES)

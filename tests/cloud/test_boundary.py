@@ -23,6 +23,7 @@ from pipeline import remote
 from pipeline.__main__ import main
 from pipeline.config import load_config
 from pipeline.inputs import Listing, list_sources
+from pipeline.job import rows_folder
 from tests.support.cloud import TINY, assert_same, outputs
 from tests.support.servers import free_port, started
 
@@ -75,7 +76,7 @@ def test_two_workers_in_processes_of_their_own(corpus: Path, rendered: Path, tmp
 def render_with_two_workers(corpus: Path, out: Path, pool_address: str) -> None:
     config = load_config(None, [f"checkpoint={TINY}"], [str(corpus)], str(out))
     sources = Listing(list_sources(config.input))
-    files.upload(sources.path, urls.join(config.output, ".rows", remote.INPUTS))
+    files.upload(sources.path, urls.join(rows_folder(config.output, "job"), remote.INPUTS))
     runner: Any = FnApiRunner(default_environment=ExternalEnvironment(pool_address))
     remote.draw(config, False, ["--direct_num_workers=2"], runner, len(sources)).run().wait_until_finish()
 

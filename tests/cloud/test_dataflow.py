@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import subprocess
-import sys
 import tarfile
 import threading
 import time
@@ -43,51 +41,6 @@ CPU = ["--set", "compute.device=cpu", "--set", "compute.resource_hints={}", "--s
 SAME = ["--set", "checkpoint=gs://in/tiny", "--set", "storage.credentials=anonymous"]
 
 
-@pytest.fixture(scope="session")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Copies the files from which the distribution is built."""
-    folder = tmp_path_factory.mktemp("project")
-    for name in ("gansynth", "transforms", "pipeline"):
-        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("setup.py", "pyproject.toml", "LICENSE", "README.md"):
-        shutil.copy(ROOT / name, folder)
-    return folder
-
-
-@pytest.fixture(scope="session")
-def worker(project: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Creates an environment with the dependencies and the built wheel but without the checkout; returns its Python."""
-    folder = tmp_path_factory.mktemp("worker")
-    build = f"from setuptools import build_meta; print(build_meta.build_wheel({str(folder)!r}))"
-    run(sys.executable, "-c", build, cwd=project)
-    (wheel,) = folder.glob("*.whl")
-    run(sys.executable, "-m", "venv", "--without-pip", str(folder / "venv"))
-    python = folder / "venv" / "bin" / "python"
-    install = (
-        sys.executable,
-        "-m",
-        "uv",
-        "pip",
-        "install",
-        "--offline",
-        "--no-deps",
-        "--python",
-        str(python),
-        str(wheel),
-    )
-    run(*install)
-    (site,) = (folder / "venv").glob("lib/python*/site-packages")
-    # A plain path: the .pth files in it, the editable install's among them, are not read.
-    (site / "dependencies.pth").write_text(str(Path(pytest.__file__).parents[1]))
-    return python
-
-
-def run(*command: str, **options: Any) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run(command, capture_output=True, text=True, timeout=900, check=False, **options)
-    assert done.returncode == 0, done.stderr
-    return done
-
-
 @pytest.fixture
 def google(cloud: Callable[[str], None], monkeypatch: pytest.MonkeyPatch) -> None:
     """Replaces Google's services except the API: no credentials are requested, and polling does not wait."""
@@ -100,7 +53,7 @@ def google(cloud: Callable[[str], None], monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 @pytest.fixture
-def api(google: None, worker: Path, tmp_path: Path) -> Iterator[DataflowApi]:
+def api(google: None, installed: Path, tmp_path: Path) -> Iterator[DataflowApi]:
     """Starts a fake Dataflow whose jobs run in a process with only the wheel."""
 
     def work(job: dict[str, Any]) -> str | None:
@@ -109,7 +62,7 @@ def api(google: None, worker: Path, tmp_path: Path) -> Iterator[DataflowApi]:
         script = str(Path(__file__).with_name("dataflow_worker.py"))
         arguments = (str(ROOT), str(tmp_path / "pipeline.pb"), str(tmp_path / "summary.json"))
         environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-        command = (str(worker), "-W", "ignore", script, *arguments)
+        command = (str(installed), "-W", "ignore", script, *arguments)
         done = subprocess.run(
             command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=900, check=False
         )
@@ -212,8 +165,13 @@ def test_who_went_away_gets_the_songs_and_pays_once(
     api.is_silent = True
     assert main(command) == 1
     assert "lost contact with the job, which is still running" in capsys.readouterr().err
-    assert main(command) == 1  # too early
-    assert "the job was not submitted: There is already active job named" in capsys.readouterr().err
+    assert main(command) == 2  # too early
+    assert "may still run" in (said := capsys.readouterr().err)
+    assert f"DataflowRunner job {api.id(0)}, since" in said
+    api.is_silent = False
+    assert main(command) == 2
+    assert "still runs" in capsys.readouterr().err
+    api.is_silent = True
     begun.set()
     while not api.outcomes:
         time.sleep(0.2)
@@ -249,7 +207,7 @@ def test_the_package_of_setup_file_is_complete(project: Path, tmp_path: Path) ->
         (["--region="], "--region: missing"),
         (["--output", "out"], "--output out: Dataflow's workers need a gs:// URL"),
         (
-            ["--input", str(ROOT / "examples/midi")],
+            ["--input", str(ROOT / "pipeline/examples")],
             "riff.mid|bach.*: Dataflow's workers cannot read files on this machine",
         ),
         (["--set", "checkpoint=/nowhere"], "checkpoint /nowhere: Dataflow's workers cannot read it"),

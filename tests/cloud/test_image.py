@@ -27,7 +27,7 @@ def test_what_is_copied_is_there_and_not_ignored() -> None:
         copied += line.split()[:-1]
     assert set(copied) == kept
     assert all((ROOT / name).exists() for name in copied)
-    packages = re.findall(r'"(\w+)\*"', (ROOT / "setup.py").read_text())
+    packages = re.findall(r'"(\w+)\*"', (ROOT / "pyproject.toml").read_text())
     assert {"gansynth", "transforms", "pipeline"} == set(packages) <= kept
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import signal
 import subprocess
 import time
@@ -13,11 +12,11 @@ import psutil
 import pytest
 
 from tests.support.engines import (
-    MIDI,
     NO_PRISM,
     QUIET,
     clusters,
     command,
+    copy_songs,
     hashes,
     job_service,
     pool,
@@ -41,11 +40,7 @@ needs_prism = pytest.mark.skipif(prism() is None, reason=NO_PRISM)
 
 @pytest.fixture(scope="module")
 def songs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("songs")
-    for name, source in SONGS.items():
-        (folder / name).parent.mkdir(exist_ok=True)
-        shutil.copy(MIDI / f"{source}.mid", folder / name)
-    return folder
+    return copy_songs(SONGS, tmp_path_factory.mktemp("songs"))
 
 
 @pytest.fixture(scope="module")

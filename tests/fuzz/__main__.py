@@ -183,7 +183,7 @@ def _check_channels(song: Any, config: Any) -> None:
     assert len(notes) <= config.max_notes
     assert notes.span <= config.max_song_seconds
     assert set(song.channels) <= set(notes.channel.tolist())
-    assert all(count > 0 for count in (*song.ignored.values(), *song.mended.values()))
+    assert all(count > 0 for count in (*song.ignored.values(), *song.repaired_notes.values()))
     for channel in song.channels.values():
         for line in (channel.gain, channel.bend):
             assert (np.diff(line.times) > 0).all()

@@ -64,7 +64,7 @@ def sources() -> list[Path]:
     """Lists the files from which mutants are made: ../shared/midi, or the tests' own."""
     if SHARED.is_dir():
         return sorted(SHARED.rglob("*.mid"))
-    return sorted([*ROOT.glob("tests/data/midi/*.mid"), *ROOT.glob("examples/midi/*.mid")])
+    return sorted([*ROOT.glob("tests/data/midi/*.mid"), *ROOT.glob("pipeline/examples/*.mid")])
 
 
 def mutant(seed: int, number: int) -> tuple[bytes, str]:

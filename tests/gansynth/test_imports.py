@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -88,6 +89,14 @@ def test_packages_import_downwards_alone(package: str) -> None:
 def test_every_package_has_a_layer() -> None:
     assert {path.parent.name for path in (ROOT / "gansynth").glob("*/__init__.py")} == set(LAYERS)
     assert not set(LAYERS) & {part for path in (ROOT / "gansynth").glob("*.py") for part in imports(path)}
+
+
+def test_the_architecture_page_has_the_same_layers() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    rows = re.findall(
+        r"^\| `(\w+)` \| [^|]+ \|([^|]*)\|$", page.split("Inside `gansynth`:")[1].split("\n\nAll")[0], re.M
+    )
+    assert {package: set(re.findall(r"`(\w+)`", below)) for package, below in rows} == LAYERS
 
 
 def test_layers_above_import_downwards_alone() -> None:

@@ -57,7 +57,8 @@ def test_the_song_is_heard(outputs: dict[str, list[Any]]) -> None:
     (song,) = sounds(outputs["play"])
     assert 20 * np.log10(np.sqrt((song**2).mean())) > -40
     text = outputs["load"][0].data["text/markdown"]
-    assert len(song) / 16000 == pytest.approx(float(re.findall(r"in (\d+) seconds", text)[0]), abs=2)
+    rings = len(song) / 16000 - float(re.findall(r"in (\d+) seconds", text)[0])
+    assert -1 < rings < 5  # the last note is a cymbal's
 
 
 def test_the_pictures_are_there(outputs: dict[str, list[Any]]) -> None:

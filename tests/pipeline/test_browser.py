@@ -69,6 +69,24 @@ def playing(tab: sync_api.Page) -> list[str]:
     )
 
 
+every_screen = pytest.mark.parametrize(
+    ("viewport", "scheme"),
+    [(LAPTOP, "light"), (LAPTOP, "dark"), (PHONE, "light"), (PHONE, "dark")],
+    ids=["laptop-light", "laptop-dark", "phone-light", "phone-dark"],
+)
+
+
+def readable_contrasts(tab: sync_api.Page, folder: Path, viewport: dict[str, int], scheme: str) -> list[float]:
+    """Opens a page, asserts that it fits the screen and can be read, and returns the contrasts of its texts."""
+    tab.emulate_media(color_scheme=scheme)
+    tab.set_viewport_size(viewport)
+    tab.goto((folder / "index.html").as_uri())
+    assert tab.evaluate("document.documentElement.scrollWidth") <= viewport["width"]
+    contrasts: list[float] = tab.evaluate(CONTRASTS)
+    assert min(contrasts) >= 4.5
+    return contrasts
+
+
 def titles(tab: sync_api.Page) -> list[str]:
     return tab.locator(".song:visible h2").all_inner_texts()
 
@@ -270,18 +288,11 @@ def test_the_first_page_finds_songs_on_the_others(tab: sync_api.Page, large: Pat
     assert tab.locator("#elsewhere li").count() == 201  # 200 songs and a line with the number of others
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("viewport", [LAPTOP, PHONE], ids=["laptop", "phone"])
+@every_screen
 def test_nothing_is_wider_than_the_screen_and_text_can_be_read(
     tab: sync_api.Page, site: Path, viewport: dict[str, int], scheme: str
 ) -> None:
-    tab.emulate_media(color_scheme=scheme)
-    tab.set_viewport_size(viewport)
-    tab.goto((site / "index.html").as_uri())
-    assert tab.evaluate("document.documentElement.scrollWidth") <= viewport["width"]
-    contrasts = tab.evaluate(CONTRASTS)
-    assert len(contrasts) > 50
-    assert min(contrasts) >= 4.5
+    assert len(readable_contrasts(tab, site, viewport, scheme)) > 50
 
 
 def test_pictures_are_loaded_when_they_come_into_sight(tab: sync_api.Page, large: Path) -> None:
@@ -320,16 +331,11 @@ def test_an_audition_plays_one_clip_at_a_time(tab: sync_api.Page, audition: Path
     assert tab.locator("#command").inner_text().endswith("--count 3 --seed 7 --keep 0,2 --as my_bank.yaml")
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("viewport", [LAPTOP, PHONE], ids=["laptop", "phone"])
+@every_screen
 def test_an_audition_fits_the_screen_and_can_be_read(
     tab: sync_api.Page, audition: Path, viewport: dict[str, int], scheme: str
 ) -> None:
-    tab.emulate_media(color_scheme=scheme)
-    tab.set_viewport_size(viewport)
-    tab.goto((audition / "index.html").as_uri())
-    assert tab.evaluate("document.documentElement.scrollWidth") <= viewport["width"]
-    assert min(tab.evaluate(CONTRASTS)) >= 4.5
+    assert readable_contrasts(tab, audition, viewport, scheme)
 
 
 CONTRASTS = """() => {

@@ -44,7 +44,8 @@ def test_help_imports_nothing_heavy() -> None:
         (["--set", "checkpoint=/nowhere"], "no such folder, and not a known name"),
         (["--output", "/proc/nowhere"], "--output /proc/nowhere: cannot be written"),
         (["--set", "instruments.programs={0: kazoo}"], "no instrument 'kazoo' in the bank"),
-        (["--set", "envelope.max_sustain=30"], "longer than the checkpoint's notes"),
+        (["--set", "envelope={long_notes: cut, max_sustain: 30}"], "longer than the checkpoint's notes"),
+        (["--set", "drums.kit=/nowhere"], "drums.kit /nowhere: "),
     ],
 )
 def test_wrong_usage_ends_with_2_and_says_why(

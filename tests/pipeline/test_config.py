@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -35,6 +36,55 @@ def test_magenta_preset_is_the_reference() -> None:
     assert (config.envelope.note_peak, config.mix.clip_peak, config.mix.tail) == ("positive", "positive", "reference")
     assert (config.envelope.attack, config.envelope.release, config.envelope.max_sustain) == (0.010, 0.3, 3.0)
     assert config.mix.peak == 0.5
+    assert (config.notes.reader, config.envelope.long_notes, config.mix.velocity) == ("note_seq", "cut", "linear")
+
+
+NEW_DEFAULTS = {
+    "notes.reader": "channels",
+    "notes.drums": "kit",
+    "notes.out_of_range": "stretch",
+    "envelope.long_notes": "hold",
+    "envelope.max_sustain": None,
+    "mix.velocity": "general_midi",
+}
+"""Settings whose default sound version 2 changed or added."""
+
+
+LEFT_TO_DEFAULTS = {
+    *("notes.time_stretch", "notes.max_song_seconds", "notes.max_notes", "notes.max_polyphony", "notes.max_file_bytes"),
+    *(
+        "notes.text_encoding",
+        "instruments.seed",
+        "instruments.latent_steps",
+        "drums.kit",
+        "stems.by",
+        "stems.max_files",
+    ),
+    *("mix.normalize", "mix.loudness", "mix.true_peak", "mix.panning"),
+}
+"""Limits, seeds, names, and settings that are off."""
+
+
+def flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Flattens sections to "section.key"."""
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        found |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return found
+
+
+def test_no_new_default_reaches_the_magenta_preset() -> None:
+    written = flat(yaml.safe_load((CONFIGS / "magenta.yaml").read_text()))
+    loaded = flat(load_config(str(CONFIGS / "magenta.yaml")).model_dump(mode="json"))
+    defaults = flat(JobConfig().model_dump(mode="json"))
+    for name, new in NEW_DEFAULTS.items():
+        assert defaults[name] == new
+        assert written[name] == loaded[name] != new
+    assert written.keys() >= {"notes.min_pitch", "notes.max_pitch", "notes.sustain_pedal", "notes.salvage"}
+    # Of what decides the sound, the preset leaves only these to the defaults.
+    sections = ("notes", "instruments", "envelope", "mix", "drums", "stems")
+    left = {name for name in defaults if name.split(".")[0] in sections} - written.keys()
+    assert left == LEFT_TO_DEFAULTS
 
 
 def test_settings_lie_over_the_file_and_inputs_replace_its_own(tmp_path: Path) -> None:
@@ -51,7 +101,7 @@ def test_settings_lie_over_the_file_and_inputs_replace_its_own(tmp_path: Path) -
     [
         ("notes.drum=play", r"unknown key notes\.drum; did you mean notes\.drums\?"),
         ("chekpoint=mini", r"unknown key chekpoint; did you mean checkpoint\?"),
-        ("notes.drums=loud", r"notes\.drums: .*'skip' or 'play'"),
+        ("notes.drums=loud", r"notes\.drums: .*'kit', 'play' or 'skip'"),
         ("notes.time_stretch=-1", r"notes\.time_stretch: .*greater than 0"),
         ("notes.min_pitch=90", r"min_pitch 90 is above max_pitch 84"),
         ("instruments.times=[0, 1]", r"instruments has 4 entries, times 2|unknown"),

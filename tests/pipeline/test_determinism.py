@@ -18,10 +18,10 @@ import numpy as np
 import pytest
 
 from pipeline.__main__ import main
+from tests.support.engines import copy_songs
 from tests.support.servers import free_port, started
 
 ROOT = Path(__file__).parents[2]
-MIDI = ROOT / "tests" / "data" / "midi"
 SONGS = {
     "a/order.mid": "order",
     "a/sustain.mid": "sustain",
@@ -38,11 +38,7 @@ ENVIRONMENT = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ[
 
 @pytest.fixture(scope="module")
 def songs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("songs")
-    for name, source in SONGS.items():
-        (folder / name).parent.mkdir(exist_ok=True)
-        shutil.copy(MIDI / f"{source}.mid", folder / name)
-    return folder
+    return copy_songs(SONGS, tmp_path_factory.mktemp("songs"))
 
 
 @pytest.fixture(scope="module")
@@ -155,7 +151,7 @@ _PLAY = (
 
 
 @pytest.mark.slow
-def test_other_kernels_of_this_processor_are_as_near_as_the_readme_says(tmp_path: Path) -> None:
+def test_other_kernels_of_this_processor_are_as_near_as_the_docs_say(tmp_path: Path) -> None:
     notes = {}
     for name, variables in {"own": {}, **KERNELS}.items():
         path = tmp_path / f"{name}.npy"

@@ -75,6 +75,8 @@ def check_the_same(planned: Forecast, config: JobConfig, counters: Counter[str],
     assert planned.distinct == counters["synthesis_rendered"]
     assert planned.seconds == pytest.approx(sum(song["seconds"] for song in rendered))
     assert planned.reasons == Counter(error["code"] for error in failed)
+    assert planned.repairs == Counter(name for song in rendered for name in song["repairs"])
+    assert planned.ignored == sum((Counter(song["ignored"]) for song in rendered), Counter())
 
 
 @pytest.mark.parametrize("settings", [(), ("instruments.mode=interpolate", "instruments.latent_steps=8")])
@@ -121,7 +123,11 @@ def test_a_plan_needs_no_tensorflow_and_writes_nothing(songs: Path, tmp_path: Pa
         (["--sav", "x"], "unknown option; did you mean --save"),
         (["--set", "checkpoint=/nowhere"], "no such folder"),
         (["--set", "instruments.tracks={a: kazoo}"], "no instrument 'kazoo'"),
-        (["--set", "envelope.max_sustain=30"], "longer than the checkpoint's notes"),
+        (
+            ["--set", "envelope.max_sustain=30", "--set", "envelope.long_notes=cut"],
+            "longer than the checkpoint's notes",
+        ),
+        (["--set", "drums.kit=/nowhere"], "drums.kit /nowhere"),
         (["--input", "/nowhere/*.mid"], "no MIDI file found"),
     ],
 )
@@ -174,6 +180,19 @@ def test_time_and_cost_by_hand() -> None:
     cpu = PLAN.dataflow(JobConfig(plan=PlanConfig(prices=PRICES)))
     assert cpu["cost"] == pytest.approx((60 + 40 + 2.4) / 3600 * 0.25 + 0.0029)
     assert PLAN.dataflow(JobConfig())["cost"] is None
+
+
+def test_outcomes_are_told() -> None:
+    counts = Counter(total=300, played=100, drums_skipped=198, folded=2, bent=0)
+    told = Forecast(songs=1, notes=counts, ignored=Counter(nrpn=3), repairs=Counter(hanging_notes=1))
+    text = " ".join(as_text(told, JobConfig()).split())
+    assert "100 played (2 folded into range by octaves; 198 drum notes skipped)" in text
+    assert "Events 3 MIDI events ignored: 3 nrpn" in text
+    assert "Repairs hanging_notes (1)" in text
+    values = json.loads(told.to_json(JobConfig()))
+    assert (values["ignored"], values["repairs"]) == ({"nrpn": 3}, {"hanging_notes": 1})
+    nothing = as_text(Forecast(songs=1, notes=Counter(played=1)), JobConfig())
+    assert not {"Events", "Repairs"} & set(nothing.split())
 
 
 def test_names_cannot_do_anything_on_a_terminal() -> None:

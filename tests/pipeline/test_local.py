@@ -64,12 +64,15 @@ def test_songs_that_are_small_files_and_very_long_are_not_in_memory_together(tmp
         if file is not None:  # the last one does not exist
             file.save(names[-1])
     part = Slice("part", tuple(Source(name, name) for name in names))
-    pieces = list(bounded(part, load_config(None)))
+    config = load_config(None, ["envelope.max_sustain=3"])
+    pieces = list(bounded(part, config))
     assert [len(piece.sources) for piece in pieces] == [2, 3, 2]
     assert tuple(source for piece in pieces for source in piece.sources) == part.sources
     assert len({piece.name for piece in pieces}) == 3
     short = Slice("part", part.sources[3:5])
-    assert list(bounded(short, load_config(None))) == [short]
+    assert list(bounded(short, config)) == [short]
+    held = Slice("part", part.sources[3:5])
+    assert len(list(bounded(held, load_config(None)))) == 2  # notes of 10 minutes
 
 
 def test_a_song_that_kills_its_process_costs_itself_alone() -> None:
@@ -87,7 +90,7 @@ def imported(module: str) -> bool:
 
 def test_processes_share_one_model(tmp_path: Path) -> None:
     """Each sound is rendered once for both processes, and neither imports TensorFlow."""
-    riff = (Path(__file__).parents[2] / "examples" / "midi" / "riff.mid").read_bytes()
+    riff = (Path(__file__).parents[2] / "pipeline" / "examples" / "riff.mid").read_bytes()
     songs = [Source(name, str(tmp_path / name)) for name in ("a.mid", "b.mid")]
     for source in songs:
         Path(source.url).write_bytes(riff)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import shutil
 from pathlib import Path
@@ -27,17 +26,43 @@ def outputs(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for top in kept for path in top.rglob("*.*")}
 
 
-@pytest.mark.parametrize("name", ["stems.most", "stems.max_files"])
-def test_a_finished_output_is_still_finished(name: str, tmp_path: Path, data: Path, capsys, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+@pytest.fixture
+def old(tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Returns a copy of the old output folder."""
     monkeypatch.chdir(ROOT)
     shutil.copytree(data / "old_output", tmp_path, dirs_exist_ok=True)
-    before = outputs(tmp_path / "out")
+    return tmp_path / "out"
+
+
+def render(out: Path, *more: str) -> int:
+    options = [word for setting in SETTINGS for word in ("--set", setting)]
+    return main(["render", str(out.parent / "midi"), "--output", str(out), *options, *more])
+
+
+@pytest.mark.parametrize("name", ["stems.most", "stems.max_files"])
+def test_an_output_of_sound_version_1_is_refused(name: str, old: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = outputs(old)
     assert len(before) == 3
-    options = [word for setting in (*SETTINGS, f"{name}=3") for word in ("--set", setting)]
-    assert main(["render", str(tmp_path / "midi"), "--output", str(tmp_path / "out"), *options]) == 0
-    assert outputs(tmp_path / "out") == before
-    (row,) = [json.loads(line) for line in (tmp_path / "out" / "manifest.jsonl").read_text().splitlines()]
-    assert row["audio_digest"] in (data / "old_output" / "out" / "manifest.jsonl").read_text()
+    assert render(old, "--set", f"{name}=3") == 2
+    assert "rendered with other settings (sound version 1 -> 2); choose another" in capsys.readouterr().err
+    assert outputs(old) == before
+
+
+@pytest.mark.parametrize("name", ["stems.most", "stems.max_files"])
+def test_with_overwrite_it_is_rendered_again_and_then_finished(name: str, old: Path) -> None:
+    before = outputs(old)
+    assert render(old, "--set", f"{name}=3", "--overwrite") == 0
+    again = outputs(old)
+    assert again.keys() == before.keys()
+    assert all(again[path] != before[path] for path in again)
+    written = {path: path.stat().st_mtime_ns for path in (old / "audio").iterdir()}
+    # The folder's own config still has the old name, as one that was edited by hand might.
+    config = old / "config.yaml"
+    config.write_text(config.read_text().replace("max_files: 3", "most: 3"))
+    assert "most: 3" in config.read_text()
+    assert render(old, "--set", f"{name}=3") == 0
+    assert outputs(old) == again
+    assert {path: path.stat().st_mtime_ns for path in (old / "audio").iterdir()} == written
 
 
 def test_the_old_name_is_told(caplog: pytest.LogCaptureFixture) -> None:

@@ -43,7 +43,7 @@ from transforms.mix_songs import GatherSong, MixedSong
 from transforms.write_songs import _Write
 
 ROOT = Path(__file__).parents[2]
-RIFF = ROOT / "examples" / "midi" / "riff.mid"
+RIFF = ROOT / "pipeline" / "examples" / "riff.mid"
 SHARED = ROOT.parent / "shared" / "midi" / "good"
 needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason="needs ../shared/midi/good, real MIDI files")
 REAL = SHARED / "sonivox__ants.mid"
@@ -380,6 +380,36 @@ def test_a_run_that_goes_on_leaves_the_same_files(job: Path, tiny: str, tmp_path
     assert hashes(tmp_path) == wanted
 
 
+def test_note_sequences_are_in_the_data_set_and_in_tfrecords(job: Path, tiny: str, tmp_path: Path) -> None:
+    """TensorFlow reads the records that are written without it."""
+    import tensorflow as tf
+
+    from gansynth.midi.note_seq import note_seq
+
+    out, more = tmp_path / "out", ("played_notes=[notesequence]", "stems.by=off", "audio.format=wav")
+    assert run_job(job, out, tiny, *more) == 3
+    rows = manifest(out)
+    found = {name: data for shard in sorted((out / "dataset").glob("*.tar")) for name, data in members(shard).items()}
+    records = sorted(str(path) for path in (out / "dataset").glob("*.tfrecord"))
+    assert [Path(name).name for name in records] == ["000000.tfrecord", "000001.tfrecord"]
+    read = [record.numpy() for record in tf.data.TFRecordDataset(records)]
+    for number, (row, record) in enumerate(zip(rows, read, strict=True)):
+        assert found[f"{number:09d}.notes.pb"] == record == (out / row["outputs"]["notesequence"]).read_bytes()
+        assert row["outputs"]["notesequence"] == f"notes/{row['song_id'].removesuffix('.mid')}.pb"
+        sequence = note_seq.NoteSequence.FromString(record)
+        table = json.loads((out / row["outputs"]["notes"]).read_text())["notes"]
+        notes = sorted((round(n.start_time, 6), n.pitch) for n in sequence.notes)
+        assert notes == sorted((round(s, 6), p) for s, p in zip(table["start"], table["pitch"], strict=True))
+        assert {c.control_number for c in sequence.control_changes} == {10}  # the job is in stereo
+    before = {path: path.stat().st_mtime_ns for path in (out / "dataset").iterdir() if path.suffix != ".jsonl"}
+    Path(records[1]).write_bytes(b"half")
+    assert run_job(job, out, tiny, *more) == 3
+    assert [record.numpy() for record in tf.data.TFRecordDataset(records)] == read
+    assert before[Path(records[0])] == Path(records[0]).stat().st_mtime_ns
+    index = (out / "dataset" / "shards.jsonl").read_text().splitlines()
+    assert [json.loads(line)["notes"] for line in index] == ["000000.tfrecord", "000001.tfrecord"]
+
+
 def test_a_data_set_of_a_finished_job_needs_its_notes() -> None:
     def digest(*values: str) -> str:
         return load_config(None, list(values)).digest
@@ -427,23 +457,20 @@ def test_shards_are_bounded_whatever_the_songs(job: Path) -> None:
         assert sum(sample.size for sample in one) + two[0].size > limit - 10_240
 
 
-def readme_section() -> str:
-    readme = (ROOT / "README.md").read_text()
-    return readme[readme.index("### Outputs for a studio or a data set") :].split("\n## ")[0]
+STUDIO = (ROOT / "docs" / "studio.md").read_text()
 
 
-def test_the_readmes_commands_and_snippets_work(tmp_path: Path, tiny: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    section = readme_section()
+def test_the_commands_and_snippets_of_the_page_work(tmp_path: Path, tiny: str, monkeypatch: pytest.MonkeyPatch) -> None:
     midi = write_midi(tmp_path / "a.mid", ["lead", "bass"], {0: 30})
     monkeypatch.chdir(tmp_path)
-    commands = re.findall(r"^\./run_pipeline\.sh (.*)$", section, re.MULTILINE)
+    commands = re.findall(r"^\./run_pipeline\.sh (.*)$", STUDIO, re.MULTILINE)
     assert len(commands) == 2
     for command in commands:
         quick = ["--set", f"checkpoint={tiny}", "--set", "compute.threads=1", "--quiet"]
         assert main(["render", str(midi), *shlex.split(command), *quick]) == 0
     names: dict[str, Any] = {"io": io, "json": json, "pyarrow": pyarrow, "soundfile": soundfile, "tarfile": tarfile}
     names["Path"] = Path
-    snippets = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
+    snippets = re.findall(r"```python\n(.*?)```", STUDIO, re.DOTALL)
     assert [snippet.count("\n") for snippet in snippets] == [3, 3, 3]
     for snippet in snippets:
         exec(snippet, names)
@@ -456,10 +483,9 @@ def test_the_readmes_commands_and_snippets_work(tmp_path: Path, tiny: str, monke
     assert (names["rate"], len(names["audio"])) == (16000, round(names["minutes"] * 60 * 16000))
 
 
-def test_the_readme_names_every_setting_of_the_outputs() -> None:
-    section = readme_section()
+def test_the_page_names_every_setting_of_the_outputs() -> None:
     for name in ("stems.by", "stems.max_files", "mix.panning", "mix.normalize", "mix.loudness", "mix.true_peak"):
-        assert f"`{name}`" in section
+        assert f"`{name}`" in STUDIO
     assert JobConfig().stems.max_files == 32
     assert (JobConfig().mix.loudness, JobConfig().mix.true_peak) == (-16, -1)
     assert JobConfig().dataset.shard_bytes == 256 << 20

@@ -25,6 +25,8 @@ ROW: dict[str, Any] = {
     "source": "in/a/x.mid",
     "source_digest": "sha256:0",
     "repairs": [],
+    "repaired_notes": {},
+    "ignored": {},
     "outputs": {"audio": "audio/a/x.wav", "piano_roll": "piano_rolls/a/x.png"},
     "seconds": 61.5,
     "sample_rate": 16000,
@@ -158,23 +160,61 @@ def test_players_pictures_and_labels(site: Path) -> None:
 
 
 def test_what_a_song_says() -> None:
-    found = only([{**ROW, "repairs": ["unwrapped from RIFF"]}, {**FAILED, "code": "empty-file"}])
+    found = only([{**ROW, "repairs": ["riff_unwrapped"]}, {**FAILED, "code": "empty-file"}])
     assert "GANSynth 1 song, 62 seconds" in found.text
     assert "001 x a" in found.text  # number, title, folder
     assert "0:00 1:01" in found.text
     # Program 73 is also named Flute, so the legend does not repeat it.
     assert "piano Acoustic Grand Piano flute Recorder 10 notes 2 drum notes skipped" in found.text
-    assert "repaired: unwrapped from RIFF" in found.text
+    assert "repaired: riff_unwrapped" in found.text
     assert "empty-file 1 file" in found.text
     assert "the file is empty" in found.text
     assert [i["class"] for i in found.all("i")] == ["c0", "c1"]
+
+
+def test_outcomes_of_notes_and_events_are_told_and_zeros_are_not() -> None:
+    notes = {
+        "total": 5000,
+        "played": 4000,
+        "stretched": 12,
+        "folded": 1,
+        "shortened": 3,
+        "muted": 40,
+        "bent": 7,
+        "drums_played": 300,
+        "drums_skipped": 0,
+        "drums_unknown": 2,
+        "out_of_range_dropped": 0,
+        "silent": 0,
+    }
+    events = {"aftertouch": 1200, "nrpn": 3, "sysex": 0}
+    mended = {"hanging_notes": 5}
+    row = {**ROW, "notes": notes, "ignored": events, "repairs": ["hanging_notes"], "repaired_notes": mended}
+    told = only([row]).text
+    told = told[told.index("4,000 notes") :]
+    for text in (
+        "12 beyond the network's range, resampled",
+        "1 folded into range by octaves",
+        "3 shortened",
+        "40 muted by their channel's volume",
+        "7 bent",
+        "300 played by the drum kit",
+        "2 drum notes without a sound in the kit",
+        "1,203 MIDI events ignored: 1,200 aftertouch, 3 nrpn",
+        "repaired: hanging_notes (5 notes)",
+    ):
+        assert text in told
+    for text in ("skipped", "left out", "silent", "sysex"):
+        assert text not in told.split("Settings")[0]
+    plain = only([{**ROW, "notes": {"total": 4, "played": 4, "folded": 0, "drums_played": 0}}]).text
+    assert "4 notes WAV" in plain
 
 
 def test_settings_are_there_and_escaped() -> None:
     found = only([ROW], output="out/<script>x</script>", checkpoint="</pre><b>")
     assert "output: out/<script>x</script>" in found.text
     assert len(found.all("b")) == len(only([ROW]).all("b"))
-    assert "max_sustain: 3.0" in found.text
+    assert "max_sustain: null" in found.text
 
 
 def test_no_songs_and_no_failures() -> None:

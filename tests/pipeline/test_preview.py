@@ -52,7 +52,7 @@ def test_what_is_kept_plays_in_a_render(audition: Path, tiny: str, tmp_path: Pat
     options = [word for setting in [*settings, "instruments.instruments=[reed]"] for word in ("--set", setting)]
     assert main(["render", str(tmp_path / "a.mid"), "--output", str(tmp_path / "out"), "--quiet", *options]) == 0
     (row,) = map(json.loads, (tmp_path / "out" / "manifest.jsonl").read_text().splitlines())
-    assert row["instruments"] == ["reed"]
+    assert row["instruments"] == ["reed", "drums"]
     # The saved bank can be auditioned again.
     out = tmp_path / "again"
     assert main(["preview", "--checkpoint", tiny, "--bank", str(bank), "--output", str(out), "--quiet"]) == 0

@@ -169,7 +169,7 @@ def test_the_figures_are_beams_own(tmp_path: Path, data: Path) -> None:
     assert found["songs_read"] == 2
     assert found["songs_written"] == 2
     assert found["songs_failed"] == found["failed_read"] == 1
-    assert found["notes_played"] == found["synthesis_notes"] == 30
+    assert found["notes_played"] == found["synthesis_notes"] == 45
 
 
 @pytest.mark.parametrize("terminal", [True, False], ids=["terminal", "pipe"])
@@ -189,6 +189,6 @@ def test_the_command_line_shows_it(tmp_path: Path, data: Path, terminal: bool) -
     os.close(ours)
     assert child.wait() == 0
     shown = text.decode()
-    assert "1 of 1 songs rendered: 8 notes" in shown
+    assert "1 of 1 songs rendered: 12 notes" in shown
     assert ("Songs" in shown) == terminal
     assert ("\x1b[" in shown) == terminal

@@ -13,12 +13,16 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 
+from gansynth.config import SOUND_VERSION
 from gansynth.errors import ConfigError
 from pipeline.config import JobConfig, load_config
 from pipeline.resume import check, mark
 from pipeline.run import run
+from tests.support.pages import write_song
 
 ROOT = Path(__file__).parents[2]
 MIDI = ROOT / "tests" / "data" / "midi"
@@ -65,6 +69,29 @@ def test_a_second_run_renders_only_what_is_missing(songs: Path, tmp_path: Path) 
     assert [path.stat().st_mtime_ns == then for path, then in zip(audio, times, strict=True)] == [True, False, True]
 
 
+def test_a_drum_kit_that_changed_renders_songs_again(tiny: str, tmp_path: Path) -> None:
+    write_song(tmp_path / "midi" / "a.mid", range(60, 62))
+    kit = tmp_path / "kit"
+    kit.mkdir()
+
+    def rendered(level: float) -> tuple[int, str, str]:
+        for key in (60, 61):
+            soundfile.write(kit / f"{key}.wav", np.full(800, level), 16000)
+        settings = (f"checkpoint={tiny}", f"drums.kit={kit}", "compute.workers=1")
+        summary = run(job(tmp_path / "midi", tmp_path / "out", *settings), quiet=True)
+        (row,) = [json.loads(line) for line in (tmp_path / "out" / "manifest.jsonl").read_text().splitlines()]
+        assert row["notes"]["drums_played"] == 2
+        return summary.counters.get("songs_resumed", 0), row["kit_digest"], row["audio_digest"]
+
+    first = rendered(0.1)
+    assert first[0] == 0
+    assert first[1].startswith("sha256:")
+    assert rendered(0.1) == (1, *first[1:])
+    again = rendered(0.5)
+    assert again[0] == 0
+    assert {*again[1:]}.isdisjoint(first[1:])
+
+
 def test_a_file_that_changed_is_rendered_again(songs: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     run(job(songs, out), quiet=True)
@@ -104,7 +131,7 @@ def test_what_songs_do_not_depend_on_may_change(songs: Path, tmp_path: Path) -> 
 
 
 def test_a_folder_of_something_else_is_refused(songs: Path, tmp_path: Path) -> None:
-    (tmp_path / "config.yaml").write_text("theme: dark")
+    (tmp_path / "config.yaml").write_text(f"sound_version: {SOUND_VERSION}\ntheme: dark")
     with pytest.raises(ConfigError, match="those of another version"):
         check(job(songs, tmp_path), overwrite=False)
     (tmp_path / "config.yaml").write_bytes(b"\xff")

@@ -1,4 +1,4 @@
-"""Checkpoints in Magenta's layout, written by the tests."""
+"""Construction of checkpoints in Magenta's layout."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SMALL = {
     "stable_stage_num_images": 100,
     "transition_stage_num_images": 100,
 }
-"""Flags of a checkpoint that is as small as can be: 8x16 output, stages 0 to 4."""
+"""Flags of a very small checkpoint: 8x16 output, stages 0 to 4."""
 
 
 def write_save(prefix: Path, variables: Mapping[str, Any]) -> None:
@@ -49,7 +49,7 @@ def filters(flags: Mapping[str, Any], block: int) -> int:
 
 
 def random_variables(flags: Mapping[str, Any], blocks: int, seed: int = 0) -> dict[str, Any]:
-    """Draws every EMA shadow of a generator with `blocks` blocks, float32, as the oracle's were drawn."""
+    """Draws every EMA shadow of a generator with `blocks` blocks, float32, in the same order as for the oracle."""
     random = np.random.RandomState(seed)
     inputs, k = flags["latent_vector_size"] + 61, flags.get("kernel_size", 3)
     height, width = flags.get("start_height", 4), flags.get("start_width", 8)
@@ -92,8 +92,8 @@ def write_checkpoint(
     Args:
         stage: the last one if None.
         variables: random ones if None.
-        extra: more variables, over those.
-        named: what the `checkpoint` file says.
+        extra: further variables, which replace equal names.
+        named: contents of the `checkpoint` file.
     """
     resolutions = flags.get("num_resolutions", 7)
     stage = 2 * resolutions - 2 if stage is None else stage

@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,14 @@ TINY = ROOT / "tests" / "data" / "checkpoints" / "tiny"
 ENVIRONMENT = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
 QUIET: dict[str, Any] = {"cwd": ROOT, "env": ENVIRONMENT, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
 NO_PRISM = "no Prism on this machine: tests/engines/setup.sh builds it (needs Go)"
+
+
+def copy_songs(songs: Mapping[str, str], folder: Path) -> Path:
+    """Copies test songs: path in the folder to the name of the song; returns the folder."""
+    for path, name in songs.items():
+        (folder / path).parent.mkdir(exist_ok=True)
+        shutil.copy(MIDI / f"{name}.mid", folder / path)
+    return folder
 
 
 def prism() -> str | None:

@@ -1,4 +1,4 @@
-"""Synthesizers without TensorFlow, which take the network's place while all other code is real."""
+"""Synthesizers without TensorFlow that replace the network in tests of all other code."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Noise(FakeRenderer):
 
 
 class Bells(FakeRenderer):
-    """A renderer of two decaying sines that a note's latent and pitch choose."""
+    """A renderer of two decaying sines that depend on a note's latent and pitch."""
 
     def sound(self, z: NDArray[np.float32], pitch: int, bucket: int) -> np.ndarray:
         times = np.arange(self.note_samples) / self.sample_rate

@@ -1,4 +1,4 @@
-"""MIDI files made from bytes: 480 ticks a quarter at 120 quarters a minute, so that 960 ticks are a second."""
+"""Construction of MIDI files from bytes; 960 ticks are a second (480 a quarter note at 120 quarter notes a minute)."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def program(tick: int, number: int, channel: int = 0) -> Event:
 
 
 def bend(tick: int, value: int, channel: int = 0) -> Event:
-    """Pitch bend, -8192 to 8191."""
+    """Makes a pitch bend, -8192..8191."""
     return tick, bytes([0xE0 | channel, value + 8192 & 127, value + 8192 >> 7])
 
 
@@ -39,7 +39,7 @@ def sysex(tick: int, *data: int) -> Event:
 
 
 def gs(tick: int, *data: int) -> Event:
-    """A parameter of a Roland GS device: address and values."""
+    """Makes a message that sets a parameter of a Roland GS device: address and values."""
     return sysex(tick, 0x41, 0x10, 0x42, 0x12, *data, -sum(data) % 128)
 
 
@@ -64,7 +64,7 @@ def note(start: int, end: int, pitch: int = 60, channel: int = 0) -> list[Event]
 
 
 def track(*events: Event | list[Event], end: int | None = None, ended: bool = True) -> bytes:
-    """A track chunk; `end` is the tick of its end of track, that of its last event if None."""
+    """Makes a track chunk; `end` is the tick of its end-of-track event, by default that of its last event."""
     flat: list[Event] = []
     for event in events:
         flat.extend(event if isinstance(event, list) else [event])

@@ -90,7 +90,7 @@ class _Server(ThreadingHTTPServer):
 
 
 class Front(_Server):
-    """A proxy of a Cloud Storage: some requests fail, and listings come in pages.
+    """A proxy of a Cloud Storage: some requests fail, listings come in pages, and conditions on generations hold.
 
     Attributes:
         counts: number of requests by outcome: passed, 429, 503, torn, late.
@@ -106,7 +106,7 @@ class Front(_Server):
         self.counts: Counter[str] = Counter()
         self.denied: tuple[str, str] | None = None
         self._random = random.Random(seed)
-        self._lock = threading.Lock()
+        self._lock, self.conditions = threading.Lock(), threading.Lock()
 
     @property
     def url(self) -> str:
@@ -129,6 +129,14 @@ class _FrontHandler(BaseHTTPRequestHandler):
         if self.server.denied and self.command == self.server.denied[0] and self.server.denied[1] in self.path:
             self.reply(403, {"Content-Type": "application/json"}, b'{"error": {"message": "no such permission"}}')
             return
+        query = urllib.parse.parse_qs(urllib.parse.urlsplit(self.path).query)
+        if "ifGenerationMatch" in query:
+            with self.server.conditions:
+                if self.generation(query) != query["ifGenerationMatch"][0]:
+                    self.reply(412, {"Content-Type": "application/json"}, b'{"error": {"message": "conditionNotMet"}}')
+                else:
+                    self.reply(*self.forward(body))
+            return
         fault = self.server.fault()
         if fault.isdecimal():
             self.reply(int(fault), {"Content-Type": "application/json"}, b'{"error": {"message": "try again"}}')
@@ -150,6 +158,18 @@ class _FrontHandler(BaseHTTPRequestHandler):
         self.reply(status, headers, content)
 
     do_GET = do_POST = do_PUT = do_DELETE = do_PATCH = do_HEAD = handle_any  # noqa: N815
+
+    def generation(self, query: dict[str, list[str]]) -> str:
+        """Returns the generation of the object of a request; 0 if there is none."""
+        path = urllib.parse.urlsplit(self.path).path
+        bucket, name = re.fullmatch(r"(?:/upload)?/storage/v1/b/([^/]+)/o/?(.*)", path).groups()  # type: ignore[union-attr]
+        name = name or urllib.parse.quote(query["name"][0], safe="")
+        try:
+            with urllib.request.urlopen(f"{self.server.behind}/storage/v1/b/{bucket}/o/{name}") as answer:
+                return str(json.load(answer)["generation"])
+        except urllib.error.HTTPError as answer:
+            answer.close()
+            return "0"
 
     def forward(self, body: bytes | None) -> tuple[int, dict[str, str], bytes]:
         skipped = {"host", "content-length", "connection", "accept-encoding"}

@@ -17,7 +17,7 @@ LAST = {"step": 9000, "minutes": 88.6}
 
 
 def note(instrument: str, family: str, pitch: int, **figures: float) -> Note:
-    usual = {"cents": 1.0, "convergence": 0.25, "level": -1.0, "haze": 30.0, "target_haze": 40.0, "decay": 0.5}
+    usual = {"cents": 1.0, "convergence": 0.25, "level": -1.0, "haze": 30.0, "target_haze": 32.0, "decay": 0.5}
     return Note(instrument, family, pitch, **{**usual, **figures})
 
 
@@ -50,10 +50,16 @@ def test_figures_are_held_against_the_goals(result: dict[str, Any]) -> None:
     assert figures["level, median dB"] == 1.0
     assert figures["level within 3 dB"] == 100.0
     assert figures["decay within 6 dB"] == pytest.approx(100 * 48 / 49, abs=0.01)
-    assert figures["haze at least 20 dB below"] == pytest.approx(100 * 48 / 49, abs=0.01)
+    assert figures["haze within 6 dB"] == pytest.approx(100 * 48 / 49, abs=0.01)
     assert result["out of tune"] == {"harp 36": 30.4, "choir 84": None}
     reached = {goal.figure for goal in GOALS if goal.what not in result["missed"]}
-    assert reached == {"lowest instrument in tune", "in tune 24..35", "level within 3 dB", "midpoints in tune"}
+    assert reached == {
+        "lowest instrument in tune",
+        "in tune 24..35",
+        "level within 3 dB",
+        "midpoints in tune",
+        "haze within 6 dB",
+    }
     rows = goal_table(result).splitlines()
     assert "| the octave with the fewest | 50.0 % (from 84) | at least 97 % | **no** |" in rows
     assert "| agreement with Magenta's own code, worst note | not measured | at least 60 dB | - |" in rows
@@ -72,6 +78,7 @@ def test_an_instrument_quieter_than_the_others_does_not_hide_behind_its_own_medi
 def write(folder: Path, result: dict[str, Any]) -> None:
     folder.mkdir()
     (folder / "figures.json").write_text(json.dumps(result))
+    (folder / "measures.md").write_text("| beside the recordings |")
     (folder / "log.jsonl").write_text('{"step": 1, "minutes": 0.1}\n' + json.dumps(LAST) + "\n")
     for name in result["voice"]["instruments"]:
         (folder / f"{name}.png").write_bytes(name.encode())
@@ -82,6 +89,7 @@ def test_the_card_says_what_was_measured(result: dict[str, Any], tmp_path: Path)
     card("sha256:1", tmp_path / "in", tmp_path / "in", tmp_path / "out")
     text = (tmp_path / "out" / "MODEL_CARD.md").read_text()
     assert goal_table(result) in text
+    assert "| beside the recordings |" in text
     assert "9,000 steps in\n89 minutes" in text
     assert "harp 36 (30 cents), choir 84." in text
     assert "$" not in text
@@ -90,7 +98,7 @@ def test_the_card_says_what_was_measured(result: dict[str, Any], tmp_path: Path)
 
 
 def test_every_value_is_used_by_the_template(result: dict[str, Any]) -> None:
-    assert set(re.findall(r"\$(\w+)", TEMPLATE.read_text())) == set(values(result, LAST))
+    assert set(re.findall(r"\$(\w+)", TEMPLATE.read_text())) == set(values(result, LAST, ""))
 
 
 def test_no_card_of_another_voices_figures(result: dict[str, Any], tmp_path: Path) -> None:

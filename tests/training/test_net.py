@@ -8,6 +8,7 @@ torch = pytest.importorskip("torch", reason="PyTorch is in training/.venv alone"
 
 import numpy as np  # noqa: E402
 
+from training import targets  # noqa: E402
 from training.losses import Loss, pooled  # noqa: E402
 from training.net import Generator, Shape, grow, load_variables, start_identity, variables  # noqa: E402
 
@@ -67,7 +68,7 @@ def test_a_block_too_small_for_the_images_is_refused(net: Generator) -> None:
 
 
 def test_perfect_images_cost_nothing(net: Generator) -> None:
-    loss = Loss(16)
+    loss = Loss(16, np.stack([targets.frequency_images(pitch) for pitch in targets.PITCHES]))
     labels = torch.tensor([12, 36])
     wanted = torch.randn(2, 16, 1024)
     power = wanted * 0.0661371661726 + 0.113718730221
@@ -77,4 +78,6 @@ def test_perfect_images_cost_nothing(net: Generator) -> None:
 
 def test_pooling_keeps_the_mean_magnitude() -> None:
     image = np.log(np.random.RandomState(0).uniform(0.1, 1.0, [128, 1024]) ** 2)
-    np.testing.assert_allclose(np.exp(pooled(image, 8).astype(float) / 2).mean(), np.exp(image / 2).mean(), rtol=1e-3)
+    np.testing.assert_allclose(
+        np.exp(pooled(image, 8).double().numpy() / 2).mean(), np.exp(image / 2).mean(), rtol=1e-3
+    )

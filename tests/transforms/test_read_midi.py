@@ -15,7 +15,7 @@ from transforms.elements import Source
 from transforms.expand_notes import ExpandNotes
 from transforms.read_midi import ReadMidi
 
-RIFF = Path(__file__).parents[2] / "examples" / "midi" / "riff.mid"
+RIFF = Path(__file__).parents[2] / "pipeline" / "examples" / "riff.mid"
 
 
 def test_songs_and_dead_letters_part_ways(tmp_path: Path) -> None:

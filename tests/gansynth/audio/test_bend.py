@@ -10,7 +10,7 @@ HARMONICS = tuple(0.5**n for n in range(1, 9))
 
 
 def glide(samples: int, semitones: np.ndarray) -> tuple[Curve, np.ndarray]:
-    """A curve with a step every 5 ms, and its ratio at every sample."""
+    """Makes a curve with a step every 5 ms, and its frequency ratio at every sample."""
     begins = np.arange(0, samples, 80)
     curve = Curve(begins / RATE, semitones[begins])
     return curve, 2 ** (np.repeat(semitones[begins], 80)[:samples] / 12)

@@ -1,4 +1,4 @@
-"""Audio files: the same clip always gives the same bytes, and reading returns the written samples."""
+"""Audio files: encoding is deterministic, and reading returns the written samples."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Envelopes equal to the reference's, including the cases in which it crashes, and the scaling of notes."""
+"""Envelopes compared with the reference, including cases in which it crashes, and the scaling of notes."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from gansynth.audio.envelope import envelope, peak_divisor, release_samples, sustain_samples
+from gansynth.audio.envelope import LONGEST_NOTE, envelope, peak_divisor, release_samples, sustain_samples
 from gansynth.config import EnvelopeConfig
 
 RATE = 16000
 DEFAULT = EnvelopeConfig()
+REFERENCE = EnvelopeConfig(max_sustain=3.0)
 
 
 def shaped(seconds: float, config: EnvelopeConfig = DEFAULT) -> np.ndarray:
@@ -26,7 +27,7 @@ def test_equals_the_references(data: Path) -> None:
     golden = np.load(data / "goldens" / "envelope.npz")
     long = golden["env_0.3"]
     for seconds in golden["lengths"].tolist():
-        expected, found = golden[f"env_{seconds}"], shaped(seconds)
+        expected, found = golden[f"env_{seconds}"], shaped(seconds, REFERENCE)
         if not expected.shape:
             assert len(found) == expected
             assert (found[:160] == long[:160]).all()
@@ -75,13 +76,10 @@ def test_no_attack_and_no_release() -> None:
 
 
 def test_sustain_is_capped() -> None:
-    assert sustain_samples(np.array([0.0, 2.99, 3.0, 5.0, np.inf]), DEFAULT, RATE).tolist() == [
-        0,
-        47840,
-        48000,
-        48000,
-        48000,
-    ]
+    seconds, capped = np.array([0.0, 2.99, 3.0, 5.0, np.inf]), EnvelopeConfig(max_sustain=3.0)
+    assert sustain_samples(seconds, capped, RATE).tolist() == [0, 47840, 48000, 48000, 48000]
+    longest = int(LONGEST_NOTE * RATE)
+    assert sustain_samples(seconds, DEFAULT, RATE).tolist() == [0, 47840, 48000, 80000, longest]
 
 
 def test_the_cached_ramps_are_not_handed_out() -> None:

@@ -3,12 +3,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from gansynth.audio.gain import MOST, controller_decibels, gain_curve, velocity_gain
+from gansynth.audio.gain import MAX_GAIN, controller_decibels, gain_curve, velocity_gain
 from tests.support.sound_measures import RATE
 
 
 def brute_force(seconds: list[float], decibels: list[float], samples: int) -> np.ndarray:
-    """The mean of the steps over the last 80 samples, sample by sample."""
+    """Averages the steps over the last 80 samples, sample by sample."""
     begins = np.maximum(np.rint(np.array(seconds) * RATE), 0)
     number = np.arange(-80, samples)
     step = np.maximum(np.searchsorted(begins, number, side="right") - 1, 0)
@@ -28,8 +28,8 @@ def test_controllers_are_relative_to_their_defaults() -> None:
     np.testing.assert_allclose(levels[0] - levels, [0, 15.2, 27.3], atol=0.06)  # ../shared/channels/EXPECTED.md
     assert float(controller_decibels(100, 127, 8192)) == pytest.approx(-12.04, abs=0.01)
     assert controller_decibels(0, 127) == -np.inf
-    assert 10 ** (controller_decibels(127, 127) / 20) == pytest.approx(MOST)
-    assert 20 * np.log10(MOST) == pytest.approx(4.15, abs=0.005)
+    assert 10 ** (controller_decibels(127, 127) / 20) == pytest.approx(MAX_GAIN)
+    assert 20 * np.log10(MAX_GAIN) == pytest.approx(4.15, abs=0.005)
 
 
 def test_a_gain_that_does_not_move_within_the_note_is_a_number() -> None:
@@ -65,7 +65,7 @@ def test_lines_that_overlap_add_up(seconds: list[float], decibels: list[float]) 
     curve = gain_curve(np.array(seconds), np.array(decibels), 1600, RATE)
     assert isinstance(curve, np.ndarray)
     np.testing.assert_allclose(curve, brute_force(seconds, decibels, 1600), atol=1e-6)
-    assert curve.max() <= MOST
+    assert curve.max() <= MAX_GAIN
 
 
 def test_the_first_value_holds_from_the_first_sample() -> None:

@@ -15,14 +15,14 @@ def hertz_of(pitch: int) -> float:
 
 
 def most_uneven(audio: np.ndarray, seconds: float = 0.05) -> float:
-    """By how much a level leaves the median of the 21 around it, in dB."""
+    """Measures the largest distance in dB of a level from the median of the 21 levels around it."""
     level = levels(audio, seconds)
     near = np.lib.stride_tricks.sliding_window_view(level, 21)
     return float(np.abs(level[10:-10] - np.median(near, axis=1)).max())
 
 
 def strongest_sideband(audio: np.ndarray, pitch: int, nearest: float, furthest: float) -> float:
-    """The strongest line that lies so many Hz beside a harmonic, in dB of the strongest harmonic."""
+    """Measures the strongest line at a distance in Hz from a harmonic, in dB relative to the strongest harmonic."""
     frequencies, level = spectrum(audio, 2)
     worst = -np.inf
     for harmonic in np.arange(1, 7900 / hertz_of(pitch)) * hertz_of(pitch):
@@ -87,7 +87,7 @@ def test_silence_stays_silent_and_short_notes_are_refused() -> None:
 
 @pytest.fixture(scope="module")
 def notes() -> dict[tuple[str, int], np.ndarray]:
-    """Notes of the bundled checkpoint as they are held for 12 s."""
+    """Renders notes of the bundled checkpoint, held for 12 s."""
     from gansynth import Synthesizer
     from gansynth.config import InstrumentsConfig
     from gansynth.score.spec import synth_spec

@@ -1,4 +1,4 @@
-"""Drum kits: the bundled one has every key, exclusive groups cut, a folder of one's own is read safely."""
+"""Drum kits: all keys of the bundled kit, cuts within exclusive groups, and kits read from folders."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_hits_begin_within_two_milliseconds_and_end_in_silence(standard: Kit) ->
 
 
 def test_variants_differ_where_they_should(standard: Kit) -> None:
-    """A TR-808's bass drum is no acoustic one; the orchestra has timpani, a fourth apart as the keys say."""
+    """Compares variants: the TR-808's bass drum is not the acoustic one; the orchestra's timpani are a fourth apart."""
     drums = {variant.name: variant.sounds[36] for variant in all_variants(standard)}
     lengths = {name: sound[: len(drums["standard"])] for name, sound in drums.items()}
     for name in ("room", "power", "electronic", "tr808", "jazz", "orchestra"):
@@ -131,7 +131,7 @@ def lengths(kit: Kit, hits: list[tuple[int, int, int, int]]) -> list[int]:
 
 
 def expected(kit: Kit, hits: list[tuple[int, int, int, int]]) -> list[int]:
-    """The same, hit by hit."""
+    """Computes the same hit by hit."""
     found = []
     for start, key, program, channel in hits:
         mine = kit.for_program(program)
@@ -262,7 +262,7 @@ def vorbis() -> bytes:
         ("36.wav", b"", "36.wav: is not a readable WAV or FLAC file"),
         ("36.flac", b"fLaC" + bytes(1000), "36.flac: is not a readable WAV or FLAC file"),
         ("36.wav", vorbis(), "36.wav: is OGG, not WAV or FLAC"),
-        ("36.wav", (np.zeros(0), RATE), "36.wav: holds no samples"),
+        ("36.wav", (np.zeros(0), RATE), "36.wav: contains no samples"),
         ("36.wav", (np.zeros((10, 3)), RATE), "36.wav: has 3 channels; make it mono or stereo"),
         ("36.wav", (np.zeros(10), 4000), "36.wav: has 4000 Hz; 8000 to 192000 can be read"),
         ("36.wav", (np.zeros(31 * RATE), RATE), "36.wav: is longer than 30 s"),
@@ -295,12 +295,12 @@ def test_what_is_wrong_with_a_file_is_told(
         ("room:\n  36: 36.wav\n", "room 36"),
         ("room:\n  128: [36.wav, 0]\n", "room 128"),
         ("salsa:\n  36: [36.wav, 0]\n", "salsa"),
-        ("standard:\n  36: [36.wav, 0]\n", "standard 36 has a sound already, 36.wav"),
+        ("standard:\n  36: [36.wav, 0]\n", "standard 36 already has a sound, 36.wav"),
         ("[1, 2]", "dictionary"),
-        ("{{{", "not YAML that can be read"),
-        ("[" * 5000, "not YAML that can be read"),
+        ("{{{", "not valid YAML"),
+        ("[" * 5000, "not valid YAML"),
         ("#" * (1 << 20 | 1), "larger than 1 MiB"),
-        ("\x00\xff", "not YAML that can be read"),
+        ("\x00\xff", "not valid YAML"),
     ],
 )
 def test_what_is_wrong_with_an_index_is_told(
@@ -315,7 +315,7 @@ def test_what_is_wrong_with_an_index_is_told(
 def test_a_key_with_two_files_is_refused(write: Callable[..., Path], tmp_path: Path) -> None:
     write("36.wav", click())
     write("036.flac", click())
-    with pytest.raises(ConfigError, match="standard 36 has a sound already"):
+    with pytest.raises(ConfigError, match="standard 36 already has a sound"):
         load_kit(str(tmp_path), RATE)
 
 
@@ -325,16 +325,16 @@ def test_a_kit_is_bounded_in_seconds_and_files(
     write("36.wav", click(RATE))
     index = "".join(f"  {key}: [36.wav, {key / 8}]\n" for key in range(37, 47))
     (tmp_path / kits.INDEX).write_text(f"standard:\n{index}")
-    monkeypatch.setattr(kits, "_MOST_SECONDS_IN_ALL", 11)
+    monkeypatch.setattr(kits, "_MAX_TOTAL_SECONDS", 11)
     assert len(load_kit(str(tmp_path), RATE).sounds) == 11
-    monkeypatch.setattr(kits, "_MOST_SECONDS_IN_ALL", 10)
+    monkeypatch.setattr(kits, "_MAX_TOTAL_SECONDS", 10)
     with pytest.raises(ConfigError, match="more than 10 s of sound"):
         load_kit(str(tmp_path), RATE)
-    monkeypatch.setattr(kits, "_MOST_FILES", 1)
+    monkeypatch.setattr(kits, "_MAX_FILES", 1)
     with pytest.raises(ConfigError, match="more than 1 files"):
         load_kit(str(tmp_path), RATE)
     monkeypatch.undo()
-    monkeypatch.setattr(kits, "_MOST_FILE_BYTES", 1000)
+    monkeypatch.setattr(kits, "_MAX_FILE_BYTES", 1000)
     with pytest.raises(ConfigError, match=r"36.wav: is larger"):
         load_kit(str(tmp_path), RATE)
 

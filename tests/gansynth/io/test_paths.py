@@ -6,20 +6,27 @@ import os
 import posixpath
 import re
 import unicodedata
+from pathlib import Path
 
 import pytest
-from hypothesis import assume, example, given
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
+from gansynth.audio.encode import SUFFIX
+from gansynth.io import files
 from gansynth.io.paths import (
+    OUTPUT_SUFFIXES,
+    UNFINISHED,
     common_root,
     has_midi_suffix,
     is_pattern,
+    output_folder,
     output_name,
     path_of,
     pattern_root,
     song_id,
     song_of,
+    stem_name,
 )
 
 # Mostly what is dangerous.
@@ -96,6 +103,70 @@ def test_files_stay_below_the_output_folder_and_every_file_system_takes_their_na
         assert part[-1] not in ". "
         assert not RESERVED.fullmatch(part.split(".")[0].rstrip(" "))
         assert len(part.encode()) <= 255
+
+
+# Trees of names that have collided, or are made of what our own names are made of.
+PIECES = st.sampled_from(
+    ["a", "A", ".", "..", "...", "01-piano", ".writing-", ".done", "notes", "%", "%2E", " ", "e\u0301", "é", "CON"]
+)
+ENDINGS = st.sampled_from(["", *OUTPUT_SUFFIXES, ".MID", ".Wav", ".mid.wav", ".wav.mid", ".midi", ".mid.gz", "x" * 230])
+TREE_PARTS = st.builds(str.__add__, PIECES, ENDINGS)
+TREES = st.lists(st.lists(TREE_PARTS, min_size=1, max_size=3).map("/".join), min_size=2, max_size=8, unique=True)
+
+
+def outputs_of(song: str) -> list[str]:
+    """Returns the paths of all files that are ever written for a song."""
+    name = output_name(song)
+    stems = [f"stems/{output_folder(song)}/{stem_name(n, label)}.wav" for n, label in enumerate(("piano", "a.wav"))]
+    return [
+        *(f"audio/{name}{suffix}" for suffix in sorted(set(SUFFIX.values()))),
+        *(f"spectrograms/{name}{suffix}" for suffix in (".png", ".npy")),
+        *(f"notes/{name}{suffix}" for suffix in (".mid", ".json")),
+        *(f"piano_rolls/{name}.png", f".done/{name}.json"),
+        *stems,
+    ]
+
+
+@settings(max_examples=300)
+@given(TREES)
+@example(["..mid", "...mid"])
+@example(["..mid", "x/...mid", "x.mid"])
+@example(["a.mid", "a.wav/x.mid"])
+@example(["a.mid", "A.WAV/x.mid", "a.mid/x.mid", "a.json/x.mid"])
+@example(["a.mid", "a/01-piano.wav.mid"])
+@example([".writing-x/a.mid", ".writing-a.mid"])
+@example(["a" * 250 + ".wav/x.mid", "a" * 250 + ".mid"])
+def test_distinct_songs_have_distinct_files_and_none_is_a_folder_of_another(songs: list[str]) -> None:
+    """Paths are compared as by a file system that resolves dots and normal forms; case is left to `check_names`."""
+    written = [unicodedata.normalize("NFD", posixpath.normpath(path)) for song in songs for path in outputs_of(song)]
+    assert len(set(written)) == len(written)
+    folders = {part for path in written for part in _above(path)}
+    assert not folders & set(written)
+    # A folder that differs only in case from a file would be that file where case is ignored.
+    if len({path.casefold() for path in written}) == len(written):
+        assert not {path.casefold() for path in folders} & {path.casefold() for path in written}
+    assert not any(part.lower().startswith(UNFINISHED) for path in written for part in path.split("/"))
+    assert all(path.split("/")[0] in FOLDERS and ".." not in path.split("/") for path in written)
+
+
+FOLDERS = {"audio", "spectrograms", "piano_rolls", "notes", "stems", ".done"}
+
+
+def _above(path: str) -> list[str]:
+    parts = path.split("/")
+    return ["/".join(parts[:n]) for n in range(1, len(parts))]
+
+
+def test_the_suffixes_of_all_outputs_are_known() -> None:
+    assert {posixpath.splitext(path)[1] for path in outputs_of("a.mid")} == set(OUTPUT_SUFFIXES)
+
+
+def test_only_temporary_files_are_swept(tmp_path: Path) -> None:
+    for name in (".writing-x/song.wav", "audio/.writing-1"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    files.sweep(str(tmp_path))
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["song.wav"]
 
 
 def test_plain_names_stay_readable() -> None:
@@ -189,11 +260,8 @@ def test_ids_below_a_common_root_differ(urls: list[str]) -> None:
 
 
 def test_patterns() -> None:
-    assert pattern_root("/in/**/*.mid") == "/in"
-    assert pattern_root("/in/a*/x.mid") == "/in"
-    assert pattern_root("/in/a/x.mid") == "/in/a"
-    assert pattern_root("gs://b/in/x?.mid") == "gs://b/in"
-    assert pattern_root("*.mid") == ""
+    patterns = ("/in/**/*.mid", "/in/a*/x.mid", "/in/a/x.mid", "gs://b/in/x?.mid", "*.mid")
+    assert [pattern_root(pattern) for pattern in patterns] == ["/in", "/in", "/in/a", "gs://b/in", ""]
     assert [is_pattern(url) for url in ("a*b", "a?", "a[0]", "a/b.mid")] == [True, True, True, False]
     assert all(has_midi_suffix(name) for name in ("x.mid", "x.MIDI", "x.Kar", "x.mid.gz", "x.KAR.GZ"))
     assert not any(has_midi_suffix(name) for name in ("x.mid.txt", "mid"))

@@ -1,4 +1,4 @@
-"""Notes and channels as a General MIDI synthesizer has them: the files of ../shared/channels, and others like them."""
+"""Notes and channel states as a General MIDI synthesizer plays them, of the files in ../shared/channels and others."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gansynth.config import NotesConfig
 from gansynth.errors import MidiError
 from gansynth.midi.load import load_midi
 from gansynth.midi.notes import Song
-from gansynth.midi.pairing import LONGEST_TAIL, SHORTEST_NOTE
+from gansynth.midi.pairing import MAX_TAIL, SHORTEST_NOTE
 from tests.support.midi_bytes import (
     GM2_ON,
     GM_ON,
@@ -53,7 +53,7 @@ def shared(name: str) -> Song:
 
 
 def spans(song: Song) -> list[tuple[int, float, float]]:
-    """Pitch, start and end of all notes, in order of start and pitch."""
+    """Lists pitch, start and end of all notes, sorted by start and pitch."""
     notes = song.notes
     rows = zip(notes.pitch.tolist(), notes.start.tolist(), notes.end.tolist(), strict=True)
     return sorted(((p, round(s, 4), round(e, 4)) for p, s, e in rows), key=lambda row: (row[1], row[0]))
@@ -312,7 +312,7 @@ def test_a_pedal_that_is_never_lifted_or_hours_late_is_no_music() -> None:
     assert spans(one(cc(0, 64, 127), note(0, 480), end=960)) == [(60, 0.0, 1.0)]
     assert spans(one(cc(0, 64, 127), note(0, 480), end=9600)) == [(60, 0.0, 2.5)]
     late = one(cc(0, 64, 127), note(0, 480), cc(12_000_000, 64, 0))
-    assert late.notes.span == 0.5 + LONGEST_TAIL
+    assert late.notes.span == 0.5 + MAX_TAIL
 
 
 # All notes off, all sound off, reset all controllers
@@ -418,7 +418,7 @@ def test_pairs_of_the_files() -> None:
     assert spans(shared("layered_same_pitch.mid")) == [(60, 0.0, 1.0), (60, 0.5, 2.5)]
     song = shared("hang_restruck.mid")
     assert spans(song) == [(60, n / 2, n / 2 + 0.5) for n in range(6)]
-    assert (song.repairs, song.mended) == (("hanging_notes",), {"hanging_notes": 5})
+    assert (song.repairs, song.repaired_notes) == (("hanging_notes",), {"hanging_notes": 5})
     song = shared("last_note_hangs.mid")
     assert (spans(song)[2], song.repairs) == ((67, 2.0, 4.0), ("hanging_notes",))
     whole, cut = shared("no_note_offs.mid"), shared("no_note_offs_cut_short.mid")
@@ -427,7 +427,7 @@ def test_pairs_of_the_files() -> None:
     assert cut.repairs == ("hanging_notes", "track_truncated")
     for name, count in (("zero_length_notes", 2), ("zero_length_piano_run", 8), ("zero_length_drum_groove", 8)):
         song = shared(f"{name}.mid")
-        assert (song.repairs, song.mended) == (("zero_length_notes",), {"zero_length_notes": count})
+        assert (song.repairs, song.repaired_notes) == (("zero_length_notes",), {"zero_length_notes": count})
         assert (song.notes.end - song.notes.start >= SHORTEST_NOTE - 1e-9).all()
         assert len(song.notes) == {"zero_length_notes": 5}.get(name, 8)
 

@@ -1,4 +1,4 @@
-"""MIDI files read like the reference, policies that account for every note, and bytes that are not MIDI."""
+"""MIDI files compared with the reference's reader, policies that count every note, and files that are not MIDI."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from gansynth.config import NotesConfig
 from gansynth.errors import MidiError
 from gansynth.io import files
 from gansynth.midi.load import load_midi
-from gansynth.midi.notes import Notes
+from gansynth.midi.notes import Notes, Timeline
 from gansynth.midi.repair import MAX_TICKS
 from gansynth.score.policies import apply_policies
 from tests.support.notes import make_notes
@@ -290,6 +290,25 @@ def test_selection_leaves_its_argument_alone() -> None:
     apply_policies(notes, NotesConfig(time_stretch=2))
     assert notes.pitch.tolist() == [10, 60]
     assert notes.start.tolist() == [1, 1]
+
+
+def test_a_timeline_is_cut_from_its_start_up_to_but_without_its_end() -> None:
+    line = Timeline(np.array([1.0, 2.0, 3.0]), np.array([10, 20, 30], np.float32))
+    for start, end, times, values in (
+        (1.0, 3.0, [1, 2], [10, 20]),
+        (0.0, 1.0, [0], [0]),
+        (1.5, 3.5, [1.5, 2, 3], [10, 20, 30]),
+        (3.0, 3.0, [3], [30]),
+        (9.0, 10.0, [9], [30]),
+    ):
+        cut = line.between(start, end)
+        assert (cut.times.tolist(), cut.values.tolist()) == (times, values)
+
+
+def test_a_timeline_moves_to_samples_and_keeps_the_last_step_of_each() -> None:
+    line = Timeline(np.array([0.9, 1.0, 1.05, 1.26]), np.array([1, 2, 3, 4], np.float32)).on_samples(4)
+    assert (line.times.tolist(), line.values.tolist()) == ([0.75, 1.0, 1.25], [1, 3, 4])
+    assert len(Timeline().on_samples(16000)) == 0
 
 
 def test_span_and_indexing() -> None:

@@ -1,4 +1,4 @@
-"""Notes paired and held against a model that plays event by event, as a synthesizer would."""
+"""Pairing of notes compared with a model that plays event by event, as a synthesizer does."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from gansynth.config import NotesConfig
 from gansynth.midi.load import load_midi
-from gansynth.midi.pairing import LONGEST_HANG, LONGEST_TAIL, SHORTEST_NOTE, match
+from gansynth.midi.pairing import HANGING_SECONDS, MAX_TAIL, SHORTEST_NOTE, pair_events
 from tests.support.midi_bytes import Event, cc, midi, off, on, track
 
 NOTES = st.tuples(st.sampled_from(["on", "on", "off", "off"]), st.integers(60, 61), st.integers(0, 1))
@@ -37,7 +37,7 @@ class Struck:
 
 
 class Model:
-    """One channel, event by event."""
+    """A model of one channel that plays event by event."""
 
     def __init__(self, events: list[tuple[int, object, int]]) -> None:
         self.events, self.notes = events, []  # type: ignore[var-annotated]
@@ -46,7 +46,7 @@ class Model:
             self.play(index, tick, kind, pitch)
 
     def hangs(self, index: int) -> bool:
-        """No note-off is left for it: each later one is taken by a later note-on."""
+        """Tells whether no note-off is left for a note-on: each later one is needed for a later note-on."""
         depth, pitch = 1, self.events[index][2]
         for _, kind, other in self.events[index + 1 :]:
             if kind in ((123, 0), (120, 0)):
@@ -124,7 +124,7 @@ def test_any_events_as_a_synthesizer_plays_them(steps: list[tuple[int, tuple[obj
         expected = []
         for note in Model(events).notes:
             start = note.start / 960
-            end = last + LONGEST_HANG if note.end is None else min(note.end / 960, last + LONGEST_TAIL)
+            end = last + HANGING_SECONDS if note.end is None else min(note.end / 960, last + MAX_TAIL)
             if note.end is None and note.off is not None:
                 end = max(end, note.off / 960)
             end = start + SHORTEST_NOTE if end <= start else end
@@ -140,9 +140,9 @@ def test_any_events_as_a_synthesizer_plays_them(steps: list[tuple[int, tuple[obj
 
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 2)), max_size=30))
 def test_pairs_are_first_on_first_off_and_as_many_as_can_be(events: list[tuple[bool, int]]) -> None:
-    opens = np.array([is_on for is_on, _ in events], np.bool_)
+    is_note_on = np.array([is_on for is_on, _ in events], np.bool_)
     key = np.array([key for _, key in events], np.int64)
-    partner = match(np.arange(len(events)), opens, np.zeros(len(events), np.bool_), (key,)).tolist()
+    partner = pair_events(np.arange(len(events)), is_note_on, np.zeros(len(events), np.bool_), (key,)).tolist()
     for group in range(3):
         waiting: list[int] = []
         pairs = 0
@@ -156,8 +156,8 @@ def test_pairs_are_first_on_first_off_and_as_many_as_can_be(events: list[tuple[b
                 pairs += 1
         # As many pairs as brackets that match, and without partner the note-ons that are the brackets left open.
         mine = [at for at in range(len(events)) if key[at] == group]
-        assert sum(partner[at] >= 0 and bool(opens[at]) for at in mine) == pairs
-        assert [at for at in mine if opens[at] and partner[at] < 0] == waiting
-        paired = [(at, partner[at]) for at in mine if opens[at] and partner[at] >= 0]
+        assert sum(partner[at] >= 0 and bool(is_note_on[at]) for at in mine) == pairs
+        assert [at for at in mine if is_note_on[at] and partner[at] < 0] == waiting
+        paired = [(at, partner[at]) for at in mine if is_note_on[at] and partner[at] >= 0]
         assert all(start < end and partner[end] == start for start, end in paired)
         assert [end for _, end in paired] == sorted(end for _, end in paired)

@@ -1,4 +1,4 @@
-"""The sustain pedal, compared with note_seq's note by note."""
+"""Sustain pedal compared with note_seq, note by note."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from gansynth.midi.pedal import hold
 
 ROOT = Path(__file__).parents[3]
 SHARED = ROOT.parent / "shared" / "midi" / "good"
-FILES = [*sorted(ROOT.glob("tests/data/midi/s*.mid")), *sorted(ROOT.glob("examples/midi/*.mid"))]
+FILES = [*sorted(ROOT.glob("tests/data/midi/s*.mid")), *sorted(ROOT.glob("pipeline/examples/*.mid"))]
 FILES += sorted(SHARED.glob("*.mid")) if SHARED.is_dir() else []
 
 TIME = st.integers(0, 12).map(lambda time: time / 4)
@@ -48,7 +48,7 @@ def note_seqs(content: bytes) -> Notes:
 def test_real_songs_sound_as_with_note_seq(path: Path) -> None:
     song = load_midi(path, NotesConfig(reader="note_seq", sustain_pedal=True))
     for name, theirs in vars(note_seqs(path.read_bytes())).items():
-        if name != "pan":  # which note_seq's notes have not
+        if name != "pan":  # note_seq's notes have no pan
             np.testing.assert_array_equal(getattr(song.notes, name), theirs)
 
 

@@ -1,4 +1,4 @@
-"""Both readers on real files: the same notes, but for differences that are listed here and explained."""
+"""Comparison of both readers on real files: equal notes except for the differences listed here."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ UNREADABLE = {"not_midi.mid", "zero_bytes.mid"}
 
 
 def rows(path: Path, reader: str) -> tuple[Counter[Hashable], Any]:
-    """All notes with their parts, to the last bit; and the song."""
+    """Lists all notes with their parts, exactly, and returns the song."""
     song = load_midi(path, NotesConfig.model_validate({"reader": reader}))
     n = song.notes
     columns = (n.pitch, n.velocity, n.start, n.end, n.program, n.is_drum, n.track)

@@ -1,4 +1,4 @@
-"""Names of tracks in the encodings in which they are found."""
+"""Track names in the encodings that occur in MIDI files."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from gansynth.config import NotesConfig
 from gansynth.midi.load import load_midi
-from gansynth.midi.text import LONGEST_NAME, decode_names
+from gansynth.midi.text import MAX_NAME_LENGTH, decode_names
 from tests.support.midi_bytes import meta, midi, note, track
 
 SHARED = Path(__file__).parents[3].parent / "shared" / "channels"
@@ -82,4 +82,4 @@ def test_the_first_name_that_says_anything_is_a_tracks() -> None:
 def test_any_bytes_are_a_printable_name(names: list[bytes]) -> None:
     read = decode_names(names)
     assert len(read) == len(names)
-    assert all(name.isprintable() and name == name.strip() and len(name) <= LONGEST_NAME for name in read)
+    assert all(name.isprintable() and name == name.strip() and len(name) <= MAX_NAME_LENGTH for name in read)

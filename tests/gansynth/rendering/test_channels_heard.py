@@ -185,7 +185,7 @@ def test_all_sound_off_is_silence_within_5_ms(play: Play) -> None:
 def test_hanging_notes_end(name: str, last: float, play: Play) -> None:
     clip = play(name)
     assert "hanging_notes" in clip.plan.repairs
-    assert clip.plan.mended["hanging_notes"] > 0
+    assert clip.plan.repaired_notes["hanging_notes"] > 0
     assert clip.seconds == pytest.approx(last + 0.3, abs=0.01)
 
 

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 import gansynth
 from gansynth.audio.mix import SparseMix, finish, merged
 from gansynth.config import EnvelopeConfig, SoundConfig
+from gansynth.midi.load import load_midi
 from gansynth.midi.notes import Notes, Song
 from gansynth.model.sounds import Tally
 from gansynth.rendering.performance import render
@@ -26,6 +27,7 @@ from gansynth.score.instruments import Bank
 from gansynth.score.plan import NoteChunk, plan_song
 from gansynth.score.schedule import interpolate
 from gansynth.score.spec import SynthSpec, synth_spec
+from tests.support import midi_bytes
 from tests.support.fakes import FakeSynthesizer
 from tests.support.notes import make_notes, snr
 
@@ -103,6 +105,36 @@ def test_bars_come_in_order_and_say_whose_they_are() -> None:
         ("x", 2, 1),
     ]
     assert play([], FakeSynthesizer(), EnvelopeConfig()) == []
+
+
+def clip_of(*events: midi_bytes.Event | list[midi_bytes.Event]) -> np.ndarray:
+    """Plays a track of MIDI events with the fake network, unscaled."""
+    config = SoundConfig.model_validate({"mix": {"clip_peak": "none"}})
+    synth, song = FakeSynthesizer(), load_midi(midi_bytes.midi(midi_bytes.track(*events)))
+    plan, chunks = plan_song("x", song, config, synth_spec(synth.shape, config.instruments))
+    return finish(merged(m.mix for m in play(chunks, synth, config.envelope)), plan.samples, config.mix)
+
+
+def test_what_a_channel_is_set_to_in_a_notes_tick_counts_from_its_first_sample() -> None:
+    """Tick 961 falls between two samples, and later changes make gain and bend move within the note."""
+    cc, bend, note = midi_bytes.cc, midi_bytes.bend, midi_bytes.note(961, 2000, 60)
+    later = cc(1400, 11, 60)
+    late = clip_of(cc(0, 11, 127), cc(961, 11, 20), note, later)
+    np.testing.assert_array_equal(late, clip_of(cc(0, 11, 20), note, later))
+    assert 0 < np.abs(late[:16400]).max() < 0.2 * np.abs(clip_of(note)).max()
+    later = bend(1400, 4000)
+    late = clip_of(bend(0, 8000), bend(961, 0), note, later)
+    np.testing.assert_array_equal(late, clip_of(note, later))
+
+
+def test_a_hit_follows_its_channels_volume_for_as_long_as_it_sounds() -> None:
+    """A cymbal rings for seconds after its note is over, and fades with its channel."""
+    cc, hit = midi_bytes.cc, midi_bytes.note(0, 100, 49, 9)
+    plain, faded = clip_of(hit), clip_of(hit, cc(960, 7, 50, 9))
+    assert len(plain) == len(faded) > 24000
+    np.testing.assert_array_equal(faded[:16000], plain[:16000])
+    np.testing.assert_allclose(faded[16080:], plain[16080:] / 4, atol=2**-20)
+    assert np.abs(plain[16080:]).max() > 0.001
 
 
 def test_equal_notes_are_rendered_once() -> None:

@@ -16,7 +16,7 @@ from gansynth.errors import ConfigError
 from gansynth.general_midi import DRUMS, FAMILIES, family_of
 from gansynth.midi.load import load_midi
 from gansynth.midi.notes import Song
-from gansynth.midi.text import LONGEST_NAME
+from gansynth.midi.text import MAX_NAME_LENGTH
 from gansynth.model.download import BUNDLED
 from gansynth.score.assign import MOST_PARTS, InstrumentAssigner, Part
 from gansynth.score.instruments import Bank, load_bank
@@ -163,7 +163,7 @@ def test_a_long_name_is_cut_where_the_file_is_read() -> None:
     file.save(file=buffer)
     read = load_midi(buffer.getvalue())
     assert len(set(read.notes.track.tolist())) >= 400
-    assert {len(name) for name in read.track_names.values()} == {LONGEST_NAME}
+    assert {len(name) for name in read.track_names.values()} == {MAX_NAME_LENGTH}
 
 
 def test_a_song_tells_of_so_many_parts() -> None:
@@ -176,6 +176,6 @@ def test_a_song_tells_of_so_many_parts() -> None:
 
 
 def test_the_bundled_bank_has_an_instrument_for_every_program() -> None:
-    bank = load_bank(str(Path(BUNDLED["mini"]) / "instruments.yaml"), 16)
+    bank = load_bank(str(Path(BUNDLED["mini"]) / "instruments.yaml"), 32)
     casting = InstrumentAssigner(InstrumentsConfig(), bank)
     assert {casting.choose(program)[1] for program in range(DRUMS + 1)} == {"bank"}
