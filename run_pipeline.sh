@@ -6,4 +6,5 @@
 set -euo pipefail
 root=$(cd "$(dirname "$0")" && pwd)
 "$root/requirements/install.sh" render
-exec "$root/.venv/bin/python" -m pipeline render "$@"
+# Not python -m pipeline: it would import a yaml.py, say, of the folder it is called in.
+exec "$root/.venv/bin/gansynth-beam" render "$@"

@@ -57,6 +57,12 @@ class CheckpointError(GansynthError):
     code = "checkpoint"
 
 
+class InputError(GansynthError):
+    """An input that cannot be read."""
+
+    code = "input-unreadable"
+
+
 class MidiError(GansynthError):
     """A MIDI file that cannot be read, or contains nothing that can be rendered."""
 

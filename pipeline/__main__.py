@@ -1,4 +1,4 @@
-"""The command line: python -m pipeline render --input 'midi/**/*.mid' --output out"""
+"""The command line: gansynth-beam render --input 'midi/**/*.mid' --output out"""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from pipeline.terminal import say
 
 if TYPE_CHECKING:
     from pipeline.config import JobConfig
@@ -22,10 +24,10 @@ PATTERN is a file, a folder, a glob pattern such as 'midi/**/*.mid' (in quotes),
 @FILE, a text file that lists inputs, one per line. All of them may be local or gs:// URLs.
 
 examples:
-  python -m pipeline render                                      the bundled example songs, into out/
-  python -m pipeline render midi/ --output out                   every MIDI file below midi/
-  python -m pipeline render --config configs/magenta.yaml --input 'midi/**/*.mid' --output out
-  python -m pipeline render midi/ --set instruments.mode=random --set instruments.seed=7
+  gansynth-beam render                                      the bundled example songs, into out/
+  gansynth-beam render midi/ --output out                   every MIDI file below midi/
+  gansynth-beam render --config configs/magenta.yaml --input 'midi/**/*.mid' --output out
+  gansynth-beam render midi/ --set instruments.mode=random --set instruments.seed=7
 """
 _END = """\
 All other options are passed to Beam (--runner, --project, ...). configs/local.yaml lists the settings for --set.
@@ -39,20 +41,20 @@ machine, cost on Dataflow, and files that will fail. Takes the same inputs and s
 songs, to measure time, and writes only the files that --save asks for.
 
 examples:
-  python -m pipeline plan midi/ --output out
-  python -m pipeline plan midi/ --save plan                      plan/plan.json, plan.txt, plan.jsonl (a line per song)
-  python -m pipeline plan --config configs/dataflow.yaml --project P --region R --input 'gs://B/**.mid' \\
+  gansynth-beam plan midi/ --output out
+  gansynth-beam plan midi/ --save plan                      plan/plan.json, plan.txt, plan.jsonl (a line per song)
+  gansynth-beam plan --config configs/dataflow.yaml --project P --region R --input 'gs://B/**.mid' \\
       --output gs://B/out
 """
 _PREVIEW = """\
 Renders instruments to a page where you can compare them: a note and a phrase of each, and interpolations between pairs.
 
 examples:
-  python -m pipeline preview                                     ten random instruments, into preview/
-  python -m pipeline preview --count 20 --pitch 48 --seed 7
-  python -m pipeline preview --bank own                          the checkpoint's named instruments
-  python -m pipeline preview --seed 7 --keep 0,2,4 --names glass,reed,bell --as my_bank.yaml
-  python -m pipeline render midi/ --set instruments.bank=my_bank.yaml
+  gansynth-beam preview                                     ten random instruments, into preview/
+  gansynth-beam preview --count 20 --pitch 48 --seed 7
+  gansynth-beam preview --bank own                          the checkpoint's named instruments
+  gansynth-beam preview --seed 7 --keep 0,2,4 --names glass,reed,bell --as my_bank.yaml
+  gansynth-beam render midi/ --set instruments.bank=my_bank.yaml
 """
 
 
@@ -68,7 +70,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         try:
             return _preview(args) if args.command == "preview" else _render(args, others, stop)
         except KeyboardInterrupt:
-            print("Stopped; run the same command again", file=sys.stderr)
+            say("Stopped; run the same command again")
             return stop.exit_code
 
 
@@ -84,10 +86,10 @@ def _preview(args: argparse.Namespace) -> int:
             return 0
         kept = preview.keep(candidates, args.keep, args.save_as, args.names)
         if not args.quiet:
-            print(f"{args.save_as}: {', '.join(kept.names)}", file=sys.stderr)
+            say(f"{args.save_as}: {', '.join(kept.names)}")
         return 0
     except GansynthError as error:
-        print(f"error: {error}", file=sys.stderr)
+        say(f"error: {error}")
         return 2
 
 
@@ -110,15 +112,15 @@ def _render(args: argparse.Namespace, others: Sequence[str], stop: Stop) -> int:
         if args.command == "plan":
             return _plan(args, config, beam_args)
         if args.dry_run:
-            print(dry_run(config, beam_args, args.overwrite))
+            say(dry_run(config, beam_args, args.overwrite), to_stdout=True)
             return 0
         try:
             return run(config, beam_args, args.quiet, args.overwrite, args.prune, stop).exit_code
         except (JobError, LockError) as error:
-            print(f"error: {error}", file=sys.stderr)
+            say(f"error: {error}")
             return 1
     except GansynthError as error:
-        print(f"error: {error}", file=sys.stderr)
+        say(f"error: {error}")
         return 2
 
 
@@ -150,7 +152,7 @@ def _as_settings(args: argparse.Namespace) -> Iterator[str]:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m pipeline", formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+        prog="gansynth-beam", formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
     add_command = functools.partial(

@@ -26,7 +26,7 @@ from gansynth.config import (
     StemsConfig,
 )
 from gansynth.errors import ConfigError
-from gansynth.io import files
+from gansynth.io import structured
 from gansynth.io.urls import StorageConfig
 
 _LOG = logging.getLogger(__name__)
@@ -243,8 +243,8 @@ def load_config(
     values: dict[str, Any] = {}
     if path is not None:
         try:
-            values = yaml.safe_load(files.read_bytes(path)) or {}
-        except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+            values = structured.parse_yaml(structured.read_bytes(path)) or {}
+        except (OSError, ValueError) as error:
             raise ConfigError(f"--config {path}: cannot be read ({error}).") from None
         if not isinstance(values, dict):
             raise ConfigError(f"--config {path}: must contain a YAML mapping of settings.")
@@ -288,9 +288,9 @@ def _apply_setting(values: dict[str, Any], setting: str) -> None:
     if not equals or not name:
         raise ConfigError(f"--set {setting}: write it as section.key=value.")
     try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"--set {setting}: the value is not valid YAML ({error}).") from None
+        value = structured.parse_yaml(text)
+    except ValueError as error:
+        raise ConfigError(f"--set {setting:.200}: the value cannot be read ({error}).") from None
     *sections, key = name.strip().split(".")
     for section in sections:
         values = values.setdefault(section, {})

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from gansynth.errors import ConfigError, GansynthError
-from gansynth.io import archives, files, listing, paths, urls
+from gansynth.io import archives, files, listing, paths, retry, urls
 from pipeline import outputs
 from transforms.elements import Source
 
@@ -22,11 +22,19 @@ _LOG = logging.getLogger(__name__)
 
 
 class _Found(NamedTuple):
-    """A file: its path (an archive counts as a folder), the URL it is read from, and its size in bytes if known."""
+    """A file, or what cannot be listed.
+
+    Attributes:
+        path: its path; an archive counts as a folder.
+        url: path or URL from which it is read.
+        size: size in bytes if known.
+        problem: reason why it cannot be read; empty if nothing is known against it.
+    """
 
     path: str
     url: str
-    size: int | None
+    size: int | None = None
+    problem: str = ""
 
 
 class Listing(Collection[Source]):
@@ -36,7 +44,7 @@ class Listing(Collection[Source]):
         sources: the files.
 
     Attributes:
-        path: the local file that holds them, one JSON array [song_id, url, size] per line.
+        path: the local file that holds them, one JSON array [song_id, url, size, problem] per line.
     """
 
     def __init__(self, sources: Iterable[Source]) -> None:
@@ -46,7 +54,7 @@ class Listing(Collection[Source]):
         self._count = self._bytes = 0
         with os.fdopen(handle, "w") as f:
             for source in sources:
-                f.write(json.dumps([source.song_id, source.url, source.size]) + "\n")
+                f.write(json.dumps([source.song_id, source.url, source.size, source.problem]) + "\n")
                 self._count += 1
                 self._bytes += source.size or 0
 
@@ -70,6 +78,9 @@ class Listing(Collection[Source]):
 def list_sources(patterns: Sequence[str]) -> Iterator[Source]:
     """Lists every file that the patterns match, each once, sorted within a pattern.
 
+    A folder or an archive that cannot be listed, or a line that cannot be a path, becomes a source with a problem,
+    unless nothing else is found.
+
     Args:
         patterns: files, folders (all MIDI files below them, by suffix), globs, archives (.zip, .tar, .tar.gz: all
             MIDI files in them), and lists ("@FILE": one path or URL per line); local paths or fsspec URLs.
@@ -79,12 +90,18 @@ def list_sources(patterns: Sequence[str]) -> Iterator[Source]:
     """
     root = paths.common_root(_root(pattern) for pattern in patterns)
     seen: dict[str, int] = {}
+    usable, first_problem = False, ""
     for pattern in patterns:
         found = False
         with _explained(pattern):
             for file in _files(pattern):
                 found = True
+                usable |= pattern.startswith("@") or not file.problem
+                if file.problem and not first_problem:
+                    first_problem = f"--input {pattern}: {file.problem}"
                 song_id = paths.song_id(file.path, root)
+                if file.problem and song_id in seen:  # a line such as foo://x may look like another song's path
+                    song_id = f"{pattern}: {song_id}"
                 if len(patterns) > 1 or pattern.startswith("@"):  # a single pattern never finds a file twice
                     if song_id in seen:
                         if seen[song_id] != hash(file.path):
@@ -94,12 +111,14 @@ def list_sources(patterns: Sequence[str]) -> Iterator[Source]:
                             )
                         continue
                     seen[song_id] = hash(file.path)
-                yield Source(song_id, file.url, file.size)
+                yield Source(song_id, file.url, file.size, file.problem)
         if not found:
             raise ConfigError(
                 f"--input {pattern}: no MIDI file found; give a file, a folder, an archive, @LIST, or a pattern such "
                 "as 'midi/**/*.mid' (in quotes)."
             )
+    if not usable:
+        raise ConfigError(first_problem)
 
 
 @contextlib.contextmanager
@@ -122,7 +141,9 @@ def _root(pattern: str) -> str:
     with _explained(pattern):
         if pattern.startswith("@"):
             return paths.common_root(
-                url if archives.archive_kind(url) else posixpath.dirname(url) for url in _lines(pattern)
+                line.path if archives.archive_kind(line.path) else posixpath.dirname(line.path)
+                for line in _lines(pattern)
+                if not line.problem
             )
         url = _absolute(pattern)
         match listing.kind(url):
@@ -135,19 +156,30 @@ def _root(pattern: str) -> str:
 
 def _files(pattern: str) -> Iterator[_Found]:
     if pattern.startswith("@"):
-        for url in _lines(pattern):
-            yield from _opened(url, None)
+        for line in _lines(pattern):
+            yield from [line] if line.problem else _opened(line.url, None)
         return
     url = _absolute(pattern)
     kind = listing.kind(url)
+    unlisted: list[_Found] = []
+
+    def on_error(folder: str, error: Exception) -> None:
+        unlisted.append(_problem(folder, f"the folder cannot be listed ({urls.reason(error, folder)})"))
+
     if kind == "file":
         yield from _opened(url, listing.size(url))
     elif kind == "folder":
-        midi = ((name, size) for name, size in listing.find(url) if paths.has_midi_suffix(name))
+        found = listing.find(url, on_error=on_error)
+        midi = ((name, size) for name, size in found if paths.has_midi_suffix(name))
         yield from (_Found(name, name, size) for name, size in _without_outputs(midi, url, pattern))
     elif paths.is_pattern(url):
-        for name, size in _without_outputs(listing.match(url), paths.pattern_root(url), pattern):
+        for name, size in _without_outputs(listing.match(url, on_error), paths.pattern_root(url), pattern):
             yield from _opened(name, size)
+    yield from unlisted
+
+
+def _problem(url: str, problem: str) -> _Found:
+    return _Found(url, url, 0, problem)
 
 
 def _without_outputs(found: Iterable[tuple[str, int]], root: str, pattern: str) -> Iterator[tuple[str, int]]:
@@ -163,19 +195,35 @@ def _without_outputs(found: Iterable[tuple[str, int]], root: str, pattern: str) 
 
 
 def _opened(url: str, size: int | None) -> Iterator[_Found]:
-    """Yields the file itself, or the members of an archive."""
+    """Yields the file itself, or the members of an archive, as far as it can be listed."""
     if not archives.archive_kind(url):
         yield _Found(url, url, size)
         return
-    for name, member, length in listing.members(url):
-        yield _Found(f"{url}/{name}", member, length)
+    try:
+        for name, member, length in listing.members(url):
+            yield _Found(f"{url}/{name}", member, length)
+    except GansynthError as error:
+        yield _problem(url, str(error))
+    except Exception as error:  # each file system has its own exception types
+        yield _problem(url, f"cannot be listed ({urls.reason(error, url)})")
 
 
-def _lines(pattern: str) -> Iterator[str]:
+def _lines(pattern: str) -> Iterator[_Found]:
     """Reads a list of inputs: paths (relative to the current folder) and URLs; empty lines and # lines are skipped."""
-    for line in files.read_lines(pattern[1:]):
-        if line.strip() and not line.startswith("#"):
-            yield _absolute(line.strip())
+    for number, line in enumerate(files.read_lines(pattern[1:])):
+        text = line.removeprefix("\ufeff" if number == 0 else "").strip()  # a byte order mark
+        if not text or text.startswith("#"):
+            continue
+        try:
+            if "\0" in text:
+                raise ValueError("it contains a NUL character")
+            url = _absolute(text)
+        except Exception as error:  # each file system has its own exception types
+            yield _problem(
+                text, f"line {number + 1} of {pattern[1:]} is not a path or URL ({urls.reason(error, text)})"
+            )
+        else:
+            yield _Found(url, url)
 
 
 def check_names(sources: Iterable[Source]) -> None:
@@ -202,11 +250,15 @@ def check_readable(source: Source) -> None:
     """
     if urls.is_local(source.url):
         return
+    if source.problem:
+        return
     try:
         files.read_bytes(source.url, 1)
-    except (FileNotFoundError, GansynthError):
+    except (FileNotFoundError, ValueError, retry.StalledError, GansynthError):
         return  # concerns only this file, which will be reported as failed
     except Exception as error:
+        if retry.is_transient(error):
+            return
         raise ConfigError(f"--input {source.url}: cannot be read ({urls.reason(error, source.url)}).") from None
 
 
@@ -216,5 +268,5 @@ def size(source: Source) -> int:
         return source.size
     try:
         return listing.size(source.url)
-    except OSError:
+    except Exception:  # each file system has its own exception types; reading the file reports it
         return 0

@@ -75,6 +75,9 @@ def check_sources(output: str, sources: Iterable[Source]) -> Iterator[Source]:
     real = functools.lru_cache(maxsize=1024)(_real)
     start = real(output).rstrip("/") + "/"
     for source in sources:
+        if source.problem:  # may not even be a path
+            yield source
+            continue
         member = archives.Member.parse(source.url)
         url = member.archive if member else source.url
         folder, name = posixpath.split(url)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import shlex
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +20,7 @@ from gansynth.model.synthesizer import Synthesizer
 from gansynth.rendering import audition
 from gansynth.score.instruments import Bank, save_bank
 from gansynth.score.spec import synth_spec
+from pipeline.terminal import say
 from pipeline.web import asset, display, environment, script_digest
 
 ALL_PAIRS = 12
@@ -92,7 +92,7 @@ class Preview:
     @property
     def command(self) -> str:
         """Command line that makes this audition, to which the page adds --keep."""
-        words = ["python", "-m", "pipeline", "preview"]
+        words = ["gansynth-beam", "preview"]
         for name in ("checkpoint", "bank", "count", "seed"):
             value = getattr(self, name)
             if value != getattr(type(self), name, None):
@@ -167,7 +167,7 @@ def write(preview: Preview, quiet: bool = False) -> Bank:
     pairs = preview.pairs(len(bank))
     clips = [*_clips(preview, bank, pairs, synth)]
     if not quiet:
-        print(f"{len(bank)} instruments, {len(clips)} clips", file=sys.stderr)
+        say(f"{len(bank)} instruments, {len(clips)} clips")
     try:
         for name, sound in audition.render(clips, synth, _ENVELOPE):
             wav = encode_audio(sound, synth.sample_rate, "wav")
@@ -180,7 +180,7 @@ def write(preview: Preview, quiet: bool = False) -> Bank:
     except OSError as error:
         raise ConfigError(f"--output {preview.output}: cannot be written ({error}).") from None
     if not quiet:
-        print(f"Listen: {urls.join(preview.output, 'index.html')}", file=sys.stderr)
+        say(f"Listen: {urls.join(preview.output, 'index.html')}")
     return bank
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -20,6 +19,7 @@ from pipeline.inputs import Listing
 from pipeline.job import counters, resolve
 from pipeline.local.slices import SliceResult
 from pipeline.lock import Lock
+from pipeline.terminal import say
 from transforms.check_worker import CheckWorker, code_digest
 from transforms.list_files import ListFiles
 
@@ -63,7 +63,7 @@ def render(
         result = pipeline.run()
         lock.name_remote_job(_name(result, pipeline, runner))
         if runner == dataflow.RUNNER and not quiet:
-            print(dataflow.link(result.job_id(), pipeline.options), file=sys.stderr)
+            say(dataflow.link(result.job_id(), pipeline.options))
         result.wait_until_finish()
     except Exception as error:  # each runner has its own exception types
         state = dataflow.outcome(result) if runner == dataflow.RUNNER else "the job failed"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -30,6 +29,7 @@ from pipeline.page import write_pages
 from pipeline.progress import Progress
 from pipeline.report import Summary, done_text, summarise, summary_text, write_lists
 from pipeline.stopping import Stop
+from pipeline.terminal import say
 from transforms.attempts import Attempts
 from transforms.elements import Failure, Source
 from transforms.manifest import ErrorRow, Row
@@ -123,7 +123,7 @@ def run(
             summary.stopped = why
     if not quiet or summary.stopped:
         lines = summary_text(summary, config, time.perf_counter() - began, course.done_before)
-        print("\n".join([lines, *_about_others(earlier, rows, others, prune)]), file=sys.stderr)
+        say("\n".join([lines, *_about_others(earlier, rows, others, prune)]))
     return summary
 
 

@@ -32,7 +32,14 @@ LINKED = [
 ]
 SNIPPETS = {"README.md": 1, "docs/guide.md": 1, "docs/studio.md": 3}
 """Python in the pages; the README's is run here, the others in tests/pipeline/test_render.py and test_outputs.py."""
-PROGRAMS = {"./run_pipeline.sh", "./run_tests.sh", ".venv/bin/python", "python"}
+PROGRAMS = {
+    "./run_pipeline.sh",
+    "./run_tests.sh",
+    ".venv/bin/gansynth-beam",
+    ".venv/bin/python",
+    "gansynth-beam",
+    "python",
+}
 ELSEWHERE = {"gcloud", "docker", "for", "ACCOUNT=serviceAccount:$(gcloud"}
 """Programs whose commands are not run: they need Google's machines, or another cluster."""
 
@@ -68,6 +75,8 @@ def arguments_of(command: str) -> list[str] | None:
         return ["render", *arguments]
     if program.endswith("python") and arguments[:2] == ["-m", "pipeline"]:
         return arguments[2:]
+    if program in (".venv/bin/gansynth-beam", "gansynth-beam"):
+        return arguments
     return None
 
 

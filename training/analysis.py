@@ -1,4 +1,4 @@
-"""From a recorded note to what its target is made of: harmonics over time, and the noise between them."""
+"""Analysis of recorded notes into harmonics over time and the noise between them."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def take_apart(audio: NDArray[np.floating], pitch: int) -> Parts:
 
 
 def partial_frequencies(channels: NDArray[np.float64], pitch: int) -> NDArray[np.float64]:
-    """Where a note's partials really are: the strongest peak near every harmonic, in Hertz, float64 [partials].
+    """Finds a note's actual partials: the strongest peak near every harmonic, in Hertz, float64 [partials].
 
     A string's upper partials are sharp, and samples are a few cents off: measured at exact multiples of the
     fundamental, they would be too weak.
@@ -121,7 +121,7 @@ def _demodulated(
 
 
 def noise_power(channels: NDArray[np.float64], pitch: int, hertz: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Power between the partials, as squared magnitudes of the reference's STFT, float32 [ROWS, BINS].
+    """Measures the power between the partials, as squared magnitudes of the reference's STFT, float32 [ROWS, BINS].
 
     Measured through Blackman and Harris's window, whose side lobes hide no noise; bins that a partial reaches get
     what is on both sides of it. Where partials leave no room between them, it is zero. In front of the onset
@@ -158,7 +158,7 @@ def noise_power(channels: NDArray[np.float64], pitch: int, hertz: NDArray[np.flo
 
 
 def hold_attack(harmonics: NDArray[np.float32], longest: float = 0.06) -> NDArray[np.float32]:
-    """A struck note's harmonics, held from the onset to their loudest moment, if that is within `longest` seconds.
+    """Holds a struck note's harmonics from the onset to their loudest moment, if that is within `longest` seconds.
 
     The reference's frames are too long for a rise of a few milliseconds; cut off at the onset, there is none.
     """
@@ -172,7 +172,7 @@ def hold_attack(harmonics: NDArray[np.float32], longest: float = 0.06) -> NDArra
 
 
 def movement(harmonics: NDArray[np.float32]) -> tuple[float, float]:
-    """How much a sustained note moves: standard deviations in dB from 0.5 to 3 s, about a parabola.
+    """Measures a sustained note's movement: standard deviations in dB from 0.5 to 3 s, about a parabola.
 
     Returns:
         Of its level, and of the levels of its twelve loudest harmonics, the median.
@@ -237,7 +237,7 @@ def swell(harmonics: NDArray[np.float32], pitch: int, common: float, own: float,
 
 @cache
 def _frames_to_rows(smoothness: float = 0.02) -> NDArray[np.float64]:
-    """The matrix [ROWS, FRAMES] that turns an envelope into the amplitudes of rows whose overlapping frames add to it.
+    """Computes the matrix [ROWS, FRAMES] from an envelope to amplitudes of rows whose overlapping frames sum to it.
 
     A row is a Hann-windowed frame, windowed once more by the inverse: the amplitude at a time is a sum of squared
     Hann windows over 1.5. Rows that nothing is heard of go on as their neighbours.
@@ -255,7 +255,7 @@ def rows(harmonics: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def decays(harmonics: NDArray[np.float32]) -> bool:
-    """Whether a note is 6 dB softer at 2 s than at its loudest: struck or plucked, not held."""
+    """Tests whether a note is 6 dB softer at 2 s than at its loudest: struck or plucked, not held."""
     power = scipy.ndimage.uniform_filter1d(np.square(harmonics.astype(np.float64)).sum(axis=0), 9)
     return bool(power[2 * SAMPLE_RATE // ENVELOPE_HOP] < 0.25 * power.max())
 
@@ -283,7 +283,7 @@ def strays(noise: NDArray[np.floating], loudest: float) -> list[tuple[float, flo
 
 
 def strongest(found: list[tuple[float, float]], most: int = 24, apart: float = 5.0) -> tuple[float, ...]:
-    """The strongest of several notes' strays, in Hertz, no two nearer than `apart` bins."""
+    """Selects the strongest of several notes' strays, in Hertz, no two nearer than `apart` bins."""
     kept: list[float] = []
     for _, hertz in sorted(found, reverse=True):
         if all(abs(hertz - other) > apart * SAMPLE_RATE / FRAME for other in kept):

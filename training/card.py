@@ -51,7 +51,7 @@ def card(digest: str, figures: Path, run: Path, out: Path, template: Path = TEMP
 
 
 def values(result: dict[str, Any], last: dict[str, Any], measures: str) -> dict[str, str]:
-    """What a template may name.
+    """Formats the values that a template may name.
 
     Args:
         result: figures.json.

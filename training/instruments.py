@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 
 def norm(size: int) -> float:
-    """Length of every instrument's latent: what a random one of so many numbers has on average."""
+    """Returns the length of every instrument's latent: the average length of a random one of this size."""
     return float(np.sqrt(size))
 
 

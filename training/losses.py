@@ -20,7 +20,7 @@ _SEGMENTS = 16
 
 
 def pooled(log_power: NDArray[np.floating], rows: int, device: torch.device | str = "cpu") -> Tensor:
-    """Target images at a lower height: logarithms of the mean magnitude, float16 [..., rows, BINS]."""
+    """Reduces target images to `rows` rows: logarithms of the mean magnitude, float16 [..., rows, BINS]."""
     image = torch.from_numpy(np.array(log_power)).to(device).float()
     magnitude = image.unflatten(-2, (rows, ROWS // rows)).div(2).exp().mean(dim=-2)
     return magnitude.log().mul(2).half()
@@ -113,7 +113,7 @@ class Loss(nn.Module):
         return parts
 
     def _bands(self, log_power: Tensor) -> Tensor:
-        """Log of the mean power of bands that overlap by half, [n, rows, bands]."""
+        """Computes the log of the mean power of bands that overlap by half, [n, rows, bands]."""
         floor = math.exp(targets.FLOOR)
         return (functional.avg_pool1d(log_power.exp(), self.band, self.band // 2) + floor).log()
 
@@ -125,5 +125,5 @@ class Loss(nn.Module):
         return (difference / (wanted.square() * self.heard).sum(dim=(1, 2)) + 1e-8).sqrt().mean()
 
     def total(self, parts: dict[str, Tensor]) -> Tensor:
-        """The weighted sum of the parts."""
+        """Computes the weighted sum of the parts."""
         return torch.stack([weight * parts[name] for name, weight in self.weights.items()]).sum()

@@ -31,7 +31,7 @@ Notes = Mapping[tuple[str, int], NDArray[np.floating]]
 
 
 def features(audio: NDArray[np.floating]) -> NDArray[np.float64]:
-    """What a timbre is known by: means of MFCCs at the attack, soon after and later, their deviation, and the decay."""
+    """Computes a timbre's features: means of MFCCs at the attack, soon after and later, their deviation, and decay."""
     audio = np.asarray(audio[: int(2.5 * SAMPLE_RATE)], np.float32)
     audio = audio / (np.sqrt(np.mean(audio**2)) + 1e-9) * 0.1
     hop = 256
@@ -55,7 +55,7 @@ def _spectrum(audio: NDArray[np.floating], size: int) -> NDArray[np.float64]:
 
 
 def convergence(got: NDArray[np.floating], wanted: NDArray[np.floating]) -> float:
-    """Spectral convergence, the mean over five window lengths."""
+    """Computes spectral convergence, the mean over five window lengths."""
     found = []
     for size in (2048, 1024, 512, 256, 128):
         there = _spectrum(wanted, size)
@@ -64,7 +64,7 @@ def convergence(got: NDArray[np.floating], wanted: NDArray[np.floating]) -> floa
 
 
 def log_distance(got: NDArray[np.floating], wanted: NDArray[np.floating]) -> float:
-    """Log-spectral distance in dB: 80 mel bands, the first 2 s, nothing below 60 dB under the loudest band."""
+    """Computes log-spectral distance in dB: 80 mel bands, the first 2 s, down to 60 dB under the loudest band."""
     bands = librosa.filters.mel(sr=SAMPLE_RATE, n_fft=2048, n_mels=80)
     a, b = (10 * np.log10(bands @ _spectrum(x[: 2 * SAMPLE_RATE], 2048) ** 2 + 1e-12) for x in (got, wanted))
     floor = max(a.max(), b.max()) - 60
@@ -79,20 +79,20 @@ def _envelope(audio: NDArray[np.floating], window: int) -> NDArray[np.float64]:
 
 
 def attack(audio: NDArray[np.floating]) -> float:
-    """Milliseconds from 10 to 90 % of the loudest 10 ms of the first 0.6 s."""
+    """Measures the milliseconds from 10 to 90 % of the loudest 10 ms of the first 0.6 s."""
     level = _envelope(np.concatenate([np.zeros(800), audio[:SAMPLE_RATE]]), 160)[: int(0.65 * 400)]
     return float(np.argmax(level >= 0.9 * level.max()) - np.argmax(level >= 0.1 * level.max())) * 2.5
 
 
 def movement(audio: NDArray[np.floating]) -> float:
-    """Standard deviation in dB of the level from 0.5 to 3 s, about a parabola."""
+    """Computes the standard deviation in dB of the level from 0.5 to 3 s, about a parabola."""
     level = 20 * np.log10(_envelope(audio, 640)[int(0.5 * 400) : (3 * 400)] + 1e-6)
     time = np.arange(len(level))
     return float((level - np.polyval(np.polyfit(time, level, 2), time)).std())
 
 
 def noise(audio: NDArray[np.floating], pitch: int) -> float:
-    """Power between the harmonics over theirs, in dB, from 0.3 s on."""
+    """Measures the power between the harmonics relative to theirs, in dB, from 0.3 s on."""
     f0, size = targets.frequency(pitch), 16384
     part = audio[int(0.3 * SAMPLE_RATE) :]
     frames = np.stack([part[i : i + size] for i in (0, 8192, 16384)]) * np.blackman(size)
@@ -129,7 +129,7 @@ class Beside:
 
 
 def classifier(data: Prepared) -> Any:
-    """A support vector machine that knows the recordings at pitches that are not COMPARED, and two more velocities."""
+    """Trains a support vector machine on the recordings at pitches not in COMPARED, and at two more velocities."""
     cache = data.folder / "heard.npz"
     if not cache.exists():
         heard, names = [], []
@@ -149,7 +149,7 @@ def classifier(data: Prepared) -> Any:
 
 
 def compare(model: Any, data: Prepared, notes: Notes) -> list[Beside]:
-    """Figures of notes beside their recordings."""
+    """Computes the figures of notes beside their recordings."""
     found = []
     for entry in data.instruments:
         if (entry.name, COMPARED.start) not in notes:
@@ -171,7 +171,7 @@ def compare(model: Any, data: Prepared, notes: Notes) -> list[Beside]:
 
 
 def summary(found: Sequence[Beside]) -> dict[str, float]:
-    """Share of notes named rightly in percent, and medians."""
+    """Computes the share of correctly classified notes in percent, and medians."""
 
     def median(values: Iterable[float]) -> float:
         return round(float(np.median(list(values))), 2)
@@ -183,7 +183,7 @@ def summary(found: Sequence[Beside]) -> dict[str, float]:
 
 
 def table(voice: Sequence[Beside], target: Sequence[Beside]) -> str:
-    """Every instrument's figures in markdown: voice / target / recording."""
+    """Formats every instrument's figures in Markdown: voice / target / recording."""
     head = "| instrument | named, % | taken for | distance, dB | convergence | attack, ms | movement, dB | noise, dB |"
     lines = [head, "|---" * 8 + "|"]
     names = list(dict.fromkeys(one.instrument for one in voice))

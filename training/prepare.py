@@ -21,11 +21,11 @@ from training.targets import BINS, PITCHES, ROWS, SAMPLE_RATE, SAMPLES
 from training.tuning import IN_TUNE, cents_off
 
 MOST_INSTRUMENTS = 64
-"""That a network of this size could tell apart; each takes 16 MB of memory to train."""
+"""Number of instruments that a network of this size can distinguish; each takes 16 MB of memory in training."""
 _RANGE = 9.2
-"""Natural logarithm of how much softer than the loudest a harmonic is kept: 80 dB."""
+"""Natural logarithm of the range below the loudest in which harmonics are kept: 80 dB."""
 _NOISE_SHAPES = 4
-"""How many spectra, each with its course over time, a note's noise is kept as."""
+"""Number of spectra, each with its course over time, that represent a note's noise."""
 
 
 @dataclass(frozen=True)
@@ -45,19 +45,19 @@ class Prepared:
     phases: NDArray[np.float32]
 
     def sound(self, name: str, pitch: int) -> NDArray[np.float32]:
-        """The target as the reference's inverse plays it, float32 [SAMPLES]."""
+        """Plays the target through the reference's inverse, float32 [SAMPLES]."""
         which = [entry.name for entry in self.instruments].index(name)
         label = pitch - PITCHES.start
         return targets.invert(self.log_power[which, label], targets.phase_image(self.phases[label]))
 
     def recordings(self, name: str) -> NDArray[np.float32]:
-        """What the instrument sounded like, float32 [pitches, SAMPLES]; zeros where there was no note."""
+        """Reads the instrument's recordings, float32 [pitches, SAMPLES]; zeros where there was no note."""
         audio, _ = soundfile.read(self.folder / f"{name}.flac", dtype="float32")
         return np.asarray(audio, np.float32).reshape(len(PITCHES), SAMPLES)
 
 
 def load(folder: Path, jobs: int = 2) -> Prepared:
-    """Opens what `prepare` wrote; draws the images if the folder came without them."""
+    """Opens a data set that `prepare` wrote; computes the images if the folder lacks them."""
     try:
         instruments = listed((folder / "instruments.json").read_text())
     except FileNotFoundError:
@@ -127,7 +127,7 @@ def prepare(folder: Path, notes: Path | None = None, soundfont: Path = render.SO
 
 
 def _pool(jobs: int) -> ProcessPoolExecutor:
-    """Processes of one thread each: more would only wait for one another."""
+    """Starts processes of one thread each: more would only wait for one another."""
     for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[variable] = "1"
     return ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"))
@@ -187,13 +187,13 @@ def _instrument(
 
 
 def mono(audio: NDArray[np.floating]) -> NDArray[np.float32]:
-    """A recording's channels mixed, of SAMPLES samples."""
+    """Mixes a recording's channels to SAMPLES samples."""
     mixed = np.asarray(audio, np.float32).reshape(len(audio), -1).mean(axis=1)[:SAMPLES]
     return np.pad(mixed, [0, SAMPLES - len(mixed)])
 
 
 def borrowed(pitch: int, known: dict[int, Parts]) -> Parts:
-    """A pitch's parts, or those of the nearest pitch that has any, harmonic for harmonic as a sampler would."""
+    """Returns a pitch's parts, or those of the nearest pitch that has any, harmonic for harmonic as a sampler would."""
     nearest = min(known, key=lambda other: (abs(other - pitch), other))
     if nearest == pitch:
         return known[pitch]
@@ -214,7 +214,7 @@ def draw(folder: Path, instruments: tuple[Instrument, ...], jobs: int) -> None:
 
 
 def _images(path: Path) -> NDArray[np.float16]:
-    """The images of an instrument's notes, float16 [pitches, ROWS, BINS]."""
+    """Computes the images of an instrument's notes, float16 [pitches, ROWS, BINS]."""
     with np.load(path) as archive:
         kept = {name: archive[name] for name in archive.files}
     with np.load(path.parent / "gains.npz") as archive:

@@ -69,7 +69,7 @@ def resynthesize(harmonics: NDArray[np.floating], pitch: int, seconds: float = 1
 
 
 def level(harmonics: NDArray[np.floating]) -> float:
-    """The factor that brings a note to the common level: mean square 0.02 in its loudest eighth of a second.
+    """Computes the factor that scales a note to the common level: mean square 0.02 in its loudest 1/8 s.
 
     Args:
         harmonics: float [partials, frames], amplitudes, one frame each 128 samples.
@@ -115,7 +115,7 @@ def mel_log_power(linear: NDArray[np.floating], iterations: int = 5) -> NDArray[
 
 
 def _nearest_partial(pitch: int) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Of every linear bin: number and frequency of the nearest partial, and bins from its centre."""
+    """Finds for every linear bin the number and frequency of the nearest partial, and its distance in bins."""
     bins = np.arange(1, BINS + 1)
     spacing = SAMPLE_RATE / FRAME
     number = np.clip(np.round(bins * spacing / frequency(pitch)), 1, partials(pitch))
@@ -124,7 +124,7 @@ def _nearest_partial(pitch: int) -> tuple[NDArray[np.float64], NDArray[np.float6
 
 
 def window_lobe(away: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Transform of the Hann window at a distance in bins: 1 in the middle, 0 from 2 bins on (side lobes left out)."""
+    """Computes the Hann window's transform at a distance in bins: 1 at 0, 0 from 2 bins on (no side lobes)."""
     edge = np.abs(np.abs(away) - 1) < 1e-6
     with np.errstate(divide="ignore", invalid="ignore"):
         shape = np.abs(np.sinc(away) / np.where(edge, 2e9, 1 - away**2))
@@ -132,7 +132,7 @@ def window_lobe(away: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def lobe(pitch: int) -> NDArray[np.float32]:
-    """How much each linear bin's phase matters: the window's transform around the nearest partial, [BINS]."""
+    """Computes the weight of each linear bin's phase: the window's transform around the nearest partial, [BINS]."""
     return window_lobe(_nearest_partial(pitch)[2]).astype(np.float32)
 
 
@@ -142,7 +142,7 @@ def image(
     pitch: int,
     gain: tuple[NDArray[np.floating], NDArray[np.floating]],
 ) -> NDArray[np.float32]:
-    """The log power image of a note.
+    """Computes the log power image of a note.
 
     Args:
         harmonics: float [partials, ROWS], amplitudes of every row.
@@ -161,11 +161,11 @@ def image(
 
 
 NOISE_WEIGHT = 1e-3
-"""How much the phases of bins between the partials matter against those at a partial's centre."""
+"""Weight of the phases of bins between the partials, relative to those at a partial's centre."""
 
 
 def frequency_images(pitch: int, strays: tuple[float, ...] = (), smoothness: float = 1e-4) -> NDArray[np.float32]:
-    """The two rows of the phase channel that a pitch has: the onset's, and every later one's.
+    """Computes the two distinct rows of a pitch's phase channel: the onset's, and that of all later rows.
 
     Args:
         pitch: MIDI pitch.
@@ -213,7 +213,7 @@ def frequency_images(pitch: int, strays: tuple[float, ...] = (), smoothness: flo
 
 
 def gains(pitch: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """What the amplitudes of harmonics, and the power of noise, must be multiplied with to come out right.
+    """Measures the factors by which the inverse changes amplitudes of harmonics and power of noise, as corrections.
 
     Above 5 kHz, where mel bands are wider than a partial, harmonics lose level; noise does everywhere, since
     neighbouring bins do not agree. Both are measured on notes whose partials, or noise, are equally loud everywhere.
@@ -268,5 +268,5 @@ def invert(log_power: NDArray[np.floating], phase: NDArray[np.floating]) -> NDAr
 
 
 def phase_image(images: NDArray[np.floating]) -> NDArray[np.float32]:
-    """The whole phase channel of a pitch from `frequency_images`, float32 [ROWS, BINS]."""
+    """Assembles the whole phase channel of a pitch from `frequency_images`, float32 [ROWS, BINS]."""
     return np.where(np.arange(ROWS)[:, np.newaxis] < ONSET_ROWS, images[0], images[1]).astype(np.float32)

@@ -35,7 +35,7 @@ from training.targets import BINS, PITCHES, ROWS
 
 @dataclass(frozen=True)
 class Stage:
-    """A stretch of training at one height: last block trained, notes in a batch, share of all steps, learning rate."""
+    """A stage of training at one height: last block trained, notes per batch, share of all steps, learning rate."""
 
     depth: int
     batch: int
@@ -59,7 +59,7 @@ class Recipe:
     weights: Mapping[str, float] = field(default_factory=dict)
 
     def changed(self, changes: Mapping[str, Any]) -> Recipe:
-        """This recipe with some fields changed; `shape` by its own fields, `stages` as lists of three numbers."""
+        """Returns this recipe with some fields changed; `shape` by its own fields, `stages` as lists of numbers."""
         found = dict(changes)
         if "shape" in found:
             found["shape"] = dataclasses.replace(self.shape, **found["shape"])
@@ -111,7 +111,7 @@ class Sampler:
         )
 
     def mix(self, weights: NDArray[np.float64], labels: NDArray[np.integer]) -> Tensor:
-        """Averages of instruments' log powers, [n, rows, BINS]."""
+        """Averages instruments' log powers, [n, rows, BINS]."""
         strongest = np.argsort(-weights, axis=1)[:, :4]
         shares = torch.from_numpy(np.take_along_axis(weights, strongest, axis=1).astype(np.float32)).to(self._device)
         which = torch.from_numpy(strongest).to(self._device)
@@ -185,7 +185,7 @@ def start(net: Generator, data: Prepared, seed: int) -> None:
 
 @torch.no_grad()
 def fit_rgb(net: Generator, depth: int, sampler: Sampler, loss: Loss, seed: int) -> None:
-    """Starts the `to_rgb` of a block by least squares on what the block's features are already able to draw."""
+    """Initialises the `to_rgb` of a block by least squares on the block's features."""
     device = net.first.device
     moments, wanted = torch.zeros(0), torch.zeros(0)
     for step in range(16):
@@ -268,7 +268,7 @@ class CentredAdam:
 
 
 class Trainer:
-    """A run: its network, its moving average, its optimizer and where it stands."""
+    """A run: its network, moving average, optimizer and step."""
 
     def __init__(self, data: Prepared, folder: Path, recipe: Recipe) -> None:
         self.data, self.folder, self.recipe = data, folder, recipe
@@ -411,7 +411,7 @@ class Trainer:
                 saved = time.time()
 
     def _grow(self, number: int, depth: int, loss: Loss, sampler: Sampler) -> None:
-        """Starts what the stage before did not train, from the average of what it did, and the average anew."""
+        """Initialises the layers that this stage adds from the previous stage's average, and restarts the average."""
         shape = self.recipe.shape
         if number:
             self.net.load_state_dict(self.average)
@@ -426,7 +426,7 @@ class Trainer:
 
     @torch.no_grad()
     def _means(self, depth: int, sampler: Sampler) -> dict[str, Tensor]:
-        """Means of what every convolution up to a block sees, by its weight's name."""
+        """Averages the inputs of every convolution up to a block, by its weight's name."""
         z, labels, _ = sampler.batch(2 * 10**6 + self.step, 8)
         net, found = self.net, {}
         layers = {f"conv.{i}.weight": net.conv[i] for i in range(2 * depth - 1)}
@@ -472,7 +472,7 @@ class Trainer:
         return update
 
     def _rate(self) -> float:
-        """The share of the peak learning rates: in every stage up over 50 steps, then half a cosine down."""
+        """Returns the share of the peak learning rates: in every stage up over 50 steps, then half a cosine down."""
         recipe = self.recipe
         shares = [stage.share for stage in recipe.stages]
         number = recipe.stage_of(self.step)
@@ -507,7 +507,7 @@ class Trainer:
 
 
 def train(data: Path, folder: Path, recipe: Recipe, seconds: float = math.inf) -> None:
-    """Trains, or goes on with the run in `folder`.
+    """Trains a network, or resumes the run in `folder`.
 
     Args:
         data: prepared data set.

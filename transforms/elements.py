@@ -20,12 +20,14 @@ class Source:
         song_id: path relative to the input root; identifies the song everywhere.
         url: path or URL from which the file is read.
         size: size of the file in bytes, if known.
+        problem: reason why it cannot be read, if that is known from listing it; empty otherwise.
         file: content of the file, if it has already been read.
     """
 
     song_id: str
     url: str
     size: int | None = None
+    problem: str = ""
     file: MidiFile | None = field(default=None, repr=False, compare=False)
 
 

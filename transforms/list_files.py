@@ -18,7 +18,7 @@ class ListFiles(beam.PTransform):
     """PBegin to PCollection[Source].
 
     Attributes:
-        url: path or URL of a file of JSON arrays [song_id, url, size], one per line.
+        url: path or URL of a file of JSON arrays [song_id, url, size, problem], one per line.
         storage: credentials for reading it.
     """
 

@@ -10,12 +10,13 @@ from typing import Any
 import apache_beam as beam
 
 from gansynth.config import NotesConfig
+from gansynth.errors import GansynthError, InputError
 from gansynth.io import urls
 from gansynth.io.probe import check_writable
 from gansynth.io.records import Records
-from gansynth.io.retry import is_transient
+from gansynth.io.retry import StalledError, is_transient
 from gansynth.io.urls import StorageConfig
-from gansynth.midi.load import parse_midi, read_midi
+from gansynth.midi.load import MidiFile, parse_midi, read_midi
 from transforms.counters import count
 from transforms.dead_letters import DeadLetterDoFn
 from transforms.elements import Failure, FinishedSong, ReadSong, Source
@@ -63,7 +64,9 @@ class _Parse(DeadLetterDoFn):
 
     def handle(self, source: Source) -> Iterator[ReadSong | beam.pvalue.TaggedOutput]:
         self._digest = ""
-        file = source.file or read_midi(source.url, self._config)
+        if source.problem:
+            raise InputError(source.problem)
+        file = source.file or _read(source.url, self._config)
         count("bytes_read", len(file.data))
         self._digest = file.digest
         if self._records is not None and (row := self._records.find(source.song_id, file.digest)) is not None:
@@ -79,6 +82,16 @@ class _Parse(DeadLetterDoFn):
         return source.song_id, self._digest, source.url
 
     def dead_letter(self, song_id: str, digest: str, source: str, error: Exception) -> Any:
-        if self._output is not None and is_transient(error):
+        if self._output is not None and (is_transient(error) or isinstance(error, StalledError)):
             check_writable(self._output)  # if all storage is down, the bundle fails, and the runner tries it again
         return super().dead_letter(song_id, digest, source, error)
+
+
+def _read(url: str, config: NotesConfig) -> MidiFile:
+    """Reads a file; errors that only its file system knows become an InputError, unless a retry may remove them."""
+    try:
+        return read_midi(url, config)
+    except Exception as error:
+        if isinstance(error, (GansynthError, OSError)) or is_transient(error):
+            raise
+        raise InputError(urls.reason(error, url)) from None

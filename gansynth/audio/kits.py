@@ -13,13 +13,12 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 from pydantic import Field, TypeAdapter, ValidationError
 
 from gansynth.audio.resample import resampled
 from gansynth.errors import ConfigError
-from gansynth.io import files, listing, urls
+from gansynth.io import files, listing, structured, urls
 
 BUNDLED = {"standard": Path(__file__).parent.parent / "kits" / "standard"}
 """Kits that come with the package, made by `python -m training kits`."""
@@ -270,12 +269,12 @@ def _index(url: str) -> dict[Any, dict[int, tuple[str, float]]]:
     if len(data) > _MAX_INDEX_BYTES:
         raise ConfigError(f"drums.kit {url}: is larger than {_MAX_INDEX_BYTES >> 20} MiB.")
     try:
-        return _Index.validate_python(yaml.safe_load(data))
+        return _Index.validate_python(structured.parse_yaml(data))
     except ValidationError as error:
         first = error.errors()[0]
         where = " ".join(str(part) for part in first["loc"])
         raise ConfigError(f"drums.kit {url}: {where}: {first['msg']}.") from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+    except ValueError as error:
         raise ConfigError(f"drums.kit {url}: is not valid YAML ({error}).") from None
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, unquote
 
-from gansynth.errors import GansynthError
+from gansynth.errors import InputError
 
 MAX_MEMBER = 64 << 20
 """Highest size of an unpacked member, in bytes."""
@@ -24,10 +24,8 @@ _ADDRESS = re.compile(r"(zip|tar|tar\+gz)://([^@:]*)@(\d+)\+(\d+)::(.*)", re.DOT
 _LOCAL_HEADER = struct.Struct("<4s2x2H2x2x3L2H")
 
 
-class ArchiveError(GansynthError):
-    """An archive that cannot be read, or a member that is damaged, encrypted or too large."""
-
-    code = "input-unreadable"
+class ArchiveError(InputError):
+    """An archive that cannot be read, or a member that is damaged, encrypted, too large or not a regular file."""
 
 
 def archive_kind(url: str) -> str | None:
@@ -43,6 +41,8 @@ def is_compressed(url: str) -> bool:
 @dataclass(frozen=True)
 class Member:
     """A file in an archive. Its string form is a URL: KIND://QUOTED_NAME@OFFSET+LENGTH::ARCHIVE.
+
+    A link or another member without content of its own has the offset and length 0+0 in a tar; it cannot be read.
 
     Attributes:
         kind: zip, tar or tar+gz.
@@ -87,6 +87,10 @@ class Member:
                 MAX_MEMBER and `limit` is None.
         """
         if self.kind != "zip":
+            if not self.offset:
+                raise ArchiveError(
+                    f"{self.name}: is a link or another special file in the archive; unpack it, and render the folder."
+                )
             if limit is None and self.length > MAX_MEMBER:
                 raise ArchiveError(f"{self.name}: is larger than {MAX_MEMBER >> 20} MiB, the limit for a member.")
             data = read(self.offset, self.offset + min(self.length, MAX_MEMBER if limit is None else limit))
@@ -133,7 +137,7 @@ class Member:
 
 
 def members(file: Any, url: str) -> Iterator[tuple[Member, int]]:
-    """Lists the regular files of an archive, each name once.
+    """Lists the files of an archive, each name once; links too, though they cannot be read.
 
     Args:
         file: the archive, a seekable binary file; a compressed tar must be decompressed.
@@ -191,3 +195,5 @@ def _tar_members(file: Any) -> Iterator[tuple[str, int, int, int]]:
             vars(archive)["members"] = []  # otherwise tarfile keeps all of them in memory
             if info.isreg() and not info.issparse():
                 yield info.name, info.offset_data, info.size, info.size
+            elif not info.isdir():
+                yield info.name, 0, 0, 0

@@ -9,9 +9,8 @@ import os
 import shutil
 import zlib
 from pathlib import Path
-from typing import Any
 
-from gansynth.io import archives, urls
+from gansynth.io import archives, streams, urls
 from gansynth.io.retry import with_retries
 
 _MAX_INFLATION = 100
@@ -51,14 +50,14 @@ def unpacked(url: str) -> str:
     with (folder / f"{key[:32]}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not target.is_file():
-            with_retries(_unpack, fs, path, target, max(_MIN_UNPACKED, _MAX_INFLATION * int(packed or 0)), url)
+            with_retries(_unpack, url, target, max(_MIN_UNPACKED, _MAX_INFLATION * int(packed or 0)), size=None)
     return str(target)
 
 
-def _unpack(fs: Any, path: str, target: Path, limit: int, url: str) -> None:
+def _unpack(url: str, target: Path, limit: int) -> None:
     unfinished = target.with_suffix(".unfinished")
     try:
-        with fs.open(path, "rb") as packed, gzip.open(packed) as plain, unfinished.open("wb") as f:
+        with streams.opened(url) as packed, gzip.open(packed) as plain, unfinished.open("wb") as f:
             while piece := plain.read(1 << 20):
                 if f.tell() + len(piece) > limit:
                     raise archives.ArchiveError(f"{url}: unpacks to more than {limit >> 20} MiB; refused as a bomb.")

@@ -10,20 +10,24 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from gansynth.io import archives, cache, paths, retry, urls
+from gansynth.io import archives, cache, paths, retry, streams, urls
 from gansynth.io.retry import with_retries
 
+_MAX_LINE = 16 << 20
 
-def read_bytes(url: str, limit: int | None = None, **options: Any) -> bytes:
+
+def read_bytes(url: str, limit: int | None = None, size: int = 0, **options: Any) -> bytes:
     """Reads the content of `url`, or its first `limit` bytes.
 
     Args:
         url: a path, an fsspec URL, or the URL of a member of an archive, see archives.Member.
         limit: highest number of bytes to read; None for all, which for a member is at most archives.MAX_MEMBER.
+        size: expected number of bytes, for the deadline; only needed if there are many.
         **options: settings of the file system.
 
     Raises:
-        OSError: the file cannot be read, as the file system reports it; FileNotFoundError if it is missing.
+        OSError: the file cannot be read, as the file system reports it; FileNotFoundError if it is missing,
+            retry.StalledError if no progress is made.
         archives.ArchiveError: the member of an archive cannot be read.
     """
     member = archives.Member.parse(url)
@@ -32,26 +36,40 @@ def read_bytes(url: str, limit: int | None = None, **options: Any) -> bytes:
         return member.content(functools.partial(_read_range, base, **options), limit)
 
     def read() -> bytes:
-        fs, path = urls.filesystem(url, **options)
-        if limit is None:
-            return fs.cat_file(path)
-        with fs.open(path, "rb") as f:
-            return f.read(limit)
+        if limit is None and not urls.is_local(url) and not urls.is_http(url):
+            fs, path = urls.filesystem(url, **options)
+            return retry.within_deadline(fs.cat_file, path, size=size)
+        with streams.opened(url, **options) as f:
+            if limit is not None:
+                return f.read(limit)
+            return b"".join(iter(lambda: f.read(retry.PIECE), b""))
 
-    return with_retries(read, seconds=retry.WORKER_SECONDS)
+    return with_retries(read, seconds=retry.WORKER_SECONDS, size=None)
 
 
 def read_lines(url: str) -> Iterator[str]:
-    """Yields the lines of a text file (UTF-8) as they are read, without line ends."""
-    fs, path = urls.filesystem(url)
-    with with_retries(fs.open, path, "rb") as f:
-        for line in f:
+    """Yields the lines of a text file (UTF-8) as they are read, without line ends.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: a line has more than 16 MiB.
+    """
+    with with_retries(streams.opened, url, size=None) as f:
+        while line := f.readline(_MAX_LINE + 1):
+            if len(line) > _MAX_LINE:
+                raise ValueError(f"{url}: has a line of more than {_MAX_LINE >> 20} MiB; it is not a list")
             yield line.decode("utf-8", "surrogateescape").rstrip("\r\n")
 
 
 def _read_range(url: str, start: int, end: int, **options: Any) -> bytes:
     fs, path = urls.filesystem(url, **options)
-    return with_retries(fs.cat_file, path, start, end, seconds=retry.WORKER_SECONDS) if end > start else b""
+    if end <= start:
+        return b""
+    if urls.is_local(url):
+        with streams.opened(url) as f:
+            f.seek(start)
+            return f.read(end - start)
+    return with_retries(fs.cat_file, path, start, end, seconds=retry.WORKER_SECONDS, size=end - start)
 
 
 def write_bytes(url: str, data: bytes, retry_seconds: float | None = None, **options: Any) -> None:
@@ -71,7 +89,8 @@ def write_bytes(url: str, data: bytes, retry_seconds: float | None = None, **opt
     """
     fs, path = urls.filesystem(url, **options)
     if not urls.is_local(url):
-        with_retries(fs.pipe_file, path, data, seconds=retry.WORKER_SECONDS if retry_seconds is None else retry_seconds)
+        seconds = retry.WORKER_SECONDS if retry_seconds is None else retry_seconds
+        with_retries(fs.pipe_file, path, data, seconds=seconds, size=len(data))
         return
     with writing(url) as f:
         f.write(data)
@@ -114,7 +133,7 @@ def upload(path: str | Path, url: str) -> None:
         write_bytes(url, Path(path).read_bytes())
         return
     fs, target = urls.filesystem(url)
-    with_retries(fs.put_file, str(path), target, seconds=retry.WORKER_SECONDS)
+    with_retries(fs.put_file, str(path), target, seconds=retry.WORKER_SECONDS, size=os.path.getsize(path))
 
 
 def remove(url: str) -> None:

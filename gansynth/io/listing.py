@@ -6,12 +6,12 @@ import errno
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
 from fsspec.implementations.local import LocalFileSystem
 
-from gansynth.io import archives, cache, paths, urls
+from gansynth.io import archives, cache, paths, streams, urls
 from gansynth.io.retry import with_retries
 
 
@@ -46,24 +46,34 @@ def names(folder: str, **options: Any) -> list[str]:
     return sorted(str(name).rstrip("/").rsplit("/", 1)[-1] for name in with_retries(fs.ls, path, detail=False))
 
 
-def find(folder: str, start: str = "", depth: int | None = None) -> Iterator[tuple[str, int]]:
+OnError = Callable[[str, Exception], None]
+"""Function that takes the URL of a folder that cannot be listed, and the reason."""
+
+
+def find(
+    folder: str, start: str = "", depth: int | None = None, on_error: OnError | None = None
+) -> Iterator[tuple[str, int]]:
     """Lists the files below a folder in the order of their paths, a page or a folder at a time.
 
     Args:
         folder: a path or URL.
         start: prefix of the paths below the folder, to list fewer.
         depth: number of folder levels; 1 is the folder itself, None has no limit.
+        on_error: called for each subfolder that cannot be listed, which is then left out; None to raise the error.
 
     Yields:
         URL (a path if local) and size in bytes.
+
+    Raises:
+        Exception: the folder cannot be listed, as the file system reports it.
     """
     fs, path = urls.filesystem(folder)
     if urls.is_local(folder):
-        yield from _walk(fs, path, start, depth)
+        yield from _walk(fs, path, start, depth, on_error)
         return
     fs.invalidate_cache()
     is_google = folder.startswith(("gs://", "gcs://"))
-    for name, length in (_pages if is_google else _walk)(fs, path, start, depth):
+    for name, length in _pages(fs, path, start, depth) if is_google else _walk(fs, path, start, depth, on_error):
         yield fs.unstrip_protocol(name), length
 
 
@@ -86,7 +96,7 @@ def _pages(fs: Any, path: str, start: str, depth: int | None) -> Iterator[tuple[
         query["pageToken"] = page["nextPageToken"]
 
 
-def _walk(fs: Any, path: str, start: str, depth: int | None) -> Iterator[tuple[str, int]]:
+def _walk(fs: Any, path: str, start: str, depth: int | None, on_error: OnError | None) -> Iterator[tuple[str, int]]:
     folders: list[Iterator[dict[str, Any]]] = [_entries(fs, path)]
     while folders:
         entry = next(folders[-1], None)
@@ -99,7 +109,12 @@ def _walk(fs: Any, path: str, start: str, depth: int | None) -> Iterator[tuple[s
             continue
         if is_folder:
             if depth is None or len(folders) < depth:
-                folders.append(_entries(fs, name))
+                try:
+                    folders.append(_entries(fs, name))
+                except Exception as error:  # each file system has its own exception types
+                    if on_error is None:
+                        raise
+                    on_error(name, error)
         elif entry["type"] == "file" or (entry.get("islink") and with_retries(fs.isfile, name)):
             yield name, int(entry.get("size") or 0)
 
@@ -117,7 +132,10 @@ def _entries(fs: Any, folder: str) -> Iterator[dict[str, Any]]:
 
 
 def _local_entries(folder: str) -> Iterator[dict[str, Any]]:
-    """Lists the folders and files in a folder; keeps only names, as there may be 100,000. Follows links to files."""
+    """Lists the folders and files in a folder; keeps only names, as there may be 100,000. Follows links to files.
+
+    What cannot be examined is listed as a file, so that an error is reported when it is read.
+    """
     with os.scandir(folder) as found:
         names = sorted(entry.name + "/" * entry.is_dir(follow_symlinks=False) for entry in found)
 
@@ -130,17 +148,21 @@ def _local_entries(folder: str) -> Iterator[dict[str, Any]]:
             try:
                 status = os.stat(path)
             except OSError as error:
-                if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):  # a dangling link, or removed since
-                    continue
-                raise
-            if stat.S_ISREG(status.st_mode):
+                if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):  # a dangling link, or removed since
+                    yield {"name": path, "type": "file"}
+                continue
+            if not stat.S_ISDIR(status.st_mode):
                 yield {"name": path, "type": "file", "size": status.st_size}
 
     return described()
 
 
-def match(pattern: str) -> Iterator[tuple[str, int]]:
+def match(pattern: str, on_error: OnError | None = None) -> Iterator[tuple[str, int]]:
     """Lists the files that match a glob pattern; `**` stands for any number of folders.
+
+    Args:
+        pattern: a path or URL with glob characters.
+        on_error: see `find`.
 
     Yields:
         URL (a path if local) and size in bytes.
@@ -158,7 +180,8 @@ def match(pattern: str) -> Iterator[tuple[str, int]]:
     if not slash and not urls.is_local(pattern):
         raise ValueError("the name of a bucket must be given in full, without wildcards")
     depth = None if "**" in path else path[len(root) :].count("/")
-    for url, length in find((root or "/") if urls.is_local(pattern) else fs.unstrip_protocol(root), start, depth):
+    folder = (root or "/") if urls.is_local(pattern) else fs.unstrip_protocol(root)
+    for url, length in find(folder, start, depth, on_error):
         if fits(url if urls.is_local(url) else fs._strip_protocol(url)):
             yield url, length
 
@@ -173,8 +196,8 @@ def members(url: str) -> Iterator[tuple[str, str, int]]:
         archives.ArchiveError: the archive is damaged.
         OSError: the archive cannot be read, as the file system reports it.
     """
-    fs, path = urls.filesystem(cache.unpacked(url) if archives.is_compressed(url) else url)
-    with fs.open(path, "rb") as f:
+    plain = cache.unpacked(url) if archives.is_compressed(url) else url
+    with with_retries(streams.opened, plain, seekable=True, size=None) as f:
         for member, length in archives.members(f, url):
             if paths.has_midi_suffix(member.name) and not member.name.rpartition("/")[2].startswith("._"):
                 yield member.name, str(member), length

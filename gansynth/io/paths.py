@@ -17,6 +17,7 @@ OUTPUT_SUFFIXES = (".wav", ".flac", ".ogg", ".png", ".npy", ".mid", ".json")
 UNFINISHED = ".writing-"
 """Prefix of the names of temporary files in an output folder; no song's file or folder begins with it."""
 _GLOB = re.compile(r"[*?\[]")
+_SCHEME = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*://")
 _UNSAFE = re.compile(r'[\x00-\x1f\x7f%"<>:|?*\\]')
 _NOT_ASCII = re.compile(r"[^\x00-\x7f]")
 _RESERVED = re.compile(r"(CON|PRN|AUX|NUL|CONIN\$|CONOUT\$|(COM|LPT)[0-9¹²³]) *(\.|$)", re.IGNORECASE)
@@ -61,7 +62,7 @@ def song_id(url: str, root: str) -> str:
     Beam's keys are UTF-8, but names in some file systems are not: other bytes are written \\xNN, and a
     backslash is doubled.
     """
-    relative = url[len(root) :] if root and url.startswith(root) else url.split("://", 1)[-1]
+    relative = url[len(root) :] if root and url.startswith(root) else _SCHEME.sub("", url)
     raw = relative.removeprefix("/").encode("utf-8", "surrogateescape")
     return raw.replace(b"\\", b"\\\\").decode("utf-8", "backslashreplace")
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from gansynth.io import files, listing, paths, urls
+from gansynth.io import files, listing, paths, structured, urls
 
 FOLDER = ".done"
 
@@ -41,7 +41,7 @@ class Records:
             exists with its recorded size.
         """
         try:
-            row = json.loads(files.read_bytes(self._url(song_id)))
+            row = structured.parse_json(files.read_bytes(self._url(song_id)))
             wanted = {"song_id": song_id, "source_digest": source_digest, **self.digests}
             if any(row[name] != value for name, value in wanted.items()):
                 return None

@@ -30,7 +30,7 @@ def read_notes(data: bytes, digest: str, config: NotesConfig) -> Song:
     if not data:
         raise MidiError("the file is empty", code="midi-empty")
     content, wrapping = repair.unwrap(data, config.max_file_bytes) if config.salvage != "off" else (data, ())
-    scan = smf.scan(content, aggressive=config.salvage == "aggressive")
+    scan = smf.scan(content, config.salvage)
     repairs = {*wrapping, *scan.repairs} - _LEGAL
     if config.salvage == "off" and repairs - _HARMLESS:
         defects = ", ".join(sorted(repairs - _HARMLESS))
@@ -42,12 +42,15 @@ def read_notes(data: bytes, digest: str, config: NotesConfig) -> Song:
     notes = paired.notes
     repair.check_limits(config, seconds=notes.span, polyphony=polyphony(notes.start, notes.end))
     names = decode_names([track.name for track in scan.tracks], config.text_encoding)
+    ignored = dict(paired.ignored)
+    if bad := sum(track.bad_messages for track in scan.tracks):
+        ignored["bad_data_bytes"] = bad
     return Song(
         notes=notes,
         digest=digest,
         repairs=tuple(sorted({*repairs, *paired.repaired_notes})),
         track_names={number: names[track] for number, track in enumerate(paired.tracks.tolist()) if names[track]},
         channels=paired.channels,
-        ignored=dict(sorted(paired.ignored.items())),
+        ignored=dict(sorted(ignored.items())),
         repaired_notes=paired.repaired_notes,
     )

@@ -12,16 +12,17 @@ from gansynth.midi import smf
 
 MAX_TICKS = 10_000_000
 """Highest number of ticks for note_seq: pretty_midi builds a table with 32 bytes a tick."""
-MAX_COPIES = 2_000_000
-"""Highest number of controller and bend objects for note_seq, which take 150 bytes each."""
+MAX_COPIES = 750_000
+"""Highest number of controller and bend objects for note_seq, which take up to 350 bytes each."""
 LEADING_BYTES = 4096
 """Bytes at the beginning of a file in which the MIDI header is searched, behind headers of mail, HTTP or tar."""
 
 REPAIRS = {
     "bad_event_ignored": "Bytes that are not MIDI events were left out (`aggressive` only).",
     "bytes_skipped": "Bytes between tracks that are not a chunk were skipped.",
-    "data_byte_ignored": "Events with a data byte above 127 were left out, or the byte was read as 127 (`aggressive` "
-    "only).",
+    "data_byte_ignored": "Controllers, programs, bends or aftertouch with a data byte above 127 were left out, or a "
+    "release velocity above 127 was read as 64, in a file whose tracks are whole otherwise. With `aggressive`, in any "
+    "file, notes too; a velocity is read as 127.",
     "end_of_track_missing": "A track has no end-of-track event.",
     "foreign_chunk_skipped": "A chunk between the tracks that is not a track was skipped.",
     "format_unknown": "The header gives a format other than 0, 1 and 2; it was read as 1.",
@@ -99,7 +100,7 @@ def prepare(data: bytes, config: NotesConfig) -> Prepared:
     if config.salvage == "off":
         return _unchanged(data, config)
     data, wrapping = unwrap(data, config.max_file_bytes)
-    scan = smf.scan(data, aggressive=config.salvage == "aggressive")
+    scan = smf.scan(data, config.salvage)
     _check_scan(scan, config)
     repairs = tuple(sorted({*wrapping, *scan.repairs}))
     return Prepared(data if scan.clean else scan.midi(), repairs, seconds=scan.seconds, notes=scan.notes)
@@ -109,7 +110,7 @@ def _unchanged(data: bytes, config: NotesConfig) -> Prepared:
     """Prepares a file for note_seq without repairs: salvage is off."""
     clean, code, seconds, notes = False, MidiError.code, 0.0, 0
     try:
-        scan = smf.scan(data)
+        scan = smf.scan(data, "off")
         _check_scan(scan, config)
         clean, seconds, notes = scan.clean, scan.seconds, scan.notes
     except MidiError as error:

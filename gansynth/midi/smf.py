@@ -12,6 +12,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -25,6 +26,10 @@ DEFAULT_TEMPO = 500_000
 """Microseconds per quarter note until the first tempo event."""
 SMPTE = {24: (24, 1_000_000), 25: (25, 1_000_000), 29: (30, 1_001_000), 30: (30, 1_000_000)}
 """Number of frames and their duration in microseconds, by frame rate; 29 stands for 29.97 frames a second."""
+
+Salvage = Literal["off", "safe", "aggressive"]
+_MESSAGES_PER_BAD_ONE = 100
+"""Least number of channel and system messages for each one with a bad data byte, in a file that is valid otherwise."""
 
 
 @dataclass(frozen=True)
@@ -111,19 +116,31 @@ class Scan:
         return header + b"".join(struct.pack(">4sI", b"MTrk", len(track)) + track for track in tracks)
 
 
-def scan(data: bytes, aggressive: bool = False) -> Scan:
+def scan(data: bytes, salvage: Salvage = "safe") -> Scan:
     """Reads the events of a MIDI file.
 
     Args:
         data: bytes of the file, from its header on.
-        aggressive: leave out bytes inside a track that are not MIDI, instead of raising.
+        salvage: off: a data byte above 127 is an error. safe: a few messages that play nothing may have one if a status
+            byte follows each of them and all tracks are complete and have their declared length; such a message is left
+            out, and a release velocity is read as 64. aggressive: bytes inside a track that are not MIDI are left out.
 
     Raises:
         MidiError: the bytes are not a MIDI file, or are damaged; the code names the kind of damage.
     """
-    reader = _Reader(data, aggressive)
+    reader = _Reader(data, aggressive=salvage == "aggressive")
     length, file_format, declared, division = reader.header()
-    tracks = reader.tracks(14 if length <= 6 else 8 + length, declared)
+    first = 14 if length <= 6 else 8 + length
+    try:
+        tracks = reader.tracks(first, declared)
+    except MidiError as error:
+        if salvage != "safe" or error.code != "midi-data-byte" or reader.repairs:
+            raise
+        tolerant = _Reader(data, tolerant=True)
+        tracks = tolerant.valid_tracks(first, declared)
+        if not tracks:
+            raise
+        reader = tolerant
     if not tracks:
         raise MidiError("the file ends after its header and contains no track", code="midi-truncated")
     if len(tracks) >= MAX_TRACKS:
@@ -171,10 +188,10 @@ class _Reader:
         broken: whether note_seq cannot read the file correctly because of one of them.
     """
 
-    def __init__(self, data: bytes, aggressive: bool) -> None:
+    def __init__(self, data: bytes, aggressive: bool = False, tolerant: bool = False) -> None:
         self.repairs: set[str] = set()
         self.broken = False
-        self._data, self._aggressive = data, aggressive
+        self._data, self._aggressive, self._tolerant = data, aggressive, tolerant
         self._budget = 10 * len(data) + 100_000  # bytes to walk over, counted again in each attempt
 
     def header(self) -> tuple[int, int, int, int]:
@@ -225,6 +242,17 @@ class _Reader:
         if found and start < len(data) and not self._is_chunk(start):
             self.repairs.add("trailing_bytes_ignored")
         return found
+
+    def valid_tracks(self, start: int, declared: int) -> list[Track]:
+        """Reads all tracks; returns none if they have other defects than a few bad data bytes."""
+        try:
+            tracks = self.tracks(start, declared)
+        except MidiError:
+            return []
+        valid = not self.repairs and len(tracks) == declared and all(track.complete for track in tracks)
+        messages = sum(len(track.messages) for track in tracks)
+        bad = sum(track.bad_messages for track in tracks)
+        return tracks if valid and bad <= max(1, messages // _MESSAGES_PER_BAD_ONE) else []
 
     def _track(self, start: int, length: int) -> tuple[Track, int]:
         """Reads one track, even if its declared length is wrong; returns it and the first byte of the next chunk."""
@@ -283,7 +311,7 @@ class _Reader:
         Raises:
             MidiError: so many tracks overlap that decoding them would take too long.
         """
-        walk = Walk(self._data, start, end, self._aggressive, to_first_end)
+        walk = Walk(self._data, start, end, self._aggressive, self._tolerant, to_first_end)
         track = walk.run()
         self._budget -= walk.claimed - start
         if self._budget < 0:

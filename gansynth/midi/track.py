@@ -32,6 +32,8 @@ _EMPTY_EVENT = b"\xff\x7f\x00"
 """Meta event without meaning that replaces an event left out, so that its delta time stays."""
 _DATA_BYTES = {0xF1: 1, 0xF2: 2, 0xF3: 1, 0xF6: 0, 0xF8: 0, 0xFA: 0, 0xFB: 0, 0xFC: 0, 0xFE: 0}
 """Number of data bytes of the system messages that mido reads, though files should not contain them."""
+_RELEASE_VELOCITY = 64
+"""Release velocity of a note-off without one, as General MIDI recommends."""
 _KNOWN_META_TYPES = {*range(0x08), 0x09, 0x20, 0x21, 0x2F, 0x51, 0x54, 0x58, 0x59, 0x7F}
 _END_OF_TRACK, _TEMPO = 0x2F, 0x51
 
@@ -54,6 +56,7 @@ class Track:
         ports: (number of events before it, meta type, body) of each port and device name.
         edits: (first byte, last byte + 1, replacement), in order, that repair the track for note_seq.
         repairs: names of the defects.
+        bad_messages: number of channel messages with a data byte above 127, which were left out or corrected.
         truncated: whether the end of the track is missing, so that notes still sounding are ended there.
         error: what stopped the walk before the end of the track.
     """
@@ -72,6 +75,7 @@ class Track:
     ports: list[tuple[int, int, bytes]] = field(default_factory=list)
     edits: list[tuple[int, int, bytes]] = field(default_factory=list)
     repairs: set[str] = field(default_factory=set)
+    bad_messages: int = 0
     truncated: bool = False
     error: MidiError | None = None
 
@@ -87,6 +91,11 @@ class Track:
         self.repairs.add("track_truncated")
         self.truncated = True
         return self
+
+    @property
+    def complete(self) -> bool:
+        """Tells whether the track ends with an end-of-track event and has no other one."""
+        return self.ended and self.first_end == self.stop and not self.truncated
 
     @property
     def note_on_count(self) -> int:
@@ -181,21 +190,22 @@ class Walk:
         tick: of the last event.
         status: running status; 0 if there is none.
         cancelled: whether mido has dropped the running status, or would use another one.
+        doubtful: whether the last message had a data byte above 127, so that a status byte must follow.
     """
 
-    def __init__(self, data: bytes, start: int, end: int, aggressive: bool, to_first_end: bool) -> None:
+    def __init__(self, data: bytes, start: int, end: int, aggressive: bool, tolerant: bool, to_first_end: bool) -> None:
         self.track = Track(start, start)
         self.pos = self.claimed = start
-        self.tick, self.status, self.cancelled = 0, 0, False
+        self.tick, self.status, self.cancelled, self.doubtful = 0, 0, False, False
         self._data, self._end = data, end
-        self._aggressive, self._to_first_end = aggressive, to_first_end
+        self._aggressive, self._tolerant, self._to_first_end = aggressive, tolerant, to_first_end
 
     def run(self) -> Track:
         """Decodes all events; an error is stored in the track."""
         track = self.track
         try:
             while self.pos < self._end and not track.ended:
-                if not self.cancelled:
+                if not self.cancelled and not self.doubtful:
                     self._channel_messages()
                 if self.pos < self._end and not self._event():
                     break
@@ -245,6 +255,9 @@ class Walk:
         """Decodes one event of any kind; returns False if the track ends before the event does."""
         delta, event = _variable_length(self._data, self.pos)
         status = self._data[event]
+        if self.doubtful and status < 128:
+            raise _bad_event(event, "a data byte behind a message with one above 127", "midi-data-byte")
+        self.doubtful = False
         if status < 0xF0:
             stop = self._channel_message(event, delta)
         elif status == 0xFF:
@@ -274,12 +287,16 @@ class Walk:
             second, stop = data[stop], stop + 1
         if stop > self._end:
             return stop
-        if first > 127 or second > 127:
-            if not self._aggressive:
+        bad = first > 127 or second > 127
+        if bad:
+            plays_nothing = status >= 0xA0 or (status < 0x90 and first < 128 and explicit)
+            if not (self._aggressive or (self._tolerant and plays_nothing)):
                 raise _bad_event(event, f"a data byte above 127 ({max(first, second)})", "midi-data-byte")
             track.repairs.add("data_byte_ignored")
+            track.bad_messages += 1
+            self.doubtful = not self._aggressive
         self.tick += delta
-        if first > 127:  # only behind a status byte: without one, this would be the status byte
+        if first > 127 or (bad and status >= 0xA0):
             track.edits.append((event, stop, _EMPTY_EVENT))
             self.status, self.cancelled = status, True
             return stop
@@ -287,9 +304,9 @@ class Walk:
             track.edits.append((event, event, bytes([status])))
             track.repairs.add("running_status_restored")
         self.status, self.cancelled = status, False
-        if second > 127:
-            track.edits.append((stop - 1, stop, b"\x7f"))
-            second = 127
+        if bad:
+            second = _RELEASE_VELOCITY if status < 0x90 else 127
+            track.edits.append((stop - 1, stop, bytes([second])))
         track.ticks.append(self.tick)
         track.messages.append(status << 16 | first << 8 | second)
         return stop

@@ -5,12 +5,9 @@ from __future__ import annotations
 import contextlib
 import glob
 import hashlib
-import io
 import json
 import os
 import re
-import zipfile
-import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gansynth.errors import CheckpointError
-from gansynth.io import cache, files
+from gansynth.io import cache, files, structured
 from gansynth.model.download import localize
 from gansynth.model.layout import NORMALIZER_ASSETS, ModelConfig, named_save, reason_of, stage_number
 
@@ -125,8 +122,8 @@ def _blocks(stage_id: int) -> int:
 def _read_config(folder: Path) -> ModelConfig:
     path = folder / "experiment.json"
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        text = structured.read_bytes(str(path)).decode("utf-8")
+    except (OSError, ValueError) as error:
         raise CheckpointError(
             f"{path}: cannot be read ({reason_of(error)}); a GANSynth checkpoint folder holds experiment.json "
             "and stage_* folders."
@@ -149,16 +146,16 @@ def _checkpoint_prefix(stage: Path) -> Path:
     """
     state = stage / "checkpoint"
     try:
-        named = named_save(state.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
+        named = named_save(structured.read_bytes(str(state)).decode("utf-8"))
+    except (OSError, ValueError) as error:
         raise CheckpointError(f"{state}: cannot be read ({reason_of(error)}).") from None
-    if not named:
-        raise CheckpointError(f"{state}: has no entry model_checkpoint_path.")
-    candidates = [Path(named) if os.path.isabs(named) else stage / named, stage / Path(named).name]
-    for prefix in candidates:
-        if prefix.with_name(prefix.name + ".index").is_file():
+    name = os.path.basename(named)
+    if not name:
+        raise CheckpointError(f"{state}: has no entry model_checkpoint_path that names a save.")
+    for prefix in (stage / named, stage / name):
+        if os.path.isfile(f"{prefix}.index"):
             return prefix
-    raise CheckpointError(f"{state}: refers to {named}, but {candidates[-1]}.index is missing.")
+    raise CheckpointError(f"{state}: refers to {named:.200}, but {stage / name!s:.300}.index is missing.")
 
 
 def _read_generator(folder: Path, config: ModelConfig, stage: Path, prefix: Path) -> Checkpoint:
@@ -198,11 +195,11 @@ def _read_generator(folder: Path, config: ModelConfig, stage: Path, prefix: Path
     scope = "Generator/progressive_gan_generator/"
     weights: dict[str, NDArray[np.float32]] = {}
     for name, shape in _variable_shapes(config, num_blocks, progress).items():
-        value = read(f"{scope}{name}/ExponentialMovingAverage")
-        if value.shape != shape:
-            raise CheckpointError(
-                f"{prefix}: {name} has shape {list(value.shape)}, experiment.json requires {list(shape)}."
-            )
+        variable = f"{scope}{name}/ExponentialMovingAverage"
+        stated = list(shapes.get(variable, shape))
+        if stated != list(shape):
+            raise CheckpointError(f"{prefix}: {name} has shape {stated}, experiment.json requires {list(shape)}.")
+        value = read(variable)
         if value.dtype.kind != "f":
             raise CheckpointError(f"{prefix}: {name} has dtype {value.dtype}; expected floating-point numbers.")
         weights[name] = value.astype(np.float32)
@@ -229,6 +226,11 @@ def _progress(config: ModelConfig, stage_id: int, num_blocks: int, read: Any) ->
         stages = 2 * config.num_resolutions - 1
         times = float(config.train_time_stage_multiplier) ** np.arange(stages)
         times = np.cumsum(times * (config.train_time_limit / times.sum()))
+        if not (np.diff(times) > 0).all():
+            raise CheckpointError(
+                f"experiment.json: train_time_stage_multiplier {config.train_time_stage_multiplier} leaves no time for "
+                "some of the stages."
+            )
         elapsed = read("Variable")
         done = [np.clip((elapsed - times[i - 1]) / (times[i] - times[i - 1]), 0, 1) for i in range(1, stages, 2)]
         return float(min(sum(done), num_blocks - 1))
@@ -246,7 +248,10 @@ def _variable_shapes(config: ModelConfig, num_blocks: int, progress: float) -> d
     """Lists names and shapes of the variables that the output depends on at this progress."""
 
     def filters(block: int) -> int:
-        return int(min(config.fmap_base / 2.0 ** (block * config.fmap_decay), config.fmap_max))
+        count = int(min(config.fmap_base / 2.0 ** (block * config.fmap_decay), config.fmap_max))
+        if count < 1:
+            raise CheckpointError(f"experiment.json: fmap_base and fmap_decay leave block {block} without channels.")
+        return count
 
     inputs = config.latent_vector_size + len(PITCHES)
     height, width, k = config.start_height, config.start_width, config.kernel_size
@@ -285,9 +290,9 @@ def _normalizer(folder: Path, config: ModelConfig) -> tuple[NDArray[np.float64],
         width = config.output_resolution[1]
         shape = (4,) if "simple" in config.data_normalizer else (width, 4)
         try:
-            with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as archive:
-                values = np.asarray(archive["normalizer"], np.float64)
-        except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+            (found,) = structured.parse_npz(structured.read_bytes(str(path)), ["normalizer"])
+            values = np.asarray(found, np.float64)
+        except (OSError, ValueError, TypeError) as error:
             raise CheckpointError(f"{path}: cannot be read ({reason_of(error)}).") from None
         if values.shape != shape:
             raise CheckpointError(f"{path}: has shape {list(values.shape)} instead of {list(shape)}.")

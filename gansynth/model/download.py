@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from gansynth.errors import CheckpointError
-from gansynth.io import cache, files, listing, urls
+from gansynth.io import cache, files, listing, structured, urls
 from gansynth.model.layout import NORMALIZER_ASSETS, ModelConfig, named_save, reason_of, stage_number
 
 MAGENTA_BUCKET = "gs://magentadata/models/gansynth"
@@ -77,7 +77,7 @@ def _fetch(url: str, *, frozen: bool, **options: Any) -> Path:
 
 def _is_complete(folder: Path) -> bool:
     try:
-        sizes = json.loads((folder / ".complete.json").read_text())
+        sizes = structured.parse_json((folder / ".complete.json").read_text())
         return bool(sizes) and all((folder / name).stat().st_size == size for name, size in sizes.items())
     except (OSError, ValueError, AttributeError):
         return False
@@ -90,7 +90,8 @@ def _fetch_files(url: str, folder: Path, options: dict[str, Any]) -> dict[str, i
         return listing.size(f"{url}/{name}", **options)
 
     def read(name: str) -> bytes:
-        sizes[name], data = size_of(name), files.read_bytes(f"{url}/{name}", **options)
+        sizes[name] = size_of(name)
+        data = files.read_bytes(f"{url}/{name}", size=sizes[name], **options)
         if len(data) != sizes[name]:
             raise CheckpointError(f"{url}/{name}: {len(data)} of {sizes[name]} bytes arrived; try again.")
         return data

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from gansynth.errors import CheckpointError
+from gansynth.io import structured
 
 NORMALIZER_ASSETS = {
     "none": None,
@@ -18,6 +19,9 @@ NORMALIZER_ASSETS = {
     "specgrams_freq_normalizer": "assets/specgrams_freq_normalizer.npz",
 }
 _MAX_IMAGE = 1 << 22
+_Count = Annotated[int, Field(ge=1, le=1 << 40)]
+_Size = Annotated[int, Field(ge=1, le=1 << 22)]
+_Bounded = Annotated[float, Field(ge=-1e6, le=1e6)]
 
 
 class ModelConfig(BaseModel):
@@ -29,32 +33,32 @@ class ModelConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
 
     data_type: Literal["mel", "linear", "phase", "wave"] = "mel"
-    audio_length: PositiveInt = 64000
-    sample_rate: PositiveInt = 16000
+    audio_length: _Size = 64000
+    sample_rate: _Size = 16000
     data_normalizer: Literal[
         "specgrams_prespecified_normalizer", "specgrams_simple_normalizer", "specgrams_freq_normalizer", "none"
     ] = "specgrams_prespecified_normalizer"
-    mag_normalizer_a: float = 0.0661371661726
-    mag_normalizer_b: float = 0.113718730221
-    p_normalizer_a: float = 0.8
-    p_normalizer_b: float = 0.0
-    stable_stage_num_images: PositiveInt = 32
-    transition_stage_num_images: PositiveInt = 32
+    mag_normalizer_a: _Bounded = 0.0661371661726
+    mag_normalizer_b: _Bounded = 0.113718730221
+    p_normalizer_a: _Bounded = 0.8
+    p_normalizer_b: _Bounded = 0.0
+    stable_stage_num_images: _Count = 32
+    transition_stage_num_images: _Count = 32
     train_progressive: bool = True
-    train_time_limit: PositiveFloat | None = None
-    train_time_stage_multiplier: PositiveFloat = 1.0
-    latent_vector_size: PositiveInt = 256
-    kernel_size: PositiveInt = 3
-    start_height: PositiveInt = 4
-    start_width: PositiveInt = 8
+    train_time_limit: float | None = Field(None, gt=0, le=1e12)
+    train_time_stage_multiplier: float = Field(1.0, ge=0.01, le=100)
+    latent_vector_size: _Size = 256
+    kernel_size: _Size = 3
+    start_height: _Size = 4
+    start_width: _Size = 8
     scale_mode: Literal["ALL", "H"] = "ALL"
-    scale_base: int = Field(2, ge=2)
+    scale_base: int = Field(2, ge=2, le=1 << 22)
     num_resolutions: int = Field(7, ge=1, le=16)
     simple_arch: bool = False
     to_rgb_activation: Literal["tanh", "linear"] = "tanh"
-    fmap_base: PositiveInt = 512
-    fmap_decay: float = 1.0
-    fmap_max: PositiveInt = 128
+    fmap_base: _Size = 512
+    fmap_decay: float = Field(1.0, ge=-16, le=16)
+    fmap_max: _Size = 128
 
     @classmethod
     def from_json(cls, text: str, source: str) -> ModelConfig:
@@ -69,12 +73,17 @@ class ModelConfig(BaseModel):
                 output is too large.
         """
         try:
-            config = cls.model_validate_json(text)
+            flags = structured.parse_json(text)
+            if not isinstance(flags, dict):
+                raise CheckpointError(f"{source}: holds no JSON object of flags.")
+            config = cls.model_validate(flags)
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(str(part) for part in first["loc"])
             raise CheckpointError(f"{source}: {where + ': ' if where else ''}{first['msg']}.") from None
-        if np.prod(config.output_resolution) > _MAX_IMAGE:
+        except ValueError as error:
+            raise CheckpointError(f"{source}: Invalid JSON: {error}.") from None
+        if math.prod(config.output_resolution) > _MAX_IMAGE:
             raise CheckpointError(
                 f"{source}: the network's output is larger than {_MAX_IMAGE} pixels; check start_height, start_width, "
                 "scale_base and num_resolutions."

@@ -9,14 +9,13 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 import yaml
 from numpy.typing import ArrayLike, NDArray
 
-from gansynth.errors import ConfigError
-from gansynth.io import files
+from gansynth.errors import ConfigError, GansynthError
+from gansynth.io import files, structured
 
 
 def random_latents(n: int, size: int, seed: int | Sequence[int]) -> NDArray[np.float64]:
@@ -146,10 +145,12 @@ def load_bank(url: str, size: int) -> Bank:
             names the file and the defect.
     """
     try:
-        data = files.read_bytes(url)
+        data = structured.read_bytes(url)
         entries = _entries_of_npz(data) if url.endswith(".npz") else _entries_of_text(data)
         return _bank(entries, size, url)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, BadZipFile, yaml.YAMLError) as error:
+    except (OSError, GansynthError, ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
+        if isinstance(error, ConfigError):
+            raise
         raise ConfigError(f"instruments.bank {url}: cannot be read ({error}).") from None
 
 
@@ -218,15 +219,12 @@ def _bank(entries: list[dict[str, Any]], size: int, url: str) -> Bank:
 
 def _entries_of_text(data: bytes) -> list[dict[str, Any]]:
     text = data.decode("utf-8")
-    found = json.loads(text) if text.lstrip().startswith("{") else yaml.safe_load(text)
+    found = structured.parse_json(text) if text.lstrip().startswith("{") else structured.parse_yaml(text)
     if isinstance(found, dict) and "instruments" not in found:
         return [{"name": name, "latent": latent} for name, latent in found.items()]
     return list(found["instruments"])
 
 
 def _entries_of_npz(data: bytes) -> list[dict[str, Any]]:
-    with np.load(io.BytesIO(data), allow_pickle=False) as archive:
-        return [
-            {"name": str(name), "latent": latent}
-            for name, latent in zip(archive["names"], archive["latents"], strict=True)
-        ]
+    names, latents = structured.parse_npz(data, ("names", "latents"))
+    return [{"name": str(name), "latent": latent} for name, latent in zip(names, latents, strict=True)]

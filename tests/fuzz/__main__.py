@@ -2,6 +2,7 @@
 
 python -m tests.fuzz --seed 0 --count 20000
 python -m tests.fuzz --seed 0 --only 1234 --write mutant.mid
+python -m tests.fuzz --amplify
 """
 
 from __future__ import annotations
@@ -17,17 +18,21 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import psutil
 
+from tests.fuzz.amplify import KINDS, SIZES, allowed
 from tests.fuzz.mutants import mutant
 
 SECONDS = 10.0
 BYTES = 1 << 30
+MAX_FILE = 1_500_000
 SMALL = b"MThd\x00\x00\x00\x06\x00\x00\x00\x01\x00\x60MTrk\x00\x00\x00\x04\x00\xff\x2f\x00"
 _ROOT = Path(__file__).parents[2]
 
@@ -150,6 +155,31 @@ def read(content: bytes) -> dict[str, Any]:
     return row
 
 
+def amplify(kind: str, size: int) -> dict[str, Any]:
+    """Reads a file of a kind in this process, as `read` does; "taken" is the memory that it took, in bytes."""
+    content = KINDS[kind](size)[:MAX_FILE]
+    base = read(SMALL)["bytes"]
+    row = read(content)
+    row |= {"size": len(content), "taken": max(0, row["bytes"] - base)}
+    if row["taken"] > allowed(len(content)):
+        row.setdefault("failure", f"{row['taken'] >> 20} MiB for {len(content):,} bytes")
+    return row
+
+
+def _show_amplification(sizes: Sequence[int]) -> int:
+    """Prints the memory that each kind of file takes at each size; returns the number of failures."""
+    read(SMALL)  # imports what all processes need
+    failed = 0
+    for kind, size in itertools.product(KINDS, sizes):
+        with ProcessPoolExecutor(1, mp_context=get_context("fork")) as pool:
+            row = pool.submit(amplify, kind, size).result()
+        per_byte = row["taken"] / row["size"]
+        print(f"{kind:<30}{row['size']:>10,} bytes{row['taken'] >> 20:>6} MiB{per_byte:>8.0f} a byte", end="")
+        print(f"{row['seconds']:>7.2f} s  {row.get('failure', '')}", flush=True)
+        failed += "failure" in row
+    return failed
+
+
 def _peak() -> int:
     """Returns this process's peak resident memory; getrusage would include its parent's."""
     status = Path("/proc/self/status").read_text()
@@ -200,6 +230,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--count", type=int, default=1000, help="how many")
     parser.add_argument("--only", type=int, metavar="NUMBER", help="one mutant, in this process")
     parser.add_argument("--write", metavar="FILE", help="where to put it")
+    parser.add_argument(
+        "--amplify",
+        type=int,
+        nargs="*",
+        metavar="BYTES",
+        help="measure the files of tests/fuzz/amplify.py instead, of these sizes",
+    )
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args(argv)
     if args.child:
@@ -213,6 +250,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         read(SMALL)
         print(f"{len(content)} bytes, {how}\n{read(content)}")
         return 0
+    if args.amplify is not None:
+        return 1 if _show_amplification(args.amplify or SIZES) else 0
     began = time.monotonic()
     result = run(args.seed, args.first, args.count)
     for outcome, number in result.outcomes.most_common():

@@ -1,5 +1,10 @@
 from __future__ import annotations
 
+import gzip
+import io
+import json
+import os
+import tarfile
 import tracemalloc
 import zipfile
 from collections.abc import Iterator
@@ -9,7 +14,8 @@ import fsspec
 import pytest
 
 from gansynth.errors import ConfigError
-from gansynth.io import files
+from gansynth.io import archives, files
+from pipeline.__main__ import main
 from pipeline.inputs import Listing, check_names, list_sources
 from transforms.elements import Source
 
@@ -160,3 +166,106 @@ def test_many_files_are_listed_in_little_memory() -> None:
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 2 << 20
+
+
+# One bad input
+
+
+def make_tar(path: Path) -> str:
+    with tarfile.open(path, "w") as archive:
+        for name, kind, target in (
+            ("song.mid", tarfile.REGTYPE, ""),
+            ("folder.mid", tarfile.DIRTYPE, ""),
+            ("hard.mid", tarfile.LNKTYPE, "song.mid"),
+            ("soft.mid", tarfile.SYMTYPE, "song.mid"),
+            ("pipe.mid", tarfile.FIFOTYPE, ""),
+            ("foo://x.mid", tarfile.REGTYPE, ""),
+            ("readme", tarfile.LNKTYPE, "song.mid"),
+        ):
+            info = tarfile.TarInfo(name)
+            info.type, info.linkname, info.size = kind, target, 4 if kind == tarfile.REGTYPE else 0
+            archive.addfile(info, io.BytesIO(b"MThd") if info.size else None)
+    return str(path)
+
+
+def test_links_in_archives_are_found_and_cannot_be_read(tmp_path: Path) -> None:
+    found = {source.song_id: source for source in list_sources([make_tar(tmp_path / "x.tar")])}
+    assert list(found) == ["song.mid", "hard.mid", "soft.mid", "pipe.mid", "foo://x.mid"]
+    for name in ("hard.mid", "soft.mid", "pipe.mid"):
+        with pytest.raises(archives.ArchiveError, match=rf"{name}: is a link or another special file"):
+            files.read_bytes(found[name].url)
+    assert files.read_bytes(found["foo://x.mid"].url) == b"MThd"
+
+
+def bad_inputs(folder: Path) -> list[str]:
+    """Makes inputs none of which can be read; returns lines that name them."""
+    (folder / "html.zip").write_bytes(b"<html>")
+    (folder / "cut.tar").write_bytes(Path(make_tar(folder / "whole.tar")).read_bytes()[:700])
+    (folder / "cut.tgz").write_bytes(gzip.compress(b"x" * 1000)[:-9])
+    os.mkfifo(folder / "pipe.mid")
+    names = ["html.zip", "cut.tgz", "gone.zip", "gone.mid", "pipe.mid", "nul\0.mid", "x" * 5000 + ".mid"]
+    return [f"{folder}/{name}" for name in names] + ["foo://x.mid", "foo://x.zip", "http://[x/y.mid", "/dev/zero"]
+
+
+def test_every_bad_line_of_a_list_is_a_source(tmp_path: Path, tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    bad = bad_inputs(tmp_path)
+    (tmp_path / "list").write_text("\ufeff" + "\n".join([f"{tree}/a/x.mid", *bad, f"{tree}/b/x.mid"]))
+    found = list(list_sources([f"@{tmp_path}/list"]))
+    assert [found[0].url, found[-1].url] == [f"{tree}/a/x.mid", f"{tree}/b/x.mid"]
+    assert len({source.song_id for source in found}) == len(found) == len(bad) + 2
+    problems = {source.url: source.problem for source in found if source.problem}
+    assert "File is not a zip file" in problems[f"{tmp_path}/html.zip"]
+    assert "cannot be unpacked" in problems[f"{tmp_path}/cut.tgz"]
+    assert "FileNotFoundError" in problems[f"{tmp_path}/gone.zip"]
+    assert "NUL" in problems[f"{tmp_path}/nul\0.mid"]
+    assert "line 9 of" in problems["foo://x.mid"]
+    assert list(Listing(found)) == found
+
+
+def test_a_damaged_archive_among_inputs_is_a_source_and_alone_an_error(tmp_path: Path) -> None:
+    good = make_zip(tmp_path / "a.zip", ["1.mid"])
+    (tmp_path / "b.zip").write_bytes(b"<html>")
+    for patterns in ([f"{tmp_path}/*.zip"], [good, f"{tmp_path}/b.zip"]):
+        assert [(source.song_id, bool(source.problem)) for source in list_sources(patterns)] == [
+            ("a.zip/1.mid", False),
+            ("b.zip", True),
+        ]
+    with pytest.raises(ConfigError, match=r"b\.zip: cannot be read as zip"):
+        ids(f"{tmp_path}/b.zip")
+
+
+@pytest.mark.parametrize("pattern", ["", "/**/*.mid"])
+def test_a_subfolder_that_cannot_be_listed_is_a_source(
+    pattern: str, tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scandir = os.scandir
+
+    def refuse(path: str) -> object:
+        if str(path) == f"{tree}/b":
+            raise PermissionError(13, "Permission denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    *good, bad = list_sources([f"{tree}{pattern}"])
+    assert [source.song_id for source in good] == ["a/x.mid", "odd [1].mid"]
+    assert (bad.song_id, bad.problem.split(" (")[0]) == ("b", "the folder cannot be listed")
+    with pytest.raises(ConfigError, match="Permission denied"):
+        ids(f"{tree}/b")
+
+
+def test_bad_inputs_become_rows_and_the_job_goes_on(
+    tmp_path: Path, data: Path, tiny: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    bad = bad_inputs(tmp_path)
+    lines = [*bad, make_tar(tmp_path / "x.tar"), str(data / "midi" / "one_note.mid")]
+    (tmp_path / "list").write_text("\n".join(lines))
+    options = ["--set", f"checkpoint={tiny}", "--set", "compute.workers=1", "--set", "spectrogram.png=false", "--quiet"]
+    assert main(["render", f"@{tmp_path}/list", "--output", str(tmp_path / "out"), *options]) == 3
+    (song,) = (json.loads(line) for line in (tmp_path / "out" / "manifest.jsonl").read_text().splitlines())
+    assert song["song_id"].endswith("one_note.mid")
+    rows = [json.loads(line) for line in (tmp_path / "out" / "errors.jsonl").read_text().splitlines()]
+    assert len(rows) == len(bad) + 5
+    codes = {row["code"] for row in rows if row["source"] in bad or "hard.mid" in row["source"]}
+    assert codes == {"input-unreadable"}

@@ -35,7 +35,7 @@ def test_every_candidate_can_be_heard_and_seen(audition: Path) -> None:
     for url in links(found):
         if not url.startswith("#"):
             assert (audition / unquote(url)).exists()
-    assert "python -m pipeline preview" in found.text
+    assert "gansynth-beam preview" in found.text
     assert "--count 3 --seed 7 --keep 0 --as my_bank.yaml" in found.text
     assert all(button.get("aria-label") or button["data-clip"] for button in found.all("button"))
 

@@ -29,7 +29,7 @@ OFF, SAFE, AGGRESSIVE = (
 
 # Every file of ../shared/midi/bad: notes and repairs, or the code it fails with.
 OUTCOMES: dict[str, tuple[int, set[str]] | str] = {
-    "MidiTok__ValueError_Control168.mid": "midi-data-byte",
+    "MidiTok__ValueError_Control168.mid": (6432, {"data_byte_ignored"}),
     "derived_all-pitches-below-24_jsf0.mid": (148, set()),
     "derived_bitflip-s1_bwv-988-v01.mid": "midi-data-byte",
     "derived_bitflip-s2_jsf0.mid": "midi-bad-event",
@@ -58,7 +58,6 @@ OUTCOMES: dict[str, tuple[int, set[str]] | str] = {
 }
 # What is different with salvage: aggressive.
 AGGRESSIVE_OUTCOMES: dict[str, tuple[int, set[str]] | str] = {
-    "MidiTok__ValueError_Control168.mid": (6432, {"data_byte_ignored"}),
     "derived_bitflip-s1_bwv-988-v01.mid": "midi-too-long",
     "derived_bitflip-s2_jsf0.mid": (
         103,
@@ -263,9 +262,9 @@ WHOLE = {
 }
 # What fails with salvage: safe, and is played with aggressive.
 BROKEN = {
-    "controller 168": (b"\x00\xb0\xa8\x05", "midi-data-byte", ["data_byte_ignored"]),
-    "value 200": (b"\x00\xb0\x07\xc8", "midi-data-byte", ["data_byte_ignored"]),
-    "program 128": (b"\x00\xc0\x80", "midi-data-byte", ["data_byte_ignored"]),
+    "velocity 200": (b"\x00\x91\x3c\xc8", "midi-data-byte", ["data_byte_ignored"]),
+    "key 200": (b"\x00\x90\xc8\x40", "midi-data-byte", ["data_byte_ignored"]),
+    "key 200 released": (b"\x00\x80\xc8\x40", "midi-data-byte", ["data_byte_ignored"]),
     "status 0xf4": (b"\x00\xf4", "midi-bad-event", ["bad_event_ignored"]),
     "status 0xfd": (b"\x00\xfd", "midi-bad-event", ["bad_event_ignored"]),
     "song position 200": (b"\x00\xf2\x01\xc8", "midi-bad-event", ["bad_event_ignored"]),
@@ -356,6 +355,59 @@ def test_every_repair_is_made_somewhere_above() -> None:
     made |= {repair for _, _, repairs in BROKEN.values() for repair in repairs}
     of_notes = {"hanging_notes", "sequences_joined", "zero_length_notes"}  # by the other reader
     assert made | {"smpte_division"} | of_notes == set(REPAIRS)
+
+
+# Events that play nothing, with a data byte above 127, and what stands in the song's row.
+HARMLESS = {
+    "controller 168": b"\x00\xb0\xa8\x05",
+    "value 200": b"\x00\xb0\x07\xc8",
+    "value 200, running status": b"\x00\xb0\x07\x40\x00\x0a\xc8",
+    "program 128": b"\x00\xc0\x80",
+    "bend": b"\x00\xe0\x80\xff",
+    "aftertouch": b"\x00\xd0\xff",
+    "poly aftertouch": b"\x00\xa0\x3c\x81",
+    "release velocity": b"\x00\x80\x05\xff",
+}
+
+
+@pytest.mark.parametrize("reader", ["channels", "note_seq"])
+@pytest.mark.parametrize("kind", HARMLESS)
+def test_a_bad_data_byte_that_plays_nothing_costs_its_event_alone(kind: str, reader: str) -> None:
+    off, safe, aggressive = (
+        NotesConfig.model_validate({"reader": reader, "salvage": salvage}) for salvage in ("off", "safe", "aggressive")
+    )
+    for events in (HARMLESS[kind] + NOTE, ON + HARMLESS[kind] + OFF_LATER):
+        content = midi(chunk(events + END))
+        song = load_midi(content, safe)
+        assert (played(song), song.repairs) == (ONE, ("data_byte_ignored",))
+        assert reader == "note_seq" or song.ignored["bad_data_bytes"] == 1
+        assert_same_notes(load_midi(content, aggressive), song)
+        assert isinstance(outcome(content, off), str)
+
+
+BAD = HARMLESS["value 200"]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        midi(chunk(BAD + NOTE)),  # no end of track
+        midi(chunk(BAD + NOTE + END, length=99)),
+        midi(chunk(BAD + NOTE + END), chunk(NOTE)),
+        midi(chunk(BAD + NOTE + END), tracks=2),
+        midi(chunk(BAD + NOTE + END)) + b"behind",
+        b"MThd\0\0\0\5" + midi(chunk(BAD + NOTE + END))[8:],  # wrong length of the header
+        midi(chunk(BAD + NOTE + b"\x00\x3c\x40" + BAD + b"\x00\x07\x40" + END)),  # running status behind it
+        midi(chunk(BAD * 2 + NOTE + END)),  # not a few
+        midi(chunk(b"\x00\x80\x05\x40\x00\x05\xff" + NOTE + END)),  # a note-off in running status
+    ],
+)
+def test_a_bad_data_byte_in_a_file_that_is_broken_otherwise_is_an_error(content: bytes) -> None:
+    assert outcome(content, SAFE) == "midi-data-byte"
+
+
+def test_a_release_velocity_that_is_bad_becomes_64() -> None:
+    assert b"\x80\x3c\x40" in smf.scan(midi(chunk(ON + b"\x60\x80\x3c\xc8" + END))).midi()
 
 
 @pytest.mark.parametrize(("frames", "second"), [(24, 24.0), (25, 25.0), (29, 30000 / 1001), (30, 30.0)])
@@ -483,7 +535,7 @@ def test_any_events_end_as_a_song_or_an_error_and_are_counted_as_note_seq_counts
         return
     prepared = prepare(content, config)
     assert smf.scan(prepared.data).clean
-    assert smf.scan(content, config is AGGRESSIVE).notes == found[0]
+    assert smf.scan(content, config.salvage).notes == found[0]
 
 
 @pytest.mark.parametrize(

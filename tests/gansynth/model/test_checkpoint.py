@@ -304,7 +304,8 @@ def test_no_experiment(tmp_path: Path) -> None:
         (b'{"train_time_limit": -5}', "train_time_limit"),
         (b'{"scale_base": 1}', "scale_base"),
         (b'{"num_resolutions": 16}', "larger than"),
-        (b'{"start_height": 99999999999999999999}', "larger than"),
+        (b'{"start_height": 4194304}', "larger than"),
+        (b'{"start_height": 99999999999999999999}', "start_height"),
         (b'{"num_resolutions": 16, "scale_base": 1000000}', "larger than"),
     ],
 )
