@@ -127,6 +127,18 @@ class ModelServer:
         self._manager.shutdown()
 
 
+def ask_server(address: Any, load: Load, question: Callable[..., T], *arguments: Any) -> T:
+    """Runs `question(synthesizer, *arguments)` in a server whose key this process has, see ModelServer.ask.
+
+    Raises:
+        EOFError, OSError: the server has died.
+    """
+    manager = _Manager(address)
+    manager.connect()
+    answer: T = manager.model().ask(load, question, *arguments)  # type: ignore[attr-defined]
+    return answer
+
+
 def _model_facts(synth: Synthesizer) -> tuple[int, NoteShape, dict[int, int]]:
     """Returns sample rate in Hz, shape, and the number of notes in a full batch by bucket."""
     return synth.sample_rate, synth.shape, {rows: synth.full_batch(rows) for rows in synth.shape.ladder}
