@@ -1,12 +1,15 @@
 # The workers of a Dataflow job: Beam's boot program, the locked environment, CUDA libraries, this project.
 # Built by cloudbuild.yaml, or by
 #   docker build --tag REGION-docker.pkg.dev/PROJECT/gansynth-beam/worker:0.1.0-py312 .
+# For jobs without GPUs, without the CUDA libraries:
+#   docker build --build-arg LOCK=render --tag REGION-docker.pkg.dev/PROJECT/gansynth-beam/worker-cpu:0.1.0-py312 .
 # PYTHON must be that of the machine that submits: what Beam pickles goes from one Python to the same one only.
 ARG PYTHON=3.12
 ARG BEAM=2.77.0
 FROM apache/beam_python${PYTHON}_sdk:${BEAM} AS beam
 
 FROM python:${PYTHON}-slim-bookworm
+ARG LOCK=gpu
 # libsndfile is in soundfile's wheel, CUDA in TensorFlow's; the driver is mounted by Dataflow below /usr/local/nvidia.
 ENV PATH=/opt/venv/bin:/usr/local/nvidia/bin:$PATH \
     LD_LIBRARY_PATH=/usr/local/nvidia/lib64 \
@@ -19,8 +22,8 @@ RUN useradd --create-home --uid 1000 worker && install --directory --owner worke
 # The environment is the worker's own, so that boot can add what --extra_package and --setup_file bring.
 USER worker
 WORKDIR /home/worker
-COPY requirements/gpu.txt /tmp/requirements.txt
-RUN python -m venv /opt/venv && pip install --no-deps --require-hashes --requirement /tmp/requirements.txt
+COPY requirements/gpu.txt requirements/render.txt /tmp/
+RUN python -m venv /opt/venv && pip install --no-deps --require-hashes --requirement /tmp/${LOCK}.txt
 
 COPY --chown=worker setup.py pyproject.toml LICENSE README.md project/
 COPY --chown=worker gansynth project/gansynth

@@ -85,9 +85,9 @@ def checkpoint_folder(name: str) -> str:
 
 
 @contextlib.contextmanager
-def scratch() -> Iterator[Path]:
-    """Provides a folder for outputs, which is removed afterwards."""
-    with tempfile.TemporaryDirectory(prefix="gansynth-benchmark-") as name:
+def scratch(parent: Path | None = None) -> Iterator[Path]:
+    """Provides a folder for outputs, which is removed afterwards; below `parent`, or with the system's others."""
+    with tempfile.TemporaryDirectory(prefix="gansynth-benchmark-", dir=parent) as name:
         yield Path(name)
 
 

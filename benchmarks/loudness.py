@@ -46,7 +46,9 @@ WANTED = 0.9
 SHARED = CORPUS.parent
 SUSTAINED = frozenset({*range(16, 24), *range(40, 45), *range(48, 55), *range(56, 96), 109, 110, 111})
 """General MIDI programs whose notes last while they are held."""
-SOUND = SoundConfig.model_validate({"mix": {"clip_peak": "none", "velocity": "general_midi"}})
+SOUND = SoundConfig.model_validate(
+    {"mix": {"clip_peak": "none", "velocity": "general_midi"}, "instruments": {"variation": 0}}
+)
 
 
 @dataclass(frozen=True)

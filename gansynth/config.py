@@ -103,7 +103,7 @@ class InstrumentsConfig(Section):
     secs_per_instrument: float = Field(6.0, gt=0, allow_inf_nan=False)
     """For random: seconds from one instrument to the next."""
     variation: float = Field(1.0, ge=0, le=1)
-    """Small differences between repeated notes, in start (up to 1.75 ms) and level (up to 0.35 dB); 0: none."""
+    """Small differences between repeated notes, in start (up to 1.75 ms) and level (up to 0.09 dB); 0: none."""
     latent_steps: int = Field(0, ge=0, le=10_000)
     """For interpolate and random: number of steps from one instrument to the next, so that equal notes repeat and are
     rendered once; 0 interpolates continuously, as the reference does."""

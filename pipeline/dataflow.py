@@ -11,7 +11,6 @@ from typing import Any
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import (
-    DebugOptions,
     GoogleCloudOptions,
     PipelineOptions,
     SetupOptions,
@@ -25,8 +24,8 @@ from pipeline.config import JobConfig
 from transforms.elements import Source
 
 RUNNER = "DataflowRunner"
-IMAGE = "{region}-docker.pkg.dev/{project}/gansynth-beam/worker:{version}-py{python}"
-"""Name of the worker image that cloudbuild.yaml builds; it has the Python version, which pickles depend on."""
+IMAGE = "{region}-docker.pkg.dev/{project}/gansynth-beam/{name}:{version}-py{python}"
+"""Name of a workers' image that cloudbuild.yaml builds; it has the Python version, which pickles depend on."""
 
 
 def complete(config: JobConfig, args: Sequence[str]) -> tuple[str, ...]:
@@ -61,7 +60,7 @@ def complete(config: JobConfig, args: Sequence[str]) -> tuple[str, ...]:
     for name in ("template_location", "update"):
         if getattr(cloud, name):
             raise ConfigError(f"--{name}: not supported, since a job renders one corpus once; leave it out.")
-    _check_accelerator(config, cloud, options.view_as(DebugOptions))
+    _check_accelerator(config, cloud)
     _check_flexrs(config, cloud, workers)
     added = []
     if not cloud.temp_location:
@@ -77,12 +76,13 @@ def complete(config: JobConfig, args: Sequence[str]) -> tuple[str, ...]:
     if not workers.sdk_container_image:
         python = "".join(map(str, sys.version_info[:2]))
         release = version("gansynth-beam")
-        image = IMAGE.format(region=cloud.region, project=cloud.project, version=release, python=python)
+        name = "worker-cpu" if config.compute.device == "cpu" else "worker"
+        image = IMAGE.format(region=cloud.region, project=cloud.project, name=name, version=release, python=python)
         added.append(f"--sdk_container_image={image}")
     return (*args, *added)
 
 
-def _check_accelerator(config: JobConfig, cloud: Any, debug: Any) -> None:
+def _check_accelerator(config: JobConfig, cloud: Any) -> None:
     hints = config.compute.resource_hints
     if config.compute.device == "gpu" and "accelerator" not in hints:
         raise ConfigError(
@@ -97,8 +97,8 @@ def _check_accelerator(config: JobConfig, cloud: Any, debug: Any) -> None:
             )
         if wanted["count"] != "1":
             raise ConfigError(
-                f"compute.resource_hints.accelerator count:{wanted['count']}: a worker has one process, and the model "
-                "runs on one GPU; use count:1 and more workers (--max_num_workers)."
+                f"compute.resource_hints.accelerator count:{wanted['count']}: the processes of a worker share one "
+                "model, which runs on one GPU; use count:1 and more workers (--max_num_workers)."
             )
         if "install-nvidia-driver" not in wanted:
             raise ConfigError(
@@ -108,11 +108,6 @@ def _check_accelerator(config: JobConfig, cloud: Any, debug: Any) -> None:
         raise ConfigError(
             "--dataflow_service_options worker_accelerator: gives every worker a GPU, but compute.resource_hints is "
             "also set and gives one only to the workers that run the model. Use one of the two."
-        )
-    if "accelerator" in hints and "no_use_multiple_sdk_containers" not in (debug.experiments or ()):
-        raise ConfigError(
-            "compute.resource_hints.accelerator: Dataflow would start one process per core, and each would load the "
-            "model onto the same GPU; add --experiments=no_use_multiple_sdk_containers."
         )
 
 

@@ -21,6 +21,7 @@ def build(
     name: str = "part-0",
     shards: int = 1,
     combine_before_shuffle: bool = True,
+    attempts: str | None = None,
 ) -> beam.PCollection[str]:
     """Draws the pipeline.
 
@@ -31,6 +32,7 @@ def build(
         name: prefix of the names of the files of rows, unique among pipelines with the same output.
         shards: number of files of rows.
         combine_before_shuffle: see MixSongs; False on clusters.
+        attempts: folder of the markers of attempts, see transforms.attempts; None on local runners.
 
     Returns:
         URLs of the files of rows: one JSON object per line, one line per source.
@@ -40,11 +42,16 @@ def build(
     read = (
         files
         | "Spread files" >> beam.Reshuffle()
-        | "ReadMidi" >> ReadMidi(config.notes, config.storage, job.records, config.output)
+        | "ReadMidi" >> ReadMidi(config.notes, config.storage, job.records, config.output, attempts)
     )
-    notes = read.songs | "ExpandNotes" >> ExpandNotes(config.sound, job.spec)
+    notes = read.songs | "ExpandNotes" >> ExpandNotes(config.sound, job.spec, attempts)
     played = notes.chunks | "Synthesize" >> Synthesize(
-        job.model, config.envelope, config.compute.batch_notes, config.drums.kit, config.compute.resource_hints
+        job.model,
+        config.envelope,
+        config.compute.batch_notes,
+        config.drums.kit,
+        config.compute.resource_hints,
+        attempts,
     )
     songs = (
         (
@@ -57,9 +64,9 @@ def build(
             played.failures,
         )
         | "All elements" >> beam.Flatten().with_output_types(tuple[str, SongElement])
-        | "MixSongs" >> MixSongs(combine_before_shuffle)
+        | "MixSongs" >> MixSongs(combine_before_shuffle, attempts)
     )
-    rows = songs | "WriteSongs" >> WriteSongs(write_settings(job))
+    rows = songs | "WriteSongs" >> WriteSongs(write_settings(job), attempts)
     return rows | "WriteRows" >> WriteRows(job.rows, name, shards, config.storage)
 
 

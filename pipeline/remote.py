@@ -24,6 +24,8 @@ from transforms.check_worker import CheckWorker, code_digest
 from transforms.list_files import ListFiles
 
 INPUTS = "inputs.list"
+ATTEMPTS = ".attempts"
+"""Folder below the output folder with the markers of attempts, see transforms.attempts; outlasts a failed job."""
 _SONGS_OF_SHARD = 2000
 _ANSWER_SECONDS = 30.0
 
@@ -138,7 +140,8 @@ def draw(
         shards = 1 + min(songs // _SONGS_OF_SHARD, 999)
         pipeline | "CheckWorker" >> CheckWorker(job.model, code_digest(), config.compute.resource_hints)
         sources = ListFiles(urls.join(job.rows, INPUTS), config.storage)
-        graph.build(pipeline, job, sources, shards=shards, combine_before_shuffle=False)
+        attempts = urls.join(config.output, ATTEMPTS)
+        graph.build(pipeline, job, sources, shards=shards, combine_before_shuffle=False, attempts=attempts)
     except ValueError as error:
         raise ConfigError(f"--runner {runner}: {error}") from None
     return pipeline

@@ -30,6 +30,7 @@ from pipeline.progress import Progress
 from pipeline.report import Summary, done_text, summarise, summary_text, write_lists
 from pipeline.stopping import Stop
 from pipeline.terminal import say
+from transforms.attempts import Attempts
 from transforms.elements import Failure, Source
 from transforms.manifest import ErrorRow, Row
 
@@ -288,7 +289,9 @@ def _remote(job: _Job, progress: Progress) -> Iterator[SliceResult]:
     pipeline = remote.draw(config, job.goes_on, job.args, job.runner, len(job.sources), name)
     resume.mark(config)
     rows = rows_folder(config.output, name)
-    yield remote.render(pipeline, rows, job.runner, job.sources, job.lock, job.args, job.quiet)
+    rendered = remote.render(pipeline, rows, job.runner, job.sources, job.lock, job.args, job.quiet)
+    Attempts(urls.join(config.output, remote.ATTEMPTS)).tidy()
+    yield rendered
 
 
 def _has_ended(config: JobConfig, owner: Owner, sources: inputs.Listing, args: Sequence[str]) -> bool | None:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import apache_beam as beam
 
+from gansynth.io import urls
+from transforms.attempts import Attempts, alone, digest
 from transforms.counters import count
 from transforms.elements import Failure
 
 FAILURES = "failures"
 """Name of the output for dead letters, which are keyed by song id."""
+
+_Step = TypeVar("_Step", bound="DeadLetterDoFn")
 
 
 class DeadLetterDoFn(beam.DoFn):
@@ -19,18 +23,52 @@ class DeadLetterDoFn(beam.DoFn):
 
     Attributes:
         stage: name of the step in dead letters and counters.
+        attempts: the markers of its attempts; None if the runner itself finds out which song kills a worker.
     """
 
     stage: ClassVar[str]
+    attempts: Attempts | None = None
+    _suspects: frozenset[str] = frozenset()
+
+    def marked(self: _Step, folder: str | None) -> _Step:
+        """Sets the folder of the markers of all steps; returns this step."""
+        self.attempts = Attempts(urls.join(folder, self.stage)) if folder else None
+        return self
+
+    def start_bundle(self) -> None:
+        """Looks for suspects: a bundle that is tried again after the death of a worker is a new one."""
+        if self.attempts is not None:
+            self._suspects = self.attempts.suspects()
 
     def process(self, element: Any) -> Iterator[Any]:
         """Yields all outputs of an element, or else its dead letter."""
         try:
-            outputs = list(self.handle(element))
+            outputs = self.attempt(element)
         except Exception as error:
             song_id, digest, source = self.identify(element)
             outputs = [self.dead_letter(song_id, digest, source, error)]
         yield from outputs
+
+    def attempt(self, element: Any) -> list[Any]:
+        """Computes the outputs of an element; those of a suspect in a child process.
+
+        Raises:
+            WorkerDied: the child process died.
+            Exception: what `handle` raises.
+        """
+        keys = () if self.attempts is None else self.keys(element)
+        if self.attempts is None or not keys:
+            return list(self.handle(element))
+        with self.attempts.trying(keys):
+            return alone(_handle, self, element) if self.is_suspect(keys) else list(self.handle(element))
+
+    def keys(self, element: Any) -> tuple[str, ...]:
+        """Returns the keys by which attempts name an element; none if it cannot harm a worker."""
+        return (self.identify(element)[0],)
+
+    def is_suspect(self, keys: Iterable[str]) -> bool:
+        """Tells whether an earlier attempt, of any of these keys, may have killed its worker."""
+        return bool(self._suspects) and any(digest(key) in self._suspects for key in keys)
 
     def handle(self, element: Any) -> Iterable[Any]:
         """Computes the outputs of an element."""
@@ -54,3 +92,9 @@ class DeadLetterDoFn(beam.DoFn):
         """
         count(f"failed_{self.stage}")
         return beam.pvalue.TaggedOutput(FAILURES, (song_id, Failure.of(song_id, self.stage, error, digest, source)))
+
+
+def _handle(step: DeadLetterDoFn, element: Any) -> list[Any]:
+    """Does all that a worker would do for an element."""
+    step.setup()
+    return list(step.handle(element))

@@ -22,14 +22,16 @@ class ExpandNotes(beam.PTransform):
     Attributes:
         sound: settings of notes, instruments, envelope, mix and stems.
         spec: the checkpoint's properties.
+        attempts: folder of the markers of attempts; None to write none.
     """
 
     sound: SoundConfig
     spec: SynthSpec
+    attempts: str | None = None
 
     def expand(self, songs: beam.PCollection[ReadSong]) -> beam.pvalue.DoOutputsTuple:
         """Plans every song and cuts it into chunks."""
-        plan = beam.ParDo(_Plan(self.sound, self.spec)).with_output_types(
+        plan = beam.ParDo(_Plan(self.sound, self.spec).marked(self.attempts)).with_output_types(
             tuple[str, NoteChunk], plans=tuple[str, RenderPlan], failures=tuple[str, Failure]
         )
         return songs | "Plan" >> plan.with_outputs("plans", "failures", main="chunks")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copyreg
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
@@ -12,6 +12,8 @@ import apache_beam as beam
 from gansynth.audio.mix import SparseMix, merged
 from gansynth.rendering.player import ChunkMix
 from gansynth.score.plan import RenderPlan
+from transforms.counters import count
+from transforms.dead_letters import DeadLetterDoFn
 from transforms.elements import Failure, FinishedSong, Source
 from transforms.worker_context import CONTEXT
 
@@ -50,20 +52,39 @@ class MixSongs(beam.PTransform):
         combine_before_shuffle: if true, each worker sums the elements it has of each song before the shuffle. This is
             faster if a bundle is a slice of a few songs. On a cluster, bundles may hold elements of any number of
             songs, and Beam keeps the sums of all of them in memory until the bundle ends.
+        attempts: folder of the markers of attempts; None to write none. Sums made before the shuffle have none.
     """
 
     combine_before_shuffle: bool = True
+    attempts: str | None = None
 
     def expand(self, elements: beam.PCollection[tuple[str, SongElement]]) -> beam.PCollection:
         """Combines the elements of each song."""
         if self.combine_before_shuffle:
             return elements | "Combine" >> beam.CombinePerKey(GatherSong()) | "Outcome" >> beam.Values()
-        return elements | "Group" >> beam.GroupByKey() | "Add" >> beam.MapTuple(_gather)
+        return elements | "Group" >> beam.GroupByKey() | "Add" >> beam.ParDo(_Add().marked(self.attempts))
 
 
-def _gather(song_id: str, elements: Iterable[SongElement]) -> MixedSong | FinishedSong | Failure:
-    outcome: MixedSong | FinishedSong | Failure = GatherSong().apply(elements)
-    return outcome
+class _Add(DeadLetterDoFn):
+    stage = "mix"
+
+    def handle(self, song: tuple[str, Iterable[SongElement]]) -> Iterator[MixedSong | FinishedSong | Failure]:
+        yield GatherSong().apply(song[1])
+
+    def attempt(self, song: tuple[str, Iterable[SongElement]]) -> list[Any]:
+        # The elements come from the shuffle one by one, and only a list can be sent to a child process.
+        return super().attempt((song[0], list(song[1])) if self.is_suspect(self.keys(song)) else song)
+
+    def identify(self, song: tuple[str, Iterable[SongElement]]) -> tuple[str, str, str]:
+        source = next((element for element in song[1] if isinstance(element, Source)), None)
+        return song[0], "", source.url if source else ""
+
+    def keys(self, song: tuple[str, Iterable[SongElement]]) -> tuple[str, ...]:
+        return (song[0],)
+
+    def dead_letter(self, song_id: str, digest: str, source: str, error: Exception) -> Failure:
+        count(f"failed_{self.stage}")
+        return Failure.of(song_id, self.stage, error, digest, source)
 
 
 def _reduce(mix: SparseMix) -> tuple[Callable[..., SparseMix], tuple[Any, ...]]:

@@ -32,16 +32,19 @@ class ReadMidi(beam.PTransform):
         records: completion records of songs that need no rendering; None to render all songs.
         output: output folder of the job, by which an outage of all storage is told from an error of one file; None if
             the job writes nothing.
+        attempts: folder of the markers of attempts; None to write none.
     """
 
     notes: NotesConfig
     storage: StorageConfig = field(default_factory=StorageConfig)
     records: Records | None = None
     output: str | None = None
+    attempts: str | None = None
 
     def expand(self, sources: beam.PCollection[Source]) -> beam.pvalue.DoOutputsTuple:
         """Reads and parses every file."""
-        parse = beam.ParDo(_Parse(self.notes, self.storage, self.records, self.output)).with_output_types(
+        step = _Parse(self.notes, self.storage, self.records, self.output).marked(self.attempts)
+        parse = beam.ParDo(step).with_output_types(
             ReadSong, finished=tuple[str, FinishedSong], failures=tuple[str, Failure]
         )
         return sources | "Parse" >> parse.with_outputs("finished", "failures", main="songs")

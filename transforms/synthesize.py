@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import functools
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import apache_beam as beam
@@ -14,13 +15,15 @@ from apache_beam.utils.shared import Shared
 
 from gansynth.config import EnvelopeConfig
 from gansynth.io.urls import StorageConfig
+from gansynth.model import machine
 from gansynth.model.findings import KnownModel, known_model
-from gansynth.model.server import Load, ModelClient, load_model
+from gansynth.model.server import Load, ModelClient, ask_server, load_model
 from gansynth.model.sound_bank import LIMIT, open_bank
 from gansynth.model.sounds import SoundSource, Tally
 from gansynth.model.synthesizer import Synthesizer
 from gansynth.rendering.player import ChunkMix, play
 from gansynth.score.plan import NoteChunk
+from transforms.attempts import WorkerDied
 from transforms.counters import NAMESPACE, count, counting
 from transforms.dead_letters import DeadLetterDoFn
 from transforms.elements import Failure
@@ -67,6 +70,28 @@ class ModelSettings:
         """
         return _MODEL.acquire(self.load, tag=repr(self))
 
+    def share_machine(self) -> ModelSettings:
+        """Makes the processes of this machine use one model server, which one of them starts; a GPU then has one model.
+
+        Returns:
+            The settings of this process, whose cache is its share of one half; the server has the other half.
+        """
+        server = replace(self, cache_bytes=self.cache_bytes // 2)
+        CONTEXT.model_address = machine.join(server.load, repr(server))
+        return replace(self, cache_bytes=server.cache_bytes // len(os.sched_getaffinity(0)))
+
+    def check(self) -> None:
+        """Plays a note to itself, with the model that `source` uses.
+
+        Raises:
+            ConfigError: no note can be played.
+            EOFError, OSError: the model server has died.
+        """
+        if CONTEXT.model_address is None:
+            self.acquire().check()
+        else:
+            ask_server(CONTEXT.model_address, self.load, Synthesizer.check)
+
     def source(self) -> SoundSource:
         """Returns the source of this process's sounds.
 
@@ -104,6 +129,7 @@ class Synthesize(beam.PTransform):
         batch_notes: notes that are handed to the model together, fewer where they are long.
         kit: the drum kit, see SoundConfig.drums.
         hints: Beam resource hints of the workers that play, e.g. {"accelerator": ..., "min_ram": "16GB"}.
+        attempts: folder of the markers of attempts; None to write none.
     """
 
     model: ModelSettings
@@ -111,14 +137,15 @@ class Synthesize(beam.PTransform):
     batch_notes: int
     kit: str = "standard"
     hints: dict[str, Any] = field(default_factory=dict)
+    attempts: str | None = None
 
     def expand(self, chunks: beam.PCollection[tuple[str, NoteChunk]]) -> beam.pvalue.DoOutputsTuple:
         """Batches chunks and plays them."""
-        # Both steps after the reshuffle have the hints: steps with different hints cannot be fused.
+        # The second half of the reshuffle is fused with these steps, and gets their hints (docs/dataflow.md). On the
+        # whole reshuffle the hints would reach ReadMidi and ExpandNotes, which are fused with its first half.
         gather = beam.BatchElements(self.batch_notes, self.batch_notes, element_size_fn=lambda chunk: chunk.weight)
-        play = beam.ParDo(_Play(self.model, self.envelope, self.kit)).with_output_types(
-            tuple[str, ChunkMix], failures=tuple[str, Failure]
-        )
+        step = _Play(self.model, self.envelope, self.kit).marked(self.attempts)
+        play = beam.ParDo(step).with_output_types(tuple[str, ChunkMix], failures=tuple[str, Failure])
         play.with_resource_hints(**self.hints)
         return (
             chunks
@@ -138,10 +165,39 @@ class _Play(DeadLetterDoFn):
 
     def setup(self) -> None:
         began = time.perf_counter()
-        self._synth = self._model.source()
+        shares = self.attempts is not None and self._model.device == "gpu"  # local ways have a server of their own
+        self._synth = (self._model.share_machine() if shares else self._model).source()
         self._loading = int(1000 * (time.perf_counter() - began))
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "_synth"}  # a child process has its own
+
     def process(self, chunks: Sequence[NoteChunk]) -> Iterator[object]:
+        suspects = [chunk for chunk in chunks if self.is_suspect(self.keys([chunk]))]
+        others = [chunk for chunk in chunks if not self.is_suspect(self.keys([chunk]))]
+        if others:
+            yield from self.attempt(others)
+        if suspects:
+            yield from self._play_alone(suspects)
+
+    def keys(self, chunks: Sequence[NoteChunk]) -> tuple[str, ...]:
+        return tuple(f"{chunk.index} {chunk.song_id}" for chunk in chunks)
+
+    def _play_alone(self, chunks: Sequence[NoteChunk]) -> Iterator[object]:
+        """Plays suspects in a child process; halves them when it dies, until the chunk that kills it is alone."""
+        try:
+            yield from self.attempt(chunks)
+        except WorkerDied as error:
+            if len(chunks) == 1:
+                yield self.dead_letter(chunks[0].song_id, "", "", error)
+                return
+            assert self.attempts is not None
+            half = len(chunks) // 2
+            yield from self._play_alone(chunks[:half])
+            yield from self._play_alone(chunks[half:])
+            self.attempts.forget(self.keys(chunks))
+
+    def handle(self, chunks: Sequence[NoteChunk]) -> Iterator[object]:
         # Counted here, since Beam loses counts made before a bundle begins.
         count("model_load_milliseconds", self._loading)
         self._loading = 0
@@ -157,9 +213,8 @@ class _Play(DeadLetterDoFn):
             chunk_mixes: list[ChunkMix] = play(chunks, self._synth, self._envelope, tally, self._kit)
         except Exception as error:
             if len(chunks) == 1:
-                if CONTEXT.model_address is None:
-                    # Raises if this worker cannot play any song; another worker may be able to.
-                    self._model.acquire().check()
+                if CONTEXT.model_address is None or self.attempts is not None:
+                    self._model.check()  # raises if this worker cannot play any song; another worker may be able to
                 yield self.dead_letter(chunks[0].song_id, "", "", error)
                 return
             half = len(chunks) // 2

@@ -75,13 +75,16 @@ class WriteSongs(beam.PTransform):
 
     Attributes:
         settings: settings of the output files.
+        attempts: folder of the markers of attempts; None to write none.
     """
 
     settings: WriteSettings
+    attempts: str | None = None
 
     def expand(self, outcomes: beam.PCollection) -> beam.PCollection[tuple[str, str]]:
         """Writes every song."""
-        return outcomes | "Write" >> beam.ParDo(_Write(self.settings)).with_output_types(tuple[str, str])
+        write = _Write(self.settings).marked(self.attempts)
+        return outcomes | "Write" >> beam.ParDo(write).with_output_types(tuple[str, str])
 
 
 @dataclass
@@ -144,6 +147,9 @@ class _Write(DeadLetterDoFn):
 
     def identify(self, outcome: MixedSong) -> tuple[str, str, str]:
         return outcome.source.song_id, outcome.plan.digest, outcome.source.url
+
+    def keys(self, outcome: MixedSong | FinishedSong | Failure) -> tuple[str, ...]:
+        return super().keys(outcome) if isinstance(outcome, MixedSong) else ()
 
     def dead_letter(self, song_id: str, digest: str, source: str, error: Exception) -> tuple[str, str]:
         failure = Failure.of(song_id, self.stage, error, digest, source)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 VARIANTS = 8
 """Number of variants of a note: few, so that notes of the same variant share their samples."""
-_DECIBELS = 0.4
+_DECIBELS = 0.1
 _SKIPPED_SECONDS = 0.00025
 
 
@@ -65,7 +65,7 @@ def variation(variant: int, amount: float, sample_rate: int) -> Variation:
         sample_rate: in Hz.
 
     Returns:
-        A variation of at most 1.75 ms and 0.35 dB.
+        A variation of at most 1.75 ms and 0.09 dB.
     """
     if not amount:
         return Variation()

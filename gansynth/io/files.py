@@ -143,6 +143,13 @@ def remove(url: str) -> None:
         with_retries(fs.rm, path, recursive=True)
 
 
+def remove_file(url: str) -> None:
+    """Removes a file with one request, where `remove` needs several; does nothing if there is none."""
+    fs, path = urls.filesystem(url)
+    with contextlib.suppress(FileNotFoundError):
+        with_retries(fs.rm_file, path)
+
+
 @functools.cache
 def _umask() -> int:
     mask = os.umask(0)

@@ -91,11 +91,11 @@ def digest(name_or_path: str) -> str:
 
 def _known_digest(folder: Path, prefix: Path) -> Path:
     """Returns the file in the user's cache that has the digest of a checkpoint with these files."""
-    content = hashlib.sha256()
+    content = hashlib.sha256(_latest_stage(folder).name.encode())
     saved = sorted(prefix.parent.glob(f"{glob.escape(prefix.name)}.*"))
     for path in (folder / "experiment.json", *sorted((folder / "assets").glob("*.npz")), *saved):
         data = path.read_bytes()
-        content.update(f"{path.relative_to(folder)} {len(data)}\n".encode() + data)
+        content.update(f"{path.name} {len(data)}\n".encode() + data)
     return cache.user_folder() / "digests" / content.hexdigest()
 
 

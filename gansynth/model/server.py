@@ -14,6 +14,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from multiprocessing import connection
 from multiprocessing.context import BaseContext
 from multiprocessing.managers import BaseManager
@@ -100,17 +101,17 @@ def end_with_parent() -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
+@dataclass(frozen=True)
 class ServerAddress:
-    """Address of a server, which processes receive when they are started.
+    """Address of a server, for processes that have its key.
 
-    Args:
-        context: the multiprocessing context of these processes.
+    Attributes:
         socket: path of the server's socket.
+        wanted: event that starts a server which is started lazily; None for one that runs.
     """
 
-    def __init__(self, context: BaseContext, socket: str) -> None:
-        self._socket = socket
-        self.wanted = context.Event()
+    socket: str
+    wanted: Any = field(default=None, repr=False, compare=False)
 
     def connect(self) -> Any:
         """Returns the model in the server, which is started if it was not.
@@ -118,11 +119,12 @@ class ServerAddress:
         Raises:
             OSError: there is no server.
         """
-        self.wanted.set()
-        end = time.monotonic() + _START_SECONDS
-        while not os.path.exists(self._socket) and time.monotonic() < end:
-            time.sleep(0.01)
-        manager = _Manager(self._socket)
+        if self.wanted is not None:
+            self.wanted.set()
+            end = time.monotonic() + _START_SECONDS
+            while not os.path.exists(self.socket) and time.monotonic() < end:
+                time.sleep(0.01)
+        manager = _Manager(self.socket)
         manager.connect()
         return manager.model()  # type: ignore[attr-defined]
 
@@ -143,7 +145,7 @@ class ModelServer:
         self._folder = tempfile.mkdtemp(prefix="gansynth-")
         self._manager = _Manager(os.path.join(self._folder, "model"), ctx=context)
         self._load = load
-        self.address = ServerAddress(context, os.path.join(self._folder, "model"))
+        self.address = ServerAddress(os.path.join(self._folder, "model"), context.Event())
         self._stopping = False
         self._starter = threading.Thread(target=self._start_when_wanted, daemon=True)
         if lazily:
@@ -175,6 +177,16 @@ class ModelServer:
         if hasattr(self._manager, "shutdown"):  # an attribute of managers that were started
             self._manager.shutdown()
         shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def ask_server(address: ServerAddress, load: Load, question: Callable[..., T], *arguments: Any) -> T:
+    """Runs `question(synthesizer, *arguments)` in a server whose key this process has, see ModelServer.ask.
+
+    Raises:
+        EOFError, OSError: the server has died.
+    """
+    answer: T = address.connect().ask(load, question, *arguments)
+    return answer
 
 
 def _model_facts(synth: Synthesizer) -> KnownModel:

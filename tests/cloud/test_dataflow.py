@@ -223,7 +223,7 @@ def test_the_package_of_setup_file_is_complete(project: Path, tmp_path: Path) ->
         (["--set", "compute.resource_hints={accelerator: nvidia-l4}"], "accelerator: needs type and count"),
         (
             ["--set", "compute.resource_hints={accelerator: 'type:nvidia-l4;count:2;install-nvidia-driver'}"],
-            "count:2: a worker has one process, and the model runs on one GPU",
+            "count:2: the processes of a worker share one model, which runs on one GPU",
         ),
         ([*CPU, "--flexrs_goal=COST_OPTIMIZED", "--autoscaling_algorithm=NONE"], "--flexrs_goal: needs autoscaling"),
         (
@@ -236,7 +236,6 @@ def test_the_package_of_setup_file_is_complete(project: Path, tmp_path: Path) ->
         (["--experiments=disable_runner_v2"], "Disabling Dataflow Portable Runner no longer supported"),
         (["--num_workers=99"], "num_workers"),
         (["--dataflow_service_options=worker_accelerator=type:nvidia-l4;count:1"], "Use one of the two"),
-        (["--set", "beam.experiments=[]"], "add --experiments=no_use_multiple_sdk_containers"),
         (["--max_num_worker=3"], r"--max_num_worker: unknown option; did you mean --max_num_workers\?"),
         (["--max_num_workers=many"], "Beam options: argument --max_num_workers: invalid int value"),
         (["--autoscaling_algorithm=SOME"], "invalid choice"),
@@ -265,7 +264,7 @@ def test_a_dry_run_prints_the_job_and_submits_nothing(google: None, capsys: pyte
     assert main([*SUBMIT, "--output", "gs://out/dry", *given]) == 0
     said = capsys.readouterr().out
     request = json.loads(said.split("request:\n", 1)[1].split("\nsteps (", 1)[0])
-    assert {"use_runner_v2", "no_use_multiple_sdk_containers"} <= set(request["environment"]["experiments"])
+    assert {"use_runner_v2", "use_multiple_sdk_containers"} <= set(request["environment"]["experiments"])
     (pool,) = request["environment"]["workerPools"]
     assert pool["subnetwork"] == "regions/europe-west4/subnetworks/s"
     assert pool["ipConfiguration"] == "WORKER_IP_PRIVATE"
@@ -276,5 +275,5 @@ def test_a_dry_run_prints_the_job_and_submits_nothing(google: None, capsys: pyte
     assert "gs://in/songs/a/melody.mid -> gs://out/dry/audio/a/melody.*" in said
     assert '"containerImage": "europe-west4-docker.pkg.dev/my-project/gansynth-beam/worker:' in said
     assert re.search(r"Synthesize/Play.*accelerator.*nvidia-l4", said)
-    assert not re.search(r"ReadMidi.*accelerator", said)
+    assert not re.search(r"(ReadMidi|ExpandNotes|Spread/AddRandomKeys).*accelerator", said)
     assert listing.kind("gs://out/dry") is None

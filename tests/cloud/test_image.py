@@ -51,14 +51,16 @@ def test_the_gpu_lock_is_the_renderers_and_cuda() -> None:
 def test_it_is_put_where_jobs_look_for_it() -> None:
     build = yaml.safe_load((ROOT / "cloudbuild.yaml").read_text())
     image = build["substitutions"]["_IMAGE"]
-    for name, value in (("LOCATION", "REGION"), ("PROJECT_ID", "PROJECT"), ("_TAG", build["substitutions"]["_TAG"])):
+    for name, value in {"LOCATION": "REGION", "PROJECT_ID": "PROJECT", **build["substitutions"]}.items():
         image = image.replace(f"${{{name}}}", value)
     python = build["substitutions"]["_PYTHON"]
-    assert image == dataflow.IMAGE.format(
-        region="REGION", project="PROJECT", version=version("gansynth-beam"), python=python.replace(".", "")
-    )
+    facts = {"version": version("gansynth-beam"), "python": python.replace(".", "")}
+    for name in ("worker", "worker-cpu"):
+        wanted = dataflow.IMAGE.format(region="REGION", project="PROJECT", name=name, **facts)
+        assert wanted == image.replace("/worker:", f"/{name}:")
+        assert wanted in DOCKERFILE
     assert f"ARG PYTHON={python}" in DOCKERFILE
-    assert image in DOCKERFILE
+    assert f"ARG LOCK={build['substitutions']['_LOCK']}" in DOCKERFILE
 
 
 def test_beam_has_no_virtual_environment_of_its_own() -> None:

@@ -46,6 +46,7 @@ NEW_DEFAULTS = {
     "envelope.long_notes": "hold",
     "envelope.max_sustain": None,
     "mix.velocity": "general_midi",
+    "instruments.variation": 1.0,
 }
 """Settings whose default sound version 2 changed or added."""
 

@@ -71,8 +71,8 @@ def test_songs_that_are_small_files_and_very_long_are_not_in_memory_together(tmp
     assert len({piece.name for piece in pieces}) == 3
     short = Slice("part", part.sources[3:5])
     assert list(bounded(short, config)) == [short]
-    held = Slice("part", part.sources[3:5])
-    assert len(list(bounded(held, load_config(None)))) == 2  # notes of 10 minutes
+    held = Slice("part", (part.sources[1], *part.sources[3:5]))
+    assert len(list(bounded(held, load_config(None)))) == 2  # two notes of up to 10 minutes in each of three songs
 
 
 def test_a_song_that_kills_its_process_costs_itself_alone() -> None:

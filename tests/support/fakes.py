@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Iterator
 from typing import Any
 
@@ -86,6 +88,15 @@ class FragileRenderer(FakeRenderer):
         for first in range(0, len(z), 8):
             where = slice(first, min(first + 8, len(z)))
             yield where, np.ones([where.stop - first, 64000], np.float32)
+
+
+class DeadlyRenderer(FragileRenderer):
+    """A renderer of constants that kills its process on pitch 66."""
+
+    def batches(self, z: Any, pitches: Any, bucket: int) -> Iterator[tuple[slice, Any]]:
+        if (pitches == 66).any():
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().batches(z, pitches, bucket)
 
 
 class FakeSynthesizer(FakeRenderer):

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import apache_beam as beam
 import numpy as np
 import pytest
@@ -10,7 +12,8 @@ from apache_beam.testing.util import assert_that, equal_to
 from gansynth.config import EnvelopeConfig
 from gansynth.score.plan import NoteChunk
 from gansynth.score.planned_notes import PlannedNotes
-from tests.support.fakes import FragileRenderer
+from tests.support.fakes import DeadlyRenderer, FragileRenderer
+from transforms.attempts import Attempts, WorkerDied, digest
 from transforms.synthesize import ModelSettings, Synthesize
 
 
@@ -36,8 +39,8 @@ def nothing_loaded() -> None:
     FragileRenderer.loaded.clear()
 
 
-def settings(name: str) -> ModelSettings:
-    return ModelSettings(name, 8, 0, 0, "cpu", "float32", False, loader=FragileRenderer.load)
+def settings(name: str, renderer: type[FragileRenderer] = FragileRenderer) -> ModelSettings:
+    return ModelSettings(name, 8, 0, 0, "cpu", "float32", False, loader=renderer.load)
 
 
 def test_one_bad_chunk_costs_its_song_alone_and_the_model_is_loaded_once() -> None:
@@ -73,3 +76,23 @@ def test_a_worker_that_plays_nothing_fails_its_bundle_not_the_songs(monkeypatch:
     )
     with pytest.raises(Exception, match="this machine cannot play it"):
         pipeline.run().wait_until_finish()
+
+
+def test_of_a_batch_that_killed_its_worker_only_the_chunk_that_kills_again_is_a_dead_letter(tmp_path: Path) -> None:
+    attempts = Attempts(str(tmp_path / "synthesize"))
+    songs = [chunk("a.mid", [60, 61]), chunk("b.mid", [64, 66])]
+    with pytest.raises(WorkerDied), attempts.trying(["0 a.mid", "0 b.mid", "1 c.mid"]):
+        raise WorkerDied
+    pipeline = BeamPipeline()
+    played = (
+        pipeline
+        | beam.Create([(song.song_id, song) for song in [*songs, chunk("d.mid", [62])]])
+        | Synthesize(settings("fake-deadly", DeadlyRenderer), EnvelopeConfig(), 16, attempts=str(tmp_path))
+    )
+    mixes = played.mixes | beam.MapTuple(lambda key, chunk_mix: (key, chunk_mix.notes))
+    assert_that(mixes, equal_to([("a.mid", 2), ("d.mid", 1)]), label="mixes")
+    failures = played.failures | beam.MapTuple(lambda key, failure: (key, failure.stage, failure.code))
+    assert_that(failures, equal_to([("b.mid", "synthesize", "worker-died")]), label="failures")
+    pipeline.run().wait_until_finish()
+    attempts.tidy()
+    assert attempts.suspects() == {digest("0 b.mid")}

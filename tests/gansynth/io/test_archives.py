@@ -43,6 +43,9 @@ def make_tar(path: Path, files: dict[str, bytes], mode: str = "w") -> str:
             info = tarfile.TarInfo(name)
             info.size = len(data)
             archive.addfile(info, io.BytesIO(data))
+        link = tarfile.TarInfo("link.txt")
+        link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
+        archive.addfile(link)
     return str(path)
 
 

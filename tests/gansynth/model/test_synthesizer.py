@@ -318,7 +318,9 @@ def test_spec_checks_only_what_will_be_played(tmp_path: Path) -> None:
 
 
 def test_envelope_longer_than_a_note(tiny8: Synthesizer) -> None:
-    check_envelope(EnvelopeConfig(release=0.3, max_sustain=3.0), synth_spec(tiny8.shape, InstrumentsConfig()))
-    check_envelope(EnvelopeConfig(release=1.0, max_sustain=3.0), synth_spec(tiny8.shape, InstrumentsConfig()))
+    spec = synth_spec(tiny8.shape, InstrumentsConfig())
+    check_envelope(EnvelopeConfig(release=0.3, max_sustain=3.0), spec)
+    check_envelope(EnvelopeConfig(release=1.0, max_sustain=3.0), spec)
+    check_envelope(EnvelopeConfig(release=1.1, max_sustain=3.0), spec)
     with pytest.raises(ConfigError, match=r"max_sustain 3\.0"):
-        check_envelope(EnvelopeConfig(release=1.1, max_sustain=3.0), synth_spec(tiny8.shape, InstrumentsConfig()))
+        check_envelope(EnvelopeConfig(release=1.1, max_sustain=3.0, long_notes="cut"), spec)

@@ -87,7 +87,7 @@ def test_expression_swells_within_a_note_and_between_notes(play: Play) -> None:
 def test_breath_is_not_volume_and_is_counted(play: Play) -> None:
     clip = play("cc2_hairpin_long_note.mid")
     assert clip.plan.ignored["breath"] == 28
-    assert np.ptp([level(clip, t, t + 0.25) for t in np.arange(1.0, 2.5, 0.25)]) < 3
+    assert np.ptp([level(clip, t, t + 0.25) for t in np.arange(1.0, 2.5, 0.25)]) < 6  # the strings' own movement
 
 
 def test_master_volume_sets_four_levels(play: Play) -> None:

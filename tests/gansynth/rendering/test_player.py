@@ -67,7 +67,7 @@ NOTES = st.lists(
 
 
 def chunks_of(notes: Notes, synth: FakeSynthesizer, song_id: str = "x") -> list[NoteChunk]:
-    config = SoundConfig()
+    config = SoundConfig.model_validate({"instruments": {"variation": 0}})
     return plan_song(song_id, Song(notes, ""), config, synth_spec(synth.shape, config.instruments))[1]
 
 
@@ -109,7 +109,7 @@ def test_bars_come_in_order_and_say_whose_they_are() -> None:
 
 def clip_of(*events: midi_bytes.Event | list[midi_bytes.Event]) -> np.ndarray:
     """Plays a track of MIDI events with the fake network, unscaled."""
-    config = SoundConfig.model_validate({"mix": {"clip_peak": "none"}})
+    config = SoundConfig.model_validate({"mix": {"clip_peak": "none"}, "instruments": {"variation": 0}})
     synth, song = FakeSynthesizer(), load_midi(midi_bytes.midi(midi_bytes.track(*events)))
     plan, chunks = plan_song("x", song, config, synth_spec(synth.shape, config.instruments))
     return finish(merged(m.mix for m in play(chunks, synth, config.envelope)), plan.samples, config.mix)
