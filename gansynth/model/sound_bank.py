@@ -85,7 +85,6 @@ class SoundBank:
         self._places: dict[bytes, _Place] = {}
         self._read: dict[str, int] = {}
         self._maps: dict[str, mmap.mmap] = {}
-        self._verified: set[_Place] = set()
         self._writer: _Writer | None = None
         self._lock = threading.Lock()
         self.refresh()
@@ -120,9 +119,7 @@ class SoundBank:
             if place is None or place.samples < samples:
                 return None
             audio = self._mapped(place)
-            if audio is not None and place not in self._verified and zlib.crc32(audio.data) == place.checksum:
-                self._verified.add(place)
-            if place in self._verified:
+            if audio is not None and zlib.crc32(audio.data) == place.checksum:
                 return audio
             del self._places[name]
         if audio is None:  # the oldest segment was removed to make room

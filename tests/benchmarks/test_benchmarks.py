@@ -16,7 +16,7 @@ from benchmarks.synthesis import convolution_flop
 from training.reference import ACOUSTIC_ONLY
 
 NAMES = ["synthesis", "notebook", "corpus", "beam", "memory", "startup", "fluidsynth", "profile_corpus", "scaling"]
-NAMES += ["gpu_export", "gpu_run"]
+NAMES += ["gpu_export", "gpu_run", "once"]
 EXAMPLES = Path(__file__).parents[2] / "examples" / "midi"
 
 
