@@ -245,7 +245,7 @@ class ModelClient(StoredSource):
                 audio, cost = self._server().sounds(self._load, wanted)
                 tally.add(cost)
                 for want, sound in zip(wanted, audio, strict=True):
-                    if self.bank is None:  # otherwise the server has written it there
+                    if self.bank is None or not self.bank.is_writable:  # otherwise the server has written it there
                         self.cache.put(self.key(want), sound)
                     yield want, sound
                 return
