@@ -190,9 +190,10 @@ _batches: list[list[Any]] = []
 def plan(songs: list[str], batch_notes: int = 4096) -> int:
     """Parses and plans songs and batches their chunks as the pipeline does; returns the number of notes."""
     from gansynth.score.plan import plan_song
+    from gansynth.score.spec import synth_spec
 
     config = gansynth.SoundConfig()
-    spec = _synth.spec(config.instruments)
+    spec = synth_spec(_synth.shape, config.instruments)
     _batches.append([])
     weight = count = 0
     for song in songs:
@@ -212,16 +213,14 @@ def play_planned(bank: bool) -> dict[str, float]:
         bank: if true, all sounds are rendered before playing; otherwise when they are first needed.
     """
     from gansynth.model.sounds import Tally
-    from gansynth.rendering.player import distinct_sounds, play
+    from gansynth.rendering.player import distinct_sounds, longest, play
 
     config = gansynth.SoundConfig().envelope
     tally = Tally()
     if bank:
         everything = [chunk for batch in _batches for chunk in batch]
-        release = int(_synth.sample_rate * config.release)
-        for bucket, sounds in sorted(distinct_sounds(everything, _synth, release).items()):
-            for _ in _synth.sounds(list(sounds), bucket, tally):
-                pass
+        for _ in _synth.sounds(longest(distinct_sounds(everything, _synth), _synth.serves_shorter), tally):
+            pass
     for batch in _batches:
         play(batch, _synth, config, tally)
     return {**vars(tally), "bytes": _synth.cache._bytes}

@@ -97,9 +97,9 @@ class ComputeConfig(Section):
     cache_bytes: int = Field(256 << 20, ge=0)
     """Size of the cache of rendered sounds in bytes. Local runs: of all processes together."""
     sound_bank: Annotated[str, Off] = "auto"
-    """Rendered sounds of named instruments, kept on disk for later runs. auto: in the user's cache folder; a folder on
-    this machine; or off. Only sounds of equal checkpoints, kernels and processors are used."""
-    sound_bank_bytes: int = Field(2 << 30, ge=1 << 20)
+    """Rendered sounds of named instruments, kept on disk for later runs. auto: in the user's cache folder; a folder; a
+    URL, which is only read; or off. Only sounds of equal checkpoints, kernels and processors are used."""
+    sound_bank_bytes: int = Field(2 << 30, ge=1 << 26)
     """Maximum size of the sound bank in bytes; the oldest sounds are removed."""
     slice_songs: int = Field(128, ge=1)
     """Local runs: maximum number of songs in memory at once."""

@@ -257,7 +257,8 @@ class ModelClient(StoredSource):
                 audio, cost = self._server().sounds(self._load, wanted)
                 tally.add(cost)
                 for want, sound in zip(wanted, audio, strict=True):
-                    self.cache.put(self.key(want), sound)
+                    if self.bank is None or not self.bank.is_writable:  # otherwise the server has written it there
+                        self.cache.put(self.key(want), sound)
                     yield want, sound
                 return
             except _SERVER_DIED as error:

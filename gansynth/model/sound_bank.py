@@ -30,8 +30,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gansynth.errors import GansynthError
-from gansynth.io import cache, urls
+from gansynth.errors import ConfigError, GansynthError
+from gansynth.io import cache, files, listing, urls
 
 LIMIT = 2 << 30
 """Default size of a bank in bytes."""
@@ -61,12 +61,17 @@ def open_bank(setting: str, collection: str, limit: int = LIMIT) -> SoundBank | 
     """Opens a collection of the bank that a setting names.
 
     Args:
-        setting: "off", "auto" (below the user's cache folder), or a folder on this machine.
+        setting: "off", "auto" (below the user's cache folder), a folder, or a URL, which is only read.
         collection: name of the collection, see kernels.collection_of.
         limit: size of the whole bank in bytes.
+
+    Raises:
+        ConfigError: the URL cannot be read.
     """
     if setting == "off":
         return None
+    if not urls.is_local(setting):
+        return FetchedBank(setting, collection)
     folder = cache.user_folder() / "sounds" if setting == "auto" else Path(urls.local_path(setting))
     return SoundBank(folder, collection, limit)
 
@@ -85,13 +90,17 @@ class SoundBank:
         self._places: dict[bytes, _Place] = {}
         self._read: dict[str, int] = {}
         self._maps: dict[str, mmap.mmap] = {}
-        self._verified: set[_Place] = set()
         self._writer: _Writer | None = None
         self._lock = threading.Lock()
         self.refresh()
 
     def __len__(self) -> int:
         return len(self._places)
+
+    @property
+    def is_writable(self) -> bool:
+        """Tells whether sounds can be added."""
+        return self._limit > 0
 
     def refresh(self) -> None:
         """Reads the entries that all processes have added since the last time."""
@@ -120,9 +129,7 @@ class SoundBank:
             if place is None or place.samples < samples:
                 return None
             audio = self._mapped(place)
-            if audio is not None and place not in self._verified and zlib.crc32(audio.data) == place.checksum:
-                self._verified.add(place)
-            if place in self._verified:
+            if audio is not None and zlib.crc32(audio.data) == place.checksum:
                 return audio
             del self._places[name]
         if audio is None:  # the oldest segment was removed to make room
@@ -139,7 +146,7 @@ class SoundBank:
         name = _digest(key)
         with self._lock:
             place = self._places.get(name)
-            if self._limit <= 0 or (place is not None and place.samples >= len(audio)):
+            if not self.is_writable or (place is not None and place.samples >= len(audio)):
                 return
             try:
                 self._places[name] = self._append(name, np.ascontiguousarray(audio, np.float32))
@@ -203,6 +210,43 @@ class SoundBank:
         if len(mapped) < end:
             return np.zeros(0, np.float32)
         return np.frombuffer(mapped, np.float32, place.samples, place.offset)
+
+
+class FetchedBank(SoundBank):
+    """A collection at a URL, copied to this machine segment by segment as sounds are needed; only read.
+
+    Args:
+        url: URL of the bank, laid out as a local one.
+        collection: name of the collection.
+
+    Raises:
+        ConfigError: the URL cannot be read.
+    """
+
+    def __init__(self, url: str, collection: str) -> None:
+        self._url = urls.join(url, collection)
+        copies = cache.user_folder() / "fetched" / hashlib.sha256(url.encode()).hexdigest()[:16]
+        try:
+            for index, _ in listing.find(self._url):
+                if index.endswith(".index"):
+                    files.write_bytes(str(copies / collection / index.rsplit("/", 1)[-1]), files.read_bytes(index))
+        except FileNotFoundError:
+            pass  # it has no sounds of this collection
+        except Exception as error:  # each file system has its own exception types
+            raise ConfigError(f"compute.sound_bank {url}: cannot be read ({urls.reason(error, url)}).") from None
+        super().__init__(copies, collection, limit=0)
+
+    def _mapped(self, place: _Place) -> NDArray[np.float32] | None:
+        samples = self._folder / f"{place.segment}.sounds"
+        if place.segment in self._maps:
+            return super()._mapped(place)
+        if not samples.exists() or samples.stat().st_size < place.offset + 4 * place.samples:
+            try:
+                files.write_bytes(str(samples), files.read_bytes(urls.join(self._url, samples.name)))
+            except Exception as error:  # each file system has its own exception types
+                _LOG.warning("sound bank %s: %s cannot be read (%s)", self._url, samples.name, error)
+                return None
+        return super()._mapped(place)
 
 
 class _Writer:

@@ -169,6 +169,8 @@ class StoredSource(ABC):
     def sounds(self, wanted: Collection[Want], tally: Tally) -> Iterator[tuple[Want, NDArray[np.float32]]]:
         """Implements SoundSource.sounds."""
         missing: list[Want] = []
+        if self.bank is not None:
+            self.bank.refresh()
         for want in wanted:
             audio = self._stored(want, tally)
             if audio is None:

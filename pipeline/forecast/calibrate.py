@@ -46,6 +46,8 @@ def calibrate(config: JobConfig, sources: tuple[Source, ...], ladder: tuple[int,
 
 
 def _calibrate(config: JobConfig, sources: tuple[Source, ...], ladder: tuple[int, ...], began: float) -> Calibration:
+    compute = config.compute.model_copy(update={"sound_bank": "off"})  # the network is to be timed
+    config = config.model_copy(update={"compute": compute})
     synth = model_settings(config).acquire()
     startup = time.time() - began
     sound = {}

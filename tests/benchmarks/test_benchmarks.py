@@ -9,6 +9,7 @@ import shutil
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from benchmarks import beam, common
@@ -17,7 +18,7 @@ from training.reference import ACOUSTIC_ONLY
 
 NAMES = [
     *("synthesis", "notebook", "corpus", "beam", "memory", "startup"),
-    *("fluidsynth", "profile_corpus", "scaling", "loudness", "gpu_export", "gpu_run"),
+    *("fluidsynth", "profile_corpus", "scaling", "loudness", "gpu_export", "gpu_run", "once"),
 ]
 EXAMPLES = Path(__file__).parents[2] / "pipeline" / "examples"
 
@@ -95,3 +96,20 @@ def test_the_pipeline_and_the_api_write_the_same_files(tmp_path: Path, capsys: p
     shutil.copy(EXAMPLES / "riff.mid", tmp_path)
     beam.main(["--checkpoint", "mini", "--corpus", str(tmp_path), "--rounds", "1"])
     assert "2 of 2 sounds and pictures" in capsys.readouterr().out
+
+
+def test_an_exported_network_runs_elsewhere(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from benchmarks import gpu_export, gpu_run
+
+    tiny = Path(__file__).parents[1] / "data" / "checkpoints" / "tiny"
+    gpu_export.main(["8x16", "--checkpoint", str(tiny), "--output", str(tmp_path)])
+    assert "8 notes, 16 rows" in capsys.readouterr().out
+    saved = np.load(tmp_path / "8_16.npz")
+    assert len(saved["z"]) == len(saved["labels"]) == len(saved["wanted"]) == 8
+    assert (tmp_path / "8_16.hlo").stat().st_size > 10_000
+    assert len(np.load(tmp_path / "weights.npz").files) > 10
+    with pytest.raises(SystemExit, match=r"has no \.hlo file"):
+        gpu_run.main([str(tmp_path / "none")])
+    pytest.importorskip("jax")
+    gpu_run.main([str(tmp_path), "--repeats", "1"])
+    assert "twice the same bytes: True" in capsys.readouterr().out

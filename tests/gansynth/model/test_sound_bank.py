@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gansynth.model.sound_bank import DamagedSoundError, SoundBank
+from gansynth.model.sound_bank import DamagedSoundError, SoundBank, open_bank
 from gansynth.model.sounds import Sound
 
 _LENGTH = 1000
@@ -203,7 +204,8 @@ def test_a_part_of_a_write_does_no_harm(of: str, tmp_path: Path, monkeypatch: py
         bank._writer.close()  # type: ignore[union-attr]
         after = filled(tmp_path, range(4, 6))
         assert all(np.array_equal(after.get(key(n), _LENGTH), sound(n)) for n in (0, 1, 2, 4, 5))
-        after._writer.close()  # type: ignore[union-attr]
+        if after._writer is not None:
+            after._writer.close()
 
 
 def test_damage_is_told(tmp_path: Path) -> None:
@@ -212,3 +214,32 @@ def test_damage_is_told(tmp_path: Path) -> None:
     samples.write_bytes(bytes(samples.stat().st_size))
     with pytest.raises(DamagedSoundError, match=f"{samples}: a sound at byte 0 is damaged"):
         SoundBank(tmp_path, "c").get(key(0), 1)
+
+
+def test_a_bank_at_a_url_is_fetched_segment_by_segment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import fsspec
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    for first in (0, 20):  # two segments
+        bank = SoundBank(tmp_path / "bank", "c", limit=1 << 21)
+        for number in range(first, first + 17):
+            bank.put(key(number), sound(number))
+        bank._writer.close()  # type: ignore[union-attr]
+    store = fsspec.filesystem("memory")
+    store.put(f"{tmp_path}/bank/", "/bank/", recursive=True)
+    fetched = open_bank("memory://bank", "c")
+    assert fetched is not None
+    assert len(fetched) == 34
+    assert not files(tmp_path / "cache", "sounds")
+    assert np.array_equal(fetched.get(key(3), _LENGTH), sound(3))
+    assert len(files(tmp_path / "cache", "sounds")) == 1
+    assert np.array_equal(fetched.get(key(25), _LENGTH), sound(25))
+    fetched.put(key(99), sound(99))
+    assert not fetched.is_writable
+    assert fetched.get(key(99), 1) is None
+    store.rm("/bank", recursive=True)
+    shutil.rmtree(tmp_path / "cache")
+    gone = open_bank("memory://bank", "c")
+    assert gone is not None
+    assert len(gone) == 0
+    assert fetched.get(key(26), 1) is not None  # still mapped

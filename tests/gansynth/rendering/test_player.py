@@ -17,7 +17,7 @@ import gansynth
 from gansynth.audio.mix import SparseMix, finish, merged
 from gansynth.config import EnvelopeConfig, SoundConfig
 from gansynth.midi.load import load_midi
-from gansynth.midi.notes import Notes, Song
+from gansynth.midi.notes import Channel, Notes, Song, Timeline
 from gansynth.model.sounds import Tally
 from gansynth.rendering.performance import render
 from gansynth.rendering.player import ChunkMix, play
@@ -146,6 +146,52 @@ def test_equal_notes_are_rendered_once() -> None:
     assert replace(tally, network_microseconds=0) == Tally(notes=40, rendered=3, cached=0, slots=8, batches=1)
     play(chunks, synth, EnvelopeConfig(), tally)
     assert replace(tally, network_microseconds=0) == Tally(notes=60, rendered=6, cached=0, slots=16, batches=2)
+
+
+def test_the_longest_note_serves_the_shorter_ones() -> None:
+    synth, tally = FakeSynthesizer(cache_bytes=10**9), Tally()
+    short, long = chunks_of(make_notes((60, 0, 0.2)), synth), chunks_of(make_notes((60, 0, 2), (60, 3, 3.1)), synth)
+    play(short, synth, EnvelopeConfig(), tally)
+    play(long, synth, EnvelopeConfig(), tally)
+    play([*short, *long], synth, EnvelopeConfig(), tally)
+    assert (tally.notes, tally.rendered, tally.cached) == (6, 2, 1)
+    play([*short, *long], once := FakeSynthesizer(), EnvelopeConfig(), first := Tally())
+    assert (once.calls, first.rendered) == ([1], 1)
+
+
+def test_short_notes_fill_the_batches_of_long_ones() -> None:
+    synth, tally = FakeSynthesizer(), Tally()
+    chunks = chunks_of(make_notes((60, 0, 2), (61, 0, 2), *((62 + i, 0, 0.1) for i in range(6))), synth)
+    play(chunks, synth, EnvelopeConfig(), tally)
+    assert synth.calls == [8]
+    assert (tally.rendered, tally.slots) == (8, 8)
+
+
+class Uneven(FakeSynthesizer):
+    """A synthesizer whose sounds are of another level in each bucket."""
+
+    serves_shorter = False
+
+    def sound(self, z: np.ndarray, pitch: int, bucket: int) -> np.ndarray:
+        return super().sound(z, pitch, bucket) * np.float32(bucket)
+
+
+@settings(max_examples=10)
+@given(NOTES, st.booleans())
+def test_company_of_longer_notes_changes_no_byte(notes: Notes, uneven: bool) -> None:
+    make: Callable[..., FakeSynthesizer] = Uneven if uneven else FakeSynthesizer
+    bend = Channel(bend=Timeline(np.array([0.0, 0.05]), np.array([0.0, 1.5])))
+    config = SoundConfig(envelope=EnvelopeConfig(note_peak="none"))
+    longer = replace(notes, end=notes.end + 2.5)
+    chunks, company = (
+        plan_song(name, Song(part, "", channels={0: bend}), config, synth_spec(make().shape, config.instruments))[1]
+        for name, part in (("x", notes), ("y", longer))
+    )
+    expected = mix_bytes([play([chunk], make(), config.envelope)[0] for chunk in chunks])
+    synth = make(cache_bytes=10**9)
+    for _ in range(2):
+        mixes = play([*company, *chunks], synth, config.envelope)
+        assert mix_bytes([mix for mix in mixes if mix.song_id == "x"]) == expected
 
 
 @settings(max_examples=10)
@@ -318,11 +364,10 @@ def test_long_notes_weigh_more_than_short_ones() -> None:
     assert weight(0.1, 1000.0 / 60) <= 2 * 60 * 2
 
 
-def test_empty_slots_go_first_to_what_is_common_in_other_lengths() -> None:
+def test_slots_that_stay_empty_go_to_neighbours() -> None:
     synth, tally = FakeSynthesizer(cache_bytes=1 << 30), Tally()
-    short = [(pitch, 0.0, 0.2, 100, 0) for pitch in range(40, 80, 6) for _ in range(2)]
-    play(chunks_of(make_notes(*short, (50, 0.0, 0.9, 100, 0)), synth), synth, EnvelopeConfig(), tally)
-    assert (tally.rendered, tally.slots) == (8, 16)
-    longer = [(pitch, 0.0, 0.9, 100, 0) for pitch in range(40, 80, 6)]
-    play(chunks_of(make_notes(*longer), synth), synth, EnvelopeConfig(), tally)
-    assert (tally.rendered, tally.slots) == (15, 16)
+    play(chunks_of(make_notes((60, 0.0, 0.9), (61, 0.0, 0.9)), synth), synth, EnvelopeConfig(), tally)
+    assert (tally.rendered, tally.slots, synth.calls) == (2, 8, [8])
+    near = make_notes(*((pitch, 0.0, 0.9) for pitch in range(57, 65)))
+    play(chunks_of(near, synth), synth, EnvelopeConfig(), tally)
+    assert (tally.rendered, tally.cached, tally.slots) == (8, 2, 8)
