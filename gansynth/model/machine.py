@@ -49,7 +49,7 @@ def join(load: Load, name: str, parent: str | None = None) -> ServerAddress:
         key = bytes(multiprocessing.current_process().authkey).hex()
         path.touch(mode=0o600)
         path.write_text(json.dumps({"socket": server.address.socket, "key": key}))
-        return server.address
+        return ServerAddress(server.address.socket)
 
 
 def _private_folder(parent: Path) -> Path:
