@@ -19,6 +19,7 @@ from pipeline.local.pool import WorkerPool
 from pipeline.local.slices import Slice, SliceResult, bounded, cut
 from transforms.elements import Source
 
+QUICK = ("compute.slice_songs=2", "compute.workers=2", "spectrogram.png=false", "piano_roll.png=false")
 SPEC = SynthSpec(PITCHES, 16000, 64000, random_bank(1, 4, 0))
 
 
@@ -95,8 +96,7 @@ def test_a_warm_bank_needs_no_model_server(tmp_path: Path) -> None:
         Path(source.url).write_bytes(riff)
     counts: list[Counter[str]] = []
     for run in ("cold", "warm"):
-        settings = ["compute.slice_songs=2", "compute.workers=2", "spectrogram.png=false", "piano_roll.png=false"]
-        settings.append(f"compute.sound_bank={tmp_path}/bank")
+        settings = [*QUICK, f"compute.sound_bank={tmp_path}/bank"]
         config = load_config(None, settings, [str(tmp_path)], str(tmp_path / run))
         with WorkerPool(config, (), 2) as pool:
             done = list(pool.render(cut(songs, config), pool.resolve(resume=False)))
@@ -116,8 +116,7 @@ def test_processes_share_one_model(tmp_path: Path) -> None:
     songs = [Source(name, str(tmp_path / name)) for name in ("a.mid", "b.mid")]
     for source in songs:
         Path(source.url).write_bytes(riff)
-    settings = ["compute.slice_songs=2", "compute.workers=2", "spectrogram.png=false", "piano_roll.png=false"]
-    settings.append("compute.sound_bank=off")
+    settings = [*QUICK, "compute.sound_bank=off"]
     counts: list[Counter[str]] = []
     for part in (songs, songs[:1]):
         config = load_config(None, settings, [str(tmp_path)], str(tmp_path / f"out{len(part)}"))
