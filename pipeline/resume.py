@@ -8,12 +8,11 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, cast
 
-import yaml
 from pydantic import ValidationError
 
 from gansynth.config import SOUND_VERSION
 from gansynth.errors import ConfigError, MidiError
-from gansynth.io import files, listing, paths, urls
+from gansynth.io import files, listing, paths, structured, urls
 from gansynth.io.records import FOLDER, Records
 from gansynth.midi.load import parse_midi, read_midi
 from pipeline.config import JobConfig, rename_settings
@@ -126,10 +125,10 @@ def mark(config: JobConfig) -> None:
 def _earlier(output: str) -> dict[str, Any] | None:
     """Reads the settings of the folder's earlier run; None if there was none."""
     try:
-        values = yaml.safe_load(files.read_bytes(urls.join(output, CONFIG)))
+        values = structured.parse_yaml(structured.read_bytes(urls.join(output, CONFIG)))
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise ConfigError(f"--output {output}: its {CONFIG} cannot be read ({error}); choose another folder.") from None
     if not isinstance(values, dict):
         return {}
@@ -138,7 +137,7 @@ def _earlier(output: str) -> dict[str, Any] | None:
 
 
 def _changes(earlier: dict[str, Any], config: JobConfig) -> list[str]:
-    """What differs of the settings that songs depend on, for people to read."""
+    """Describes the differences between the settings that songs depend on, for people to read."""
     version = earlier.get("sound_version", 1)
     try:
         before = JobConfig.model_validate({**earlier, "sound_version": SOUND_VERSION})

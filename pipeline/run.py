@@ -1,4 +1,4 @@
-"""The course of a job: everything is checked first, then songs are rendered and reported."""
+"""The outcome of a job: everything is checked first, then songs are rendered and reported."""
 
 from __future__ import annotations
 
@@ -56,8 +56,8 @@ class _Job:
 
 
 @dataclass
-class _Course:
-    """What became of a job.
+class _Outcome:
+    """The outcome of a job.
 
     Attributes:
         counters: counters of the run, by name.
@@ -107,14 +107,14 @@ def run(
         _check_output(config.output, sources)
         goes_on, earlier = find_earlier(config, sources, overwrite)
         job = _Job(config, goes_on, args, runner, sources, lock, stop or Stop(), quiet)
-        course = _finished_before(job, earlier) or _render(job)
-        rows = course.rows or list(_account(sources, _found_rows(job, course), course.lost, course.stopped))
-        summary = replace(summarise(rows), counters=dict(course.counters), stopped=course.stopped)
+        outcome = _finished_before(job, earlier) or _render(job)
+        rows = outcome.rows or list(_account(sources, _found_rows(job, outcome), outcome.lost, outcome.stopped))
+        summary = replace(summarise(rows), counters=dict(outcome.counters), stopped=outcome.stopped)
         summary.signal = job.stop.number
         others = [] if prune else earlier.others(rows)
         try:
             _write_lists(config, [*rows, *others])
-            if prune and not course.stopped:
+            if prune and not outcome.stopped:
                 earlier.prune(rows)
             _clear_rows(config.output)
         except Exception:
@@ -122,7 +122,7 @@ def run(
                 raise
             summary.stopped = why
     if not quiet or summary.stopped:
-        lines = summary_text(summary, config, time.perf_counter() - began, course.done_before)
+        lines = summary_text(summary, config, time.perf_counter() - began, outcome.done_before)
         say("\n".join([lines, *_about_others(earlier, rows, others, prune)]))
     return summary
 
@@ -219,13 +219,13 @@ def find_earlier(
     return goes_on, earlier
 
 
-def _finished_before(job: _Job, earlier: Earlier) -> _Course | None:
-    """Returns the course of a job that has nothing to render; None for any other."""
+def _finished_before(job: _Job, earlier: Earlier) -> _Outcome | None:
+    """Returns the outcome of a job that has nothing to render; None for any other."""
     taken_from = job.lock.taken_from
     if taken_from is not None and taken_from.remote:
         rows = list(_rows(job.config.output, taken_from.job))
         if _are_all(rows, job.sources):
-            return _Course(rows=rows)
+            return _Outcome(rows=rows)
     if not job.goes_on or len(job.sources) > resume.LOOKED_UP:
         return None
     if not all(source.song_id in earlier.rows for source in job.sources):
@@ -235,40 +235,40 @@ def _finished_before(job: _Job, earlier: Earlier) -> _Course | None:
         return None
     rows = [row for row in found if row is not None]
     done = sum(row["status"] == "rendered" for row in rows)
-    return _Course(Counter(songs_resumed=done, songs_failed=len(rows) - done), rows=rows, done_before=done)
+    return _Outcome(Counter(songs_resumed=done, songs_failed=len(rows) - done), rows=rows, done_before=done)
 
 
-def _render(job: _Job) -> _Course:
+def _render(job: _Job) -> _Outcome:
     """Renders the corpus until its end, or until the job is stopped."""
-    config, course = job.config, _Course()
+    config, outcome = job.config, _Outcome()
     try:
         with Progress(len(job.sources), job.quiet or not job.is_local) as progress:
             for finished in (_slices if job.is_local else _remote)(job, progress):
-                course.counters += finished.counters
-                course.done += finished.songs
-                course.lost += finished.lost
+                outcome.counters += finished.counters
+                outcome.done += finished.songs
+                outcome.lost += finished.lost
                 progress.add(finished.counters)
                 job.lock.check()
-                if config.too_many(course.counters["songs_failed"] + len(course.lost), len(job.sources)):
-                    course.stopped = (
-                        "more songs failed than max_failures allows" if course.done < len(job.sources) else ""
+                if config.too_many(outcome.counters["songs_failed"] + len(outcome.lost), len(job.sources)):
+                    outcome.stopped = (
+                        "more songs failed than max_failures allows" if outcome.done < len(job.sources) else ""
                     )
                     break
-                if course.counters["failure_output-unwritable"] and (why := _unwritable(config.output)):
-                    course.stopped = why
+                if outcome.counters["failure_output-unwritable"] and (why := _unwritable(config.output)):
+                    outcome.stopped = why
                     break
     except BaseException as error:
         if job.stop.number or isinstance(error, KeyboardInterrupt):
-            course.stopped = "stopped by a signal"
+            outcome.stopped = "stopped by a signal"
         elif isinstance(error, Exception) and job.is_local and (why := _unwritable(config.output)):
-            course.stopped = why
+            outcome.stopped = why
         else:
             raise
         if not job.is_local:
             raise
         with contextlib.suppress(OSError):
             files.sweep(config.output)  # what processes that were killed have left
-    return course
+    return outcome
 
 
 def _slices(job: _Job, progress: Progress) -> Iterator[SliceResult]:
@@ -363,11 +363,11 @@ def _rows(output: str, name: str) -> Iterator[Row]:
             yield from map(json.loads, files.read_lines(url))
 
 
-def _found_rows(job: _Job, course: _Course) -> Iterator[Row]:
+def _found_rows(job: _Job, outcome: _Outcome) -> Iterator[Row]:
     """Yields the rows of a job; if it was stopped, also those of songs that were finished in slices that were not."""
     rows = list(_rows(job.config.output, job.lock.owner.job))
     yield from rows
-    if course.stopped:
+    if outcome.stopped:
         found = {row["song_id"] for row in rows}
         yield from resume.recorded(job.config, (source for source in job.sources if source.song_id not in found))
 

@@ -75,7 +75,7 @@ def partial_frequencies(channels: NDArray[np.float64], pitch: int) -> NDArray[np
 def envelopes(
     channels: NDArray[np.float64], pitch: int, hertz: NDArray[np.float64] | None = None
 ) -> NDArray[np.float32]:
-    """Amplitudes of a note's harmonics over time, float32 [partials, FRAMES].
+    """Measures the amplitudes of a note's harmonics over time, float32 [partials, FRAMES].
 
     Args:
         channels: float64 [channels, SAMPLES].

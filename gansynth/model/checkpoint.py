@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from gansynth.errors import CheckpointError
 from gansynth.io import cache, files, structured
+from gansynth.model import kernels
 from gansynth.model.download import localize
 from gansynth.model.layout import NORMALIZER_ASSETS, ModelConfig, named_save, reason_of, stage_number
 
@@ -68,7 +69,7 @@ def load(name_or_path: str) -> Checkpoint:
     prefix = _checkpoint_prefix(stage)
     read = _read_generator(folder, config, stage, prefix)
     with contextlib.suppress(OSError):  # a cache that cannot be written costs the next job some seconds
-        files.write_bytes(str(_known_digest(folder, prefix)), read.digest.encode())
+        files.write_bytes(str(_digest_file(folder)), read.digest.encode())
     return read
 
 
@@ -81,19 +82,26 @@ def digest(name_or_path: str) -> str:
     Raises:
         CheckpointError: see `load`.
     """
-    folder = localize(name_or_path)
+    return known_digest(localize(name_or_path)) or load(name_or_path).digest
+
+
+def known_digest(folder: Path) -> str:
+    """Returns the digest of a checkpoint in a local folder; empty if this machine has not loaded the same files before.
+
+    Raises:
+        CheckpointError: see `load`.
+    """
     try:
-        known = _known_digest(folder, _checkpoint_prefix(_latest_stage(folder))).read_text()
-    except OSError:
-        known = ""
-    return known if re.fullmatch("sha256:[0-9a-f]{64}", known) else load(name_or_path).digest
+        known = _digest_file(folder).read_text(encoding="ascii")
+    except (OSError, UnicodeDecodeError):
+        return ""
+    return known if re.fullmatch("sha256:[0-9a-f]{64}", known) else ""
 
 
-def _known_digest(folder: Path, prefix: Path) -> Path:
-    """Returns the file in the user's cache that has the digest of a checkpoint with these files."""
-    content = hashlib.sha256(_latest_stage(folder).name.encode())
-    saved = sorted(prefix.parent.glob(f"{glob.escape(prefix.name)}.*"))
-    for path in (folder / "experiment.json", *sorted((folder / "assets").glob("*.npz")), *saved):
+def _digest_file(folder: Path) -> Path:
+    """Returns the file in the user's cache that has the digest of a checkpoint with the same files as a folder."""
+    content = hashlib.sha256(f"{kernels.code_digest('checkpoint', 'layout')} {_latest_stage(folder).name}\n".encode())
+    for path in files_of(folder):
         data = path.read_bytes()
         content.update(f"{path.name} {len(data)}\n".encode() + data)
     return cache.user_folder() / "digests" / content.hexdigest()

@@ -1,14 +1,13 @@
-"""Findings that took TensorFlow and are kept in the user's cache folder: a checkpoint's digest, the kernels' behaviour.
+"""Findings that took TensorFlow and are kept in the user's cache folder: how a machine's kernels behave.
 
-With them and the sound bank a job needs no TensorFlow. A finding is kept under the sha256 of everything that it was
-found for, so it is never out of date; one that cannot be read is found again.
+With them, a checkpoint's known digest and the sound bank, a job needs no TensorFlow. A finding is kept under the sha256
+of everything that it was found for, so it is never out of date; one that cannot be read is found again.
 """
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +16,6 @@ from gansynth.io import cache, files
 from gansynth.model import checkpoint, kernels
 from gansynth.model.shape import NoteShape
 
-_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _YES, _NO = "equal", "different"
 
 
@@ -51,20 +49,14 @@ def known_model(name_or_path: str, precision: str, xla: bool, device: str) -> Kn
         return None
     try:
         folder, config, _ = checkpoint.outline(name_or_path)
-        digest = _read("digests", _files_digest(folder))
+        digest = checkpoint.known_digest(folder)
     except (CheckpointError, OSError):
         return None  # loading the checkpoint reports it
-    if not _DIGEST.fullmatch(digest):
+    if not digest:
         return None
     shape, collection = NoteShape(config, str(folder)), kernels.collection_of(digest, precision, xla, on_gpu)
     verdict = _read("kernels", _kernels_key(collection, shape))
     return KnownModel(shape, digest, collection, verdict == _YES) if verdict in (_YES, _NO) else None
-
-
-def keep_digest(folder: str, digest: str) -> None:
-    """Keeps the digest of the checkpoint in a folder, for `known_model`."""
-    with contextlib.suppress(CheckpointError, OSError):
-        _write("digests", _files_digest(Path(folder)), digest)
 
 
 def kept_verdict(collection: str, shape: NoteShape) -> bool | None:
@@ -76,16 +68,6 @@ def keep_verdict(collection: str, shape: NoteShape, serves_shorter: bool) -> Non
     """Keeps whether a collection's sounds have the same bits in every bucket of a shape."""
     with contextlib.suppress(OSError):
         _write("kernels", _kernels_key(collection, shape), _YES if serves_shorter else _NO)
-
-
-def _files_digest(folder: Path) -> str:
-    """Computes the sha256 of the files of a checkpoint that loading it reads, and of the code that digests it."""
-    digest = hashlib.sha256(kernels.code_digest("checkpoint", "layout").encode())
-    for path in checkpoint.files_of(folder):
-        data = path.read_bytes()
-        digest.update(f"{path.relative_to(folder).as_posix()} {len(data)}\n".encode())
-        digest.update(data)
-    return digest.hexdigest()
 
 
 def _kernels_key(collection: str, shape: NoteShape) -> str:

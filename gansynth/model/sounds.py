@@ -130,7 +130,7 @@ class SoundSource(Protocol):
 
     @property
     def serves_shorter(self) -> bool:
-        """Whether a sound has the same bits in every bucket, so that the longest one serves all notes."""
+        """True if a sound has the same bits in every bucket, so that the longest one serves all notes."""
 
     def bucket(self, samples: int) -> int:
         """Returns the rows to render a note of `samples` samples with."""

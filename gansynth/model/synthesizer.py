@@ -102,7 +102,6 @@ class Synthesizer(Renderer):
 
         network.configure(threads, device)
         loaded = checkpoint.load(str(name_or_path))
-        findings.keep_digest(loaded.source, loaded.digest)
         return cls(loaded, batch_rows, cache_bytes, precision, xla, sound_bank, sound_bank_bytes)
 
     def synthesize(
@@ -146,7 +145,7 @@ class Synthesizer(Renderer):
 
     @cached_property
     def serves_shorter(self) -> bool:  # type: ignore[override]
-        """Whether a note has the same bits in every bucket: tested once for each checkpoint and kind of kernels."""
+        """True if a note has the same bits in every bucket: tested once for each checkpoint and kind of kernels."""
         verdict = findings.kept_verdict(self.collection, self.shape)
         if verdict is None:
             verdict = self._compare_buckets()

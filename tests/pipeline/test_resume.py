@@ -144,9 +144,9 @@ def test_a_folder_of_something_else_is_refused(songs: Path, tmp_path: Path) -> N
 def test_a_changed_bank_is_another_job(songs: Path, tmp_path: Path) -> None:
     bank = tmp_path / "bank.json"
     settings = (f"instruments.bank={bank}", "instruments.mode=fixed", "instruments.instruments=[one]")
-    bank.write_text(json.dumps({"one": [1.0] * 16}))
+    bank.write_text(json.dumps({"one": [1.0] * 32}))
     run(job(songs, tmp_path / "out", *settings), quiet=True)
-    bank.write_text(json.dumps({"one": [-1.0] * 16}))
+    bank.write_text(json.dumps({"one": [-1.0] * 32}))
     assert "songs_resumed" not in run(job(songs, tmp_path / "out", *settings), quiet=True).counters
 
 

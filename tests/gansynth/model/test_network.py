@@ -320,7 +320,8 @@ def test_xla_computes_the_same(oracle_checkpoint: Find, network: Callable[[str],
 
 def test_bfloat16_keeps_levels_and_spectra() -> None:
     mini = checkpoint.load("mini")
-    z, pitches = np.random.RandomState(0).normal(size=[8, 16]).astype(np.float32), labels(range(40, 80, 5))
+    size = mini.config.latent_vector_size
+    z, pitches = np.random.RandomState(0).normal(size=[8, size]).astype(np.float32), labels(range(40, 80, 5))
     exact, rough = (Network(mini, precision).specgrams(z, pitches, 64) for precision in ("float32", "bfloat16"))
     loud = exact[..., 0] > exact[..., 0].max(axis=(1, 2), keepdims=True) - np.log(10) * 4  # within 40 dB
     decibels = np.abs(exact - rough)[..., 0][loud] * 10 / np.log(10)
