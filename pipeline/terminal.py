@@ -1,4 +1,4 @@
-"""The program gansynth-beam: the command line in a terminal and a folder that are not to be trusted."""
+"""Output to a terminal that is not to be trusted with control characters, and that may have gone."""
 
 from __future__ import annotations
 
@@ -8,27 +8,6 @@ import re
 import sys
 
 _CONTROLS = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
-
-
-def command() -> int:
-    """Runs the command line; returns its exit code."""
-    isolate()
-    for name in ("stdout", "stderr"):
-        _make_tolerant(name)
-    from pipeline.__main__ import main
-
-    return main()
-
-
-def isolate() -> None:
-    """Keeps Python files in the working folder from being imported by this process and those that it starts.
-
-    Processes are started with `python -c`, which searches the working folder first.
-    """
-    if sys.version_info >= (3, 11):
-        os.environ["PYTHONSAFEPATH"] = "1"
-    elif not sys.flags.isolated:
-        os.execv(sys.executable, [sys.executable, "-I", *sys.argv])
 
 
 def printable(text: object) -> str:
@@ -41,7 +20,7 @@ def say(text: object, to_stdout: bool = False) -> None:
     print(printable(text), file=sys.stdout if to_stdout else sys.stderr)
 
 
-def _make_tolerant(name: str) -> None:
+def make_tolerant(name: str) -> None:
     """Makes a standard stream that may be closed, and escapes characters that its encoding lacks."""
     stream = getattr(sys, name)
     if stream is None:

@@ -21,6 +21,8 @@ PIECE = 8 << 20
 """Bytes that are read or written at once; the deadline of a larger transfer grows with the number of these."""
 timeout = 120.0
 """Seconds without progress after which a call fails: storage.timeout, see gansynth.io.urls.configure."""
+forget_filesystems: list[Callable[[], None]] = []
+"""Functions that make callers open file systems again, on a new event loop; modules that keep some add theirs."""
 _TRANSIENT_STATUS = {408, 429, 500, 502, 503, 504}
 _TRANSIENT_ERRNO = {
     errno.EAGAIN, errno.ECONNABORTED, errno.ECONNREFUSED, errno.ECONNRESET, errno.EHOSTUNREACH, errno.EINTR,
@@ -92,15 +94,14 @@ def _abandon_event_loop() -> None:
     """Gives later calls a new event loop if fsspec's is stuck, as after a deadlock inside gcsfs."""
     import fsspec.asyn
 
-    from gansynth.io import urls
-
     loop = fsspec.asyn.loop[0]
     if loop is not None:
         with contextlib.suppress(TimeoutError, asyncio.TimeoutError):
             asyncio.run_coroutine_threadsafe(asyncio.sleep(0), loop).result(1)
             return
         fsspec.asyn.reset_lock()
-        urls.forget_filesystems()
+        for forget in forget_filesystems:
+            forget()
 
 
 def with_retries(

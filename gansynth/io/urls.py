@@ -88,6 +88,9 @@ def forget_filesystems() -> None:
     _filesystem.cache_clear()
 
 
+retry.forget_filesystems.append(forget_filesystems)
+
+
 def _http_settings() -> dict[str, Any]:
     """Returns options by which bodies are read as they are sent: unpacked unasked, 3 MB may become gigabytes."""
     import aiohttp

@@ -24,7 +24,7 @@ def program(tmp_path: Path) -> Path:
     path = tmp_path / "bin" / "gansynth-beam"
     path.parent.mkdir()
     path.write_text(
-        "import sys\nfrom pipeline.terminal import command\nif __name__ == '__main__':\n    sys.exit(command())\n"
+        "import sys\nfrom pipeline.entry_point import command\nif __name__ == '__main__':\n    sys.exit(command())\n"
     )
     return path
 
