@@ -39,8 +39,8 @@ def main(argv: list[str] | None = None) -> None:
 
     device = jax.devices()[0]
     print(f"{device.device_kind}, JAX {jax.__version__}, {'tf32' if args.tf32 else 'float32'}", flush=True)
-    saved = np.load(args.folder / "weights.npz")
-    weights = [jax.device_put(saved[f"arr_{i}"], device) for i in range(len(saved.files))]
+    with np.load(args.folder / "weights.npz") as saved:
+        weights = [jax.device_put(saved[f"arr_{i}"], device) for i in range(len(saved.files))]
     for path in programs:
         print(measure(path, weights, device, args.repeats, args.parts), flush=True)
     if args.parts:
@@ -52,7 +52,8 @@ def measure(path: Path, weights: list[Any], device: Any, repeats: int, parts: bo
     """Compiles and runs one shape; describes agreement with the CPU's samples, and speed without the copy back."""
     import jax
 
-    saved = np.load(path.with_suffix(".npz"))
+    with np.load(path.with_suffix(".npz")) as archive:
+        saved = {name: archive[name] for name in archive.files}
     began = time.perf_counter()
     program = compiled(path, device)
     compile_seconds = time.perf_counter() - began

@@ -104,10 +104,11 @@ def test_an_exported_network_runs_elsewhere(tmp_path: Path, capsys: pytest.Captu
     tiny = Path(__file__).parents[1] / "data" / "checkpoints" / "tiny"
     gpu_export.main(["8x16", "--checkpoint", str(tiny), "--output", str(tmp_path)])
     assert "8 notes, 16 rows" in capsys.readouterr().out
-    saved = np.load(tmp_path / "8_16.npz")
-    assert len(saved["z"]) == len(saved["labels"]) == len(saved["wanted"]) == 8
+    with np.load(tmp_path / "8_16.npz") as saved:
+        assert len(saved["z"]) == len(saved["labels"]) == len(saved["wanted"]) == 8
     assert (tmp_path / "8_16.hlo").stat().st_size > 10_000
-    assert len(np.load(tmp_path / "weights.npz").files) > 10
+    with np.load(tmp_path / "weights.npz") as weights:
+        assert len(weights.files) > 10
     with pytest.raises(SystemExit, match=r"has no \.hlo file"):
         gpu_run.main([str(tmp_path / "none")])
     pytest.importorskip("jax")
