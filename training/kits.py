@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import io
 import shutil
-import subprocess
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,14 +16,12 @@ from numpy.typing import NDArray
 from gansynth.audio.encode import encode_audio
 from gansynth.audio.kits import INDEX, KEYS, PROGRAMS
 from gansynth.model import download
-from training.render import SOUNDFONT
+from training.render import GAIN, RENDER_RATE, SOUNDFONT, fluidsynth
 
 _CARD = Path(__file__).parent / "kit_card.md"
 _LICENSE = download.BUNDLED["mini"] / "LICENSE"
 _TRAINED_ON = "The sounds that this voice was trained on"
 SAMPLE_RATE = 16000
-_RENDER_RATE = 48000
-_GAIN = 0.5
 """Gain of FluidSynth, which leaves headroom; the sounds are scaled to _PEAK afterwards."""
 _PEAK = 0.98
 _SPACING = 10
@@ -92,7 +88,7 @@ def make_kits(folder: Path, soundfont: Path = SOUNDFONT, velocity: int = 127) ->
         megabytes=sum(map(len, files.values())) / 1e6,
         seconds=sum(len(soundfile.read(io.BytesIO(data))[0]) for data in files.values()) / SAMPLE_RATE,
         velocity=velocity,
-        decibels=20 * np.log10(scale * _GAIN),
+        decibels=20 * np.log10(scale * GAIN),
         variants="\n".join(rows),
     )
     (folder / "KIT_CARD.md").write_text(card)
@@ -106,12 +102,12 @@ def render_keys(soundfont: Path, program: int, velocity: int) -> dict[int, NDArr
         one with more power is used, with the mean power of both: the sum of channels a few milliseconds apart would be
         a comb filter.
     """
-    audio = _fluidsynth(_midi(program, velocity), soundfont)
+    audio = fluidsynth(_midi(program, velocity), soundfont)
     sounds = {}
     for i, key in enumerate(KEYS):
-        first = (1 + i * _SPACING) * _RENDER_RATE
+        first = (1 + i * _SPACING) * RENDER_RATE
         # FluidSynth at 16 kHz would alias the frequencies above 8 kHz.
-        both = scipy.signal.resample_poly(audio[first : first + _HOLD * _RENDER_RATE].astype(np.float64), 1, 3, axis=0)
+        both = scipy.signal.resample_poly(audio[first : first + _HOLD * RENDER_RATE].astype(np.float64), 1, 3, axis=0)
         power = (both**2).sum(axis=0)
         if power.any():
             sounds[key] = both[:, power.argmax()] * np.sqrt(power.mean() / power.max())
@@ -129,22 +125,6 @@ def _midi(program: int, velocity: int) -> bytes:
     buffer = io.BytesIO()
     mido.MidiFile(ticks_per_beat=500, tracks=[track]).save(file=buffer)
     return buffer.getvalue()
-
-
-def _fluidsynth(midi: bytes, soundfont: Path) -> NDArray[np.float32]:
-    """Renders a MIDI file without reverb and chorus: float32 [samples, 2] at _RENDER_RATE."""
-    with tempfile.TemporaryDirectory() as folder:
-        source, wav = Path(folder) / "keys.mid", Path(folder) / "keys.wav"
-        source.write_bytes(midi)
-        command = ["fluidsynth", "-q", "-n", "-i", "-R", "0", "-C", "0", "-g", str(_GAIN), "-r", str(_RENDER_RATE)]
-        command += ["-O", "float", "-T", "wav", "-F", str(wav), str(soundfont), str(source)]
-        try:
-            subprocess.run(command, check=True, capture_output=True, text=True)
-        except FileNotFoundError:
-            raise SystemExit("fluidsynth is not installed: apt-get install fluidsynth fluid-soundfont-gm") from None
-        except subprocess.CalledProcessError as error:
-            raise SystemExit(f"fluidsynth failed: {error.stderr.strip()[-500:]}") from None
-        return soundfile.read(wav, dtype="float32", always_2d=True)[0]
 
 
 def trim(sound: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -19,7 +19,9 @@ from training.targets import SAMPLE_RATE, SAMPLES
 
 SOUNDFONT = Path("/usr/share/sounds/sf2/FluidR3_GM.sf2")
 """Path to which Debian's package fluid-soundfont-gm installs the soundfont."""
-_RENDER_RATE = 48000
+RENDER_RATE = 48000
+GAIN = 0.5
+"""FluidSynth's master gain."""
 _SPACING = 6.0
 _RATES = range(8000, 192001)
 _LONGEST = 60
@@ -37,11 +39,28 @@ def fluidsynth_notes(
     Rendered at 48 kHz and then decimated: at 16 kHz FluidSynth folds what lies above 8 kHz back into the sound.
     The key is held to the end: the player fades every note out itself, so a release of its own would be heard twice.
     """
+    audio = fluidsynth(_midi(program, pitches, velocity), soundfont)
+    for i, pitch in enumerate(pitches):
+        first = int((i + 1) * _SPACING * RENDER_RATE)
+        note = scipy.signal.resample_poly(audio[first : first + SAMPLES * 3], 1, 3, axis=0)
+        yield pitch, np.pad(note, [[0, SAMPLES - len(note)], [0, 0]]).astype(np.float32)
+
+
+def fluidsynth(midi: bytes, soundfont: Path) -> NDArray[np.float32]:
+    """Renders a MIDI file without reverb and chorus: float32 [samples, 2] at RENDER_RATE.
+
+    Args:
+        midi: the file's bytes.
+        soundfont: path of the soundfont.
+
+    Raises:
+        SystemExit: FluidSynth is not installed, or fails.
+    """
     with tempfile.TemporaryDirectory() as folder:
-        midi, wav = Path(folder) / "notes.mid", Path(folder) / "notes.wav"
-        midi.write_bytes(_midi(program, pitches, velocity))
-        command = ["fluidsynth", "-q", "-n", "-i", "-R", "0", "-C", "0", "-g", "0.5", "-r", str(_RENDER_RATE)]
-        command += ["-O", "float", "-T", "wav", "-F", str(wav), str(soundfont), str(midi)]
+        source, wav = Path(folder) / "notes.mid", Path(folder) / "notes.wav"
+        source.write_bytes(midi)
+        command = ["fluidsynth", "-q", "-n", "-i", "-R", "0", "-C", "0", "-g", str(GAIN), "-r", str(RENDER_RATE)]
+        command += ["-O", "float", "-T", "wav", "-F", str(wav), str(soundfont), str(source)]
         try:
             subprocess.run(command, check=True, capture_output=True, text=True)
         except FileNotFoundError:
@@ -49,11 +68,8 @@ def fluidsynth_notes(
         except subprocess.CalledProcessError as error:
             raise SystemExit(f"fluidsynth failed: {error.stderr.strip()[-500:]}") from None
         audio, rate = soundfile.read(wav, dtype="float32", always_2d=True)
-    assert rate == _RENDER_RATE, rate
-    for i, pitch in enumerate(pitches):
-        first = int((i + 1) * _SPACING * rate)
-        note = scipy.signal.resample_poly(audio[first : first + SAMPLES * 3], 1, 3, axis=0)
-        yield pitch, np.pad(note, [[0, SAMPLES - len(note)], [0, 0]]).astype(np.float32)
+    assert rate == RENDER_RATE, rate
+    return audio
 
 
 def _midi(program: int, pitches: range, velocity: int) -> bytes:
