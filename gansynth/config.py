@@ -9,7 +9,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_valida
 
 from gansynth.general_midi import FAMILIES
 
-SOUND_VERSION = 2
+SOUND_VERSION = 3
 """Version of the rendering itself: outputs of another version are not resumed, since the same settings sound otherwise.
 1: notes by track, 3 s at most. 2: channel state, held notes, drum kits, notes out of range stretched."""
 
@@ -155,8 +155,9 @@ class EnvelopeConfig(Section):
 
     attack: float = Field(0.010, ge=0, le=1)
     """Duration of the linear rise from silence."""
-    release: float = Field(0.3, ge=0, le=3)
-    """Linear fall to silence after the note's end."""
+    release: Literal["instrument"] | Annotated[float, Field(ge=0, le=3)] = "instrument"
+    """Fall to silence after the note's end: linear in so many seconds, or as the instrument has it in its bank (one
+    without a release of its own falls linearly in 0.3 s)."""
     max_sustain: float | None = Field(None, gt=0, le=600)
     """A longer note is released after this time. Unset: notes last as long as written, up to 600 s."""
     long_notes: Literal["hold", "cut"] = "hold"

@@ -1,4 +1,4 @@
-"""Command line: python -m training prepare | train | export | evaluate | measure | card | kits."""
+"""Command line: python -m training prepare | train | export | evaluate | measure | card | releases | kits."""
 
 from __future__ import annotations
 
@@ -63,6 +63,9 @@ def main(arguments: list[str] | None = None) -> None:
     card.add_argument("--template", type=Path, default=_HERE / "model_card.md")
     card.add_argument("--out", type=Path, required=True, help="for MODEL_CARD.md and card/")
 
+    releases = commands.add_parser("releases", help="Measure how quickly instruments fall silent when released.")
+    releases.add_argument("--soundfont", type=Path, help="for FluidSynth; default: FluidR3_GM")
+
     kits = commands.add_parser("kits", help="Render a drum kit with FluidSynth.")
     kits.add_argument("--soundfont", type=Path, help="for FluidSynth; default: FluidR3_GM")
     kits.add_argument("--velocity", type=int, choices=range(1, 128), metavar="1..127", default=127)
@@ -104,6 +107,11 @@ def main(arguments: list[str] | None = None) -> None:
         from training.kits import make_kits
 
         make_kits(options.out, options.soundfont or render.SOUNDFONT, options.velocity)
+    elif options.command == "releases":
+        from training import render
+        from training.releases import main as print_releases
+
+        print_releases(options.soundfont or render.SOUNDFONT)
     elif options.command == "measure":
         from training.measure import measure as run_measure
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from training import releases
 from training.instruments import Instrument, check_programs, latents
 
 STAGE_IMAGES = 1000
@@ -130,13 +131,16 @@ def _save(values: dict[str, NDArray[Any]], prefix: Path) -> None:
 
 
 def write_bank(instruments: Sequence[Instrument], size: int, path: Path) -> None:
-    """Writes instruments.yaml: name, family, programs and latent of each."""
+    """Writes instruments.yaml: name, family, programs, release and latent of each."""
     check_programs(instruments)
     text = "# Named instruments, and the General MIDI programs (from 0; 128: drums) each stands for.\ninstruments:\n"
     for instrument, latent in zip(instruments, latents(len(instruments), size), strict=True):
         if not instrument.programs:
             continue
-        entry = {"name": instrument.name, "family": instrument.family, "programs": list(instrument.programs)}
+        entry: dict[str, Any] = {"name": instrument.name, "family": instrument.family}
+        entry["programs"] = list(instrument.programs)
+        if instrument.source is not None and instrument.name in releases.SECONDS:
+            entry["release"] = releases.SECONDS[instrument.name]
         entry["latent"] = [round(float(x), 6) for x in latent]
         lines = [f"{key}: {json.dumps(value)}" for key, value in entry.items()]
         text += "- " + "\n  ".join(lines) + "\n"

@@ -46,6 +46,17 @@ def fluidsynth_notes(
         yield pitch, np.pad(note, [[0, SAMPLES - len(note)], [0, 0]]).astype(np.float32)
 
 
+def fluidsynth_releases(program: int, pitches: range, soundfont: Path = SOUNDFONT) -> Iterator[NDArray[np.float32]]:
+    """Renders what is heard of an instrument's notes from their end on, 1 s after the onset, with FluidSynth, dry.
+
+    Yields:
+        float32 [samples, 2] at RENDER_RATE, for each pitch.
+    """
+    audio = fluidsynth(_midi(program, pitches, 100, held=1.0), soundfont)
+    for i in range(len(pitches)):
+        yield audio[int(((i + 1) * _SPACING + 1.0) * RENDER_RATE) : int((i + 1.9) * _SPACING * RENDER_RATE)]
+
+
 def fluidsynth(midi: bytes, soundfont: Path) -> NDArray[np.float32]:
     """Renders a MIDI file without reverb and chorus: float32 [samples, 2] at RENDER_RATE.
 
@@ -72,8 +83,8 @@ def fluidsynth(midi: bytes, soundfont: Path) -> NDArray[np.float32]:
     return audio
 
 
-def _midi(program: int, pitches: range, velocity: int) -> bytes:
-    """A MIDI file of one note each _SPACING seconds from _SPACING on, 500 ticks to the second."""
+def _midi(program: int, pitches: range, velocity: int, held: float = 4.6) -> bytes:
+    """A MIDI file of one note each _SPACING seconds from _SPACING on, held for so many; 500 ticks to the second."""
 
     def number(value: int) -> bytes:
         digits = [value & 0x7F]
@@ -82,10 +93,10 @@ def _midi(program: int, pitches: range, velocity: int) -> bytes:
         return bytes(reversed(digits))
 
     track = bytes([0, 0xC0, program])
-    wait = int(_SPACING * 500)
+    wait, length = int(_SPACING * 500), int(held * 500)
     for pitch in pitches:
-        track += number(wait) + bytes([0x90, pitch, velocity]) + number(2300) + bytes([0x80, pitch, 0])
-        wait = int(_SPACING * 500) - 2300
+        track += number(wait) + bytes([0x90, pitch, velocity]) + number(length) + bytes([0x80, pitch, 0])
+        wait = int(_SPACING * 500) - length
     track += number(wait) + bytes([0xFF, 0x2F, 0])
     return b"MThd" + struct.pack(">IHHH", 6, 0, 1, 250) + b"MTrk" + struct.pack(">I", len(track)) + track
 

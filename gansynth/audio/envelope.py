@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gansynth.config import EnvelopeConfig
 
+RELEASE_SECONDS = 0.3
+"""Release in seconds of an instrument without one of its own: the reference's."""
+LONGEST_RELEASE = 3.0
+"""Longest release in seconds."""
 LONGEST_NOTE = 600.0
 """Longest note in seconds; bounds the memory of one note."""
 CUT_SECONDS = 0.005
@@ -28,8 +33,13 @@ def sustain_samples(seconds: NDArray[np.float64], config: EnvelopeConfig, sample
 
 
 def release_samples(config: EnvelopeConfig, sample_rate: int) -> int:
-    """Counts the samples of the release, which sounds after the note's end."""
-    return int(sample_rate * config.release)
+    """Counts the samples of the linear release, which sounds after the end of a note without another release."""
+    return int(sample_rate * (RELEASE_SECONDS if config.release == "instrument" else config.release))
+
+
+def longest_release(config: EnvelopeConfig, releases: Iterable[float] = (LONGEST_RELEASE,)) -> float:
+    """Returns the longest release in seconds of instruments with these releases."""
+    return max((RELEASE_SECONDS, *releases)) if config.release == "instrument" else config.release
 
 
 def cut_samples(sample_rate: int) -> int:
@@ -37,7 +47,9 @@ def cut_samples(sample_rate: int) -> int:
     return int(sample_rate * CUT_SECONDS)
 
 
-def envelope(sustain: int, config: EnvelopeConfig, sample_rate: int, tail: int | None = None) -> NDArray[np.float64]:
+def envelope(
+    sustain: int, config: EnvelopeConfig, sample_rate: int, tail: int | None = None, decay: int = 0
+) -> NDArray[np.float64]:
     """Computes the amplitude of a note.
 
     Args:
@@ -45,23 +57,40 @@ def envelope(sustain: int, config: EnvelopeConfig, sample_rate: int, tail: int |
         config: attack and release.
         sample_rate: in Hz.
         tail: audible samples after the sustain, the last 5 ms faded out; None for the whole release.
+        decay: samples in which the release falls by 60 dB, exponentially, `tail` at least; 0 for the linear release.
 
     Returns:
         float64 [sustain + tail], 0..1.
 
     Source: magenta/models/gansynth/lib/generate_util.py, get_envelope: the release overwrites an attack that is
-    not over. Deviations: an attack longer than the note is cut off, where the reference raises; `tail`.
+    not over. Deviations: an attack longer than the note is cut off, where the reference raises; `tail`; an
+    exponential release goes on with an attack that is not over.
     """
     rise, fall = _ramps(config, sample_rate)
+    if decay:
+        shape = np.ones(sustain + (decay if tail is None else tail))
+        shape[: len(rise)] = rise[: len(shape)]
+        shape[sustain:] *= _exponential(decay)[: len(shape) - sustain]
+        return _faded_out(shape, sample_rate)
     shape = np.ones(sustain + len(fall))
     shape[: len(rise)] = rise[: len(shape)]
     shape[sustain:] = fall
     if tail is None or tail == len(fall):
         return shape
-    shape = np.pad(shape, [0, max(0, tail - len(fall))])[: sustain + tail]
+    return _faded_out(np.pad(shape, [0, max(0, tail - len(fall))])[: sustain + tail], sample_rate)
+
+
+def _faded_out(shape: NDArray[np.float64], sample_rate: int) -> NDArray[np.float64]:
+    """Fades the last 5 ms out, in place."""
     fade = min(cut_samples(sample_rate), len(shape))
     shape[len(shape) - fade :] *= np.linspace(1.0, 0.0, fade)
     return shape
+
+
+@functools.lru_cache(maxsize=64)
+def _exponential(decay: int) -> NDArray[np.float64]:
+    """Computes a fall by 60 dB in `decay` samples."""
+    return 10.0 ** (-3.0 * np.arange(1, decay + 1) / decay)
 
 
 @functools.lru_cache(maxsize=8)

@@ -119,6 +119,7 @@ class _Take(NamedTuple):
         source: samples of the network's sound that the note needs.
         held: whether the sound is extended.
         skip: samples left out at the sound's beginning.
+        decay: samples in which the release falls by 60 dB; 0 for the linear release.
         moving: chunk, note and flags of a note whose gain or pitch moves, which makes the take unique; else None.
     """
 
@@ -129,6 +130,7 @@ class _Take(NamedTuple):
     source: int = 0
     held: bool = False
     skip: int = 0
+    decay: int = 0
     moving: tuple[int, int, int] | None = None
 
 
@@ -148,6 +150,7 @@ def _takes(chunks: Sequence[NoteChunk], notes: Iterable[tuple[int, int]]) -> dic
             sustain + tail if table.source is None else int(table.source[n]),
             table.held is not None and bool(table.held[n]),
             0 if table.skip is None else int(table.skip[n]),
+            0 if table.decay is None else int(table.decay[n]),
             (c, n, moving) if moving else None,
         )
         groups[take].append((c, n))
@@ -178,7 +181,7 @@ def _shaped(
         audio = bent(audio, bend_curve(state.bend, start, start + samples / rate, take.semitones), samples, rate)
     elif take.semitones:
         audio = bent(audio, Curve.constant(take.semitones), samples, rate)
-    shaped = audio[:samples] * envelope(take.sustain, config, rate, take.tail)[: len(audio)]
+    shaped = audio[:samples] * envelope(take.sustain, config, rate, take.tail, take.decay)[: len(audio)]
     if not shaped.any():
         return None
     shaped = shaped * (take.gain / peak_divisor(shaped, config.note_peak))

@@ -14,6 +14,7 @@ import numpy as np
 import yaml
 from numpy.typing import ArrayLike, NDArray
 
+from gansynth.audio.envelope import LONGEST_RELEASE
 from gansynth.errors import ConfigError, GansynthError
 from gansynth.io import files, structured
 
@@ -70,7 +71,8 @@ def slerp(p0: ArrayLike, p1: ArrayLike, t: ArrayLike) -> NDArray[np.float64]:
     return np.where(flat, straight, curved)
 
 
-_MAX_LEVEL = 40.0
+_LEVELS = -40.0, 40.0
+_RELEASES = 0.01, LONGEST_RELEASE
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,7 @@ class Bank:
         programs: MIDI program to row, for programs that the bank lists.
         families: instrument name to its family, where known.
         levels: instrument name to its level in dB against the others, 0 where there is none.
+        releases: instrument name to the seconds in which it falls by 60 dB when a note ends, where known.
     """
 
     names: tuple[str, ...]
@@ -90,16 +93,19 @@ class Bank:
     programs: Mapping[int, int] = field(default_factory=dict)
     families: Mapping[str, str] = field(default_factory=dict)
     levels: Mapping[str, float] = field(default_factory=dict)
+    releases: Mapping[str, float] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.names)
 
     @property
     def digest(self) -> str:
-        """Returns "sha256:..." of names, programs, latents and, if there are any, levels."""
+        """Returns "sha256:..." of names, programs, latents and, if there are any, levels and releases."""
         content: list[Any] = [*self.names, *sorted(self.programs.items()), self.latents.tolist()]
         if self.levels:
             content.append(sorted(self.levels.items()))
+        if self.releases:
+            content.append(["releases", *sorted(self.releases.items())])
         return "sha256:" + hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
     def index(self, name: int | str, setting: str = "instruments") -> int:
@@ -136,8 +142,8 @@ def load_bank(url: str, size: int) -> Bank:
 
     Args:
         url: a local path or fsspec URL. .yaml: a list under `instruments` of name, latent and, optionally, family,
-            programs and level (dB). .json: the same, or an object of name to latent. .npz: arrays `names` and
-            `latents`.
+            programs, level (dB) and release (s). .json: the same, or an object of name to latent. .npz: arrays `names`
+            and `latents`.
         size: latent size of the checkpoint.
 
     Raises:
@@ -184,6 +190,8 @@ def save_bank(bank: Bank, url: str) -> None:
             entry["programs"] = programs[row]
         if name in bank.levels:
             entry["level"] = bank.levels[name]
+        if name in bank.releases:
+            entry["release"] = bank.releases[name]
         entries.append(entry)
     text = yaml.safe_dump({"instruments": entries}, sort_keys=False, allow_unicode=True, width=120)
     files.write_bytes(url, text.encode())
@@ -192,6 +200,7 @@ def save_bank(bank: Bank, url: str) -> None:
 def _bank(entries: list[dict[str, Any]], size: int, url: str) -> Bank:
     names, latents, programs, families = [], [], {}, {}
     levels: dict[str, float] = {}
+    releases: dict[str, float] = {}
     for row, entry in enumerate(entries):
         name = str(entry.get("name", row))
         latent = np.asarray(entry.get("latent"), np.float64) if "latent" in entry else np.zeros(0)
@@ -206,15 +215,20 @@ def _bank(entries: list[dict[str, Any]], size: int, url: str) -> Bank:
         if entry.get("family"):
             families[name] = str(entry["family"])
         if entry.get("level"):
-            levels[name] = float(entry["level"])
-            if not abs(levels[name]) <= _MAX_LEVEL:
-                raise ConfigError(
-                    f"instruments.bank {url}: instrument {name!r} has level {levels[name]}; give dB within "
-                    f"-{_MAX_LEVEL:.0f}..{_MAX_LEVEL:.0f}."
-                )
+            levels[name] = _number(entry, "level", _LEVELS, "dB", f"instruments.bank {url}: instrument {name!r}")
+        if entry.get("release") is not None:
+            releases[name] = _number(entry, "release", _RELEASES, "s", f"instruments.bank {url}: instrument {name!r}")
     if not names:
         raise ConfigError(f"instruments.bank {url}: contains no instruments.")
-    return Bank(tuple(names), np.stack(latents), programs, families, levels)
+    return Bank(tuple(names), np.stack(latents), programs, families, levels, releases)
+
+
+def _number(entry: dict[str, Any], key: str, bounds: tuple[float, float], unit: str, where: str) -> float:
+    """Reads a number of an entry that has to be within bounds."""
+    value = float(entry[key])
+    if not bounds[0] <= value <= bounds[1]:
+        raise ConfigError(f"{where} has {key} {value}; give {bounds[0]:g} to {bounds[1]:g} {unit}.")
+    return value
 
 
 def _entries_of_text(data: bytes) -> list[dict[str, Any]]:

@@ -47,7 +47,8 @@ def plan_notes(
     start = (notes.start * rate).astype(np.int64)
     written = (np.maximum(notes.end - notes.start, 0.0) * rate).astype(np.int64)
     sustain = sustain_samples(notes.end - notes.start, config.envelope, rate)
-    tail = _tails(notes, release, rate)
+    decay = _decays(schedule, config, spec)
+    tail = _tails(notes, np.where(decay > 0, decay, release), rate)
     hits = notes.is_drum & (config.notes.drums == "kit")
     lengths = _hit_lengths(notes, hits, start, config, rate) if hits.any() else np.zeros(len(notes), np.int64)
     heard = np.where(hits, lengths, sustain + tail)
@@ -70,7 +71,7 @@ def plan_notes(
     kit = None
     if hits.any():
         kit = np.where(hits, notes.program, 0).astype(np.uint8)
-        sustain, tail = np.where(hits, lengths, sustain), np.where(hits, 0, tail)
+        sustain, tail, decay = np.where(hits, lengths, sustain), np.where(hits, 0, tail), np.where(hits, 0, decay)
         source, held = np.where(hits, lengths, source), held & ~hits
         gain = np.where(hits, gain * KIT_GAIN * (lengths > 0), gain)
         counts["drums_unknown"] = int((hits & (lengths == 0)).sum())
@@ -92,6 +93,7 @@ def plan_notes(
         semitones=_unless((found.semitones == 0) | hits, np.where(hits, 0.0, found.semitones), np.float64),
         moving=_unless(found.moving == 0, found.moving, np.uint8),
         channel=notes.channel if channels else None,
+        decay=_unless(decay == 0, decay, np.int32),
         tail=_unless(tail == release, tail, np.int32),
         source=_unless(source == sustain + tail, source, np.int32),
         held=_unless(~held, held, np.bool_),
@@ -112,9 +114,20 @@ def _playable(config: SoundConfig, spec: SynthSpec) -> range:
     return range(low, high + 1)
 
 
-def _tails(notes: Notes, release: int, rate: int) -> NDArray[np.int64]:
+def _decays(schedule: Schedule, config: SoundConfig, spec: SynthSpec) -> NDArray[np.int64]:
+    """Counts the samples in which each note's instrument falls by 60 dB when released; 0 for the linear release."""
+    if not spec.bank.releases or config.envelope.release != "instrument":
+        return np.zeros(len(schedule.left), np.int64)
+    seconds = np.array([spec.bank.releases.get(name, 0.0) for name in schedule.names])
+    left, right, place = seconds[schedule.left], seconds[schedule.right], schedule.fraction
+    # Between an instrument with a release of its own and one without there is no curve: the nearer one's is taken.
+    mixed = np.where((left > 0) & (right > 0), left * (1 - place) + right * place, seconds[schedule.nearest])
+    return (mixed * spec.sample_rate).astype(np.int64)
+
+
+def _tails(notes: Notes, release: NDArray[np.int64], rate: int) -> NDArray[np.int64]:
     """Counts the audible samples after each note's end: the release, or fewer before all sound off."""
-    tail = np.full(len(notes), release, np.int64)
+    tail = release
     if notes.cut is None:
         return tail
     cut = np.isfinite(notes.cut)

@@ -29,13 +29,15 @@ class PlannedNotes(NoteTable):
         track: int32 [n], number of the note's part.
         left, right: integers [n], rows of the instruments' latents and names.
         fraction: position between left (0) and right (1): float64 [n] in chunks, float32 [n] in plans.
-        release: samples of the fade after the sustain of every note.
+        release: samples of the linear fade after the sustain of notes without a decay.
         gain: float64 [n], factor for the note's normalised sound: velocity, constant channel gain, variation
             [velocity / 127].
         key: uint8 [n], pitch that the network renders [`pitch`]; of a drum hit, its key in the kit.
         semitones: float64 [n], constant part of the distance from `key` to the sounding pitch [0].
         moving: uint8 [n], flags MOVING_GAIN and MOVING_BEND: the channel's gain or bend changes during the note [0].
         channel: uint16 [n], number of the channel whose timelines shape the note [0].
+        decay: int32 [n], samples in which the release of the note's instrument falls by 60 dB; 0 for notes that fall
+            linearly [0].
         tail: int32 [n], audible samples after the sustain [`release`].
         source: int32 [n], samples of the network's sound that the note needs [sustain + tail].
         held: bool [n], whether the network's sound is extended [False].
@@ -60,6 +62,7 @@ class PlannedNotes(NoteTable):
     semitones: NDArray[np.float64] | None = None
     moving: NDArray[np.uint8] | None = None
     channel: NDArray[np.uint16] | None = None
+    decay: NDArray[np.int32] | None = None
     tail: NDArray[np.int32] | None = None
     source: NDArray[np.int32] | None = None
     held: NDArray[np.bool_] | None = None
@@ -75,7 +78,7 @@ class PlannedNotes(NoteTable):
     def slim(self) -> PlannedNotes:
         """Leaves out the columns that only synthesis needs: 200,000 notes are then 5 MB."""
         fraction = self.fraction.astype(np.float32)
-        return replace(self, fraction=fraction, gain=None, key=None, source=None, held=None, skip=None)
+        return replace(self, fraction=fraction, gain=None, key=None, decay=None, source=None, held=None, skip=None)
 
     @property
     def gains(self) -> NDArray[np.float64]:

@@ -46,7 +46,8 @@ def to_json(
         An object of schema, sample_rate, release_seconds, instruments, and notes: start and end (seconds in the clip,
         each a whole number of samples; the release begins at end), pitch, velocity, program (128: drums), track,
         instrument, next_instrument and fraction (0: wholly `instrument`, 1: wholly `next_instrument`); in stereo pan
-        (1: left, 64: middle, 127: right); with stems their names as `stems`, and the column stem. For notes whose
+        (1: left, 64: middle, 127: right); with stems their names as `stems`, and the column stem. Where notes do not
+        all fade for release_seconds, the column release has how long each sounds after its end. For notes whose
         channel is bent or has a level other than the default, bends and gains: the note's number in the columns to
         steps of seconds in the clip and semitones, or dB (null: silence).
     """
@@ -73,6 +74,8 @@ def to_json(
         song["bends"] = {str(n): _steps(steps) for n, steps in bends.items()}
     if gains:
         song["gains"] = {str(n): _steps(steps) for n, steps in gains.items()}
+    if notes.tail is not None:
+        columns["release"] = np.round(notes.tail / sample_rate, 7).tolist()
     if notes.pan is not None:
         columns["pan"] = notes.pan.tolist()
     if notes.stem is not None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from gansynth.audio.envelope import longest_release
 from gansynth.audio.hold import can_hold
 from gansynth.config import EnvelopeConfig, InstrumentsConfig
 from gansynth.errors import ConfigError
@@ -109,9 +110,9 @@ def check_envelope(envelope: EnvelopeConfig, spec: SynthSpec) -> None:
         ConfigError: the message has both lengths.
     """
     holds = envelope.long_notes == "hold" and can_hold(spec.note_samples)
-    sustain = envelope.max_sustain or 0.0
-    if not holds and (envelope.release + sustain) * spec.sample_rate > spec.note_samples:
+    sustain, release = envelope.max_sustain or 0.0, longest_release(envelope, spec.bank.releases.values())
+    if not holds and (release + sustain) * spec.sample_rate > spec.note_samples:
         raise ConfigError(
-            f"envelope: max_sustain {sustain} + release {envelope.release} s is longer than the checkpoint's notes "
+            f"envelope: max_sustain {sustain} + release {release} s is longer than the checkpoint's notes "
             f"({spec.note_samples / spec.sample_rate} s)."
         )

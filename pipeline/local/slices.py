@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
-from gansynth.audio.envelope import LONGEST_NOTE
+from gansynth.audio.envelope import LONGEST_NOTE, longest_release
 from gansynth.midi.load import read_midi, scan_midi
 from pipeline import inputs
 from pipeline.config import JobConfig
@@ -106,6 +106,7 @@ def _read(source: Source, config: JobConfig) -> tuple[Source, float]:
     except Exception:  # ReadMidi reports it
         return source, 0.0
     span, notes = file.extent
-    note_seconds = (config.envelope.max_sustain or LONGEST_NOTE) + config.envelope.release
-    seconds = min(span * config.notes.time_stretch + config.envelope.release, notes * note_seconds)
+    release = longest_release(config.envelope)
+    note_seconds = (config.envelope.max_sustain or LONGEST_NOTE) + release
+    seconds = min(span * config.notes.time_stretch + release, notes * note_seconds)
     return replace(source, file=file), seconds

@@ -43,12 +43,13 @@ NEW_DEFAULTS = {
     "notes.reader": "channels",
     "notes.drums": "kit",
     "notes.out_of_range": "stretch",
+    "envelope.release": "instrument",
     "envelope.long_notes": "hold",
     "envelope.max_sustain": None,
     "mix.velocity": "general_midi",
     "instruments.variation": 1.0,
 }
-"""Settings whose default sound version 2 changed or added."""
+"""Settings whose default sound versions 2 and 3 changed or added."""
 
 
 LEFT_TO_DEFAULTS = {

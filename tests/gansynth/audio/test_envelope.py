@@ -10,7 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from gansynth.audio.envelope import LONGEST_NOTE, envelope, peak_divisor, release_samples, sustain_samples
+from gansynth.audio.envelope import (
+    LONGEST_NOTE,
+    cut_samples,
+    envelope,
+    peak_divisor,
+    release_samples,
+    sustain_samples,
+)
 from gansynth.config import EnvelopeConfig
 
 RATE = 16000
@@ -73,6 +80,24 @@ def test_no_attack_and_no_release() -> None:
     assert shaped(0.01, plain).tolist() == [1.0] * 160
     assert len(shaped(0, plain)) == 0
     assert len(shaped(0.005, EnvelopeConfig(release=0))) == 80  # the attack is cut; the reference raises
+
+
+@pytest.mark.parametrize("tail", [None, 800, 200])
+def test_an_instruments_release_falls_by_60_db(tail: int | None) -> None:
+    shape = envelope(1000, EnvelopeConfig(attack=0.0), RATE, tail, decay=800)
+    assert len(shape) == 1000 + (800 if tail is None else tail)
+    assert np.all(shape[:1000] == 1.0)
+    faded = cut_samples(RATE)
+    heard = 20 * np.log10(shape[1000 : len(shape) - faded])
+    assert np.allclose(heard, -60 * np.arange(1, len(heard) + 1) / 800)
+    assert shape[-1] == 0.0
+
+
+def test_an_attack_goes_on_in_an_instruments_release() -> None:
+    shape = envelope(10, EnvelopeConfig(attack=0.05), RATE, decay=4000)
+    jump = np.diff(shape).max()
+    assert jump <= 1.01 / (0.05 * RATE)  # the reference's jumps to full level here
+    assert shape.max() < 0.5
 
 
 def test_sustain_is_capped() -> None:

@@ -299,3 +299,15 @@ def test_levels_are_kept_and_bounded(tmp_path: Path) -> None:
     (tmp_path / "bad.yaml").write_text("instruments:\n- {name: x, latent: [0, 0, 0], level: 99}\n")
     with pytest.raises(ConfigError, match=r"bad\.yaml.*'x' has level 99"):
         load_bank(str(tmp_path / "bad.yaml"), 3)
+
+
+def test_releases_are_kept_and_bounded(tmp_path: Path) -> None:
+    bank = Bank(("quick", "plain"), np.zeros([2, 3]), releases={"quick": 0.05})
+    save_bank(bank, str(tmp_path / "bank.yaml"))
+    again = load_bank(str(tmp_path / "bank.yaml"), 3)
+    assert again.releases == {"quick": 0.05}
+    assert again.digest == bank.digest != Bank(bank.names, bank.latents).digest
+    for wrong in (0, -1, 3.5, ".nan", "soon"):
+        (tmp_path / "bad.yaml").write_text(f"instruments:\n- {{name: x, latent: [0, 0, 0], release: {wrong}}}\n")
+        with pytest.raises(ConfigError, match=r"bad\.yaml"):
+            load_bank(str(tmp_path / "bad.yaml"), 3)
