@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import functools
 import logging
 import os
@@ -18,15 +19,21 @@ if TYPE_CHECKING:
     from pipeline.stopping import Stop
 
 EXAMPLES = Path(__file__).parent / "examples"
+_COMMANDS = ("render", "plan", "preview")
 _HELP = """\
 Renders MIDI files with GANSynth; writes a WAV, a spectrogram and a piano roll for each.
 
 PATTERN is a file, a folder, a glob pattern such as 'midi/**/*.mid' (in quotes), an archive (.zip, .tar, .tar.gz), or
 @FILE, a text file that lists inputs, one per line. All of them may be local or gs:// URLs.
 
+The word render may be left out. If OUTPUT is a sound file (.wav, .flac, .ogg, .mp3, .opus), one MIDI file is rendered
+to it and nothing else is written; - stands for standard input and standard output.
+
 examples:
   gansynth-beam render                                      the bundled example songs, into out/
-  gansynth-beam render midi/ --output out                   every MIDI file below midi/
+  gansynth-beam render midi/ -o out                         every MIDI file below midi/
+  gansynth-beam song.mid -o song.wav                        one sound file
+  gansynth-beam - -o - < song.mid > song.wav
   gansynth-beam render --config configs/magenta.yaml --input 'midi/**/*.mid' --output out
   gansynth-beam render midi/ --set instruments.mode=random --set instruments.seed=7
 """
@@ -64,7 +71,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from pipeline import stopping
 
     parser = _parser()
-    args, others = parser.parse_known_args((sys.argv[1:] if argv is None else argv) or ["render"])
+    args, others = parser.parse_known_args(_with_command(parser, sys.argv[1:] if argv is None else argv))
     if args.command == "preview" and others:
         parser.error(f"unrecognized arguments: {' '.join(others)}")
     with stopping.on_signals() as stop:
@@ -73,6 +80,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         except KeyboardInterrupt:
             say("Stopped; run the same command again")
             return stop.exit_code
+
+
+def _with_command(parser: argparse.ArgumentParser, argv: Sequence[str]) -> Sequence[str]:
+    """Adds the command `render` to arguments that begin with no command."""
+    first = argv[0] if argv else ""
+    if first in (*_COMMANDS, "-h", "--help"):
+        return argv
+    near = difflib.get_close_matches(first, _COMMANDS, 1, 0.6) if first.isalpha() and not os.path.exists(first) else []
+    if near:
+        parser.error(f"no command or file {first}; did you mean {near[0]}?")
+    return ["render", *argv]
 
 
 def _preview(args: argparse.Namespace) -> int:
@@ -95,7 +113,7 @@ def _preview(args: argparse.Namespace) -> int:
 
 
 def _render(args: argparse.Namespace, others: Sequence[str], stop: Stop) -> int:
-    from gansynth.errors import GansynthError
+    from gansynth.errors import ConfigError, GansynthError, MidiError
     from pipeline.config import load_config
     from pipeline.options import separate
 
@@ -103,6 +121,14 @@ def _render(args: argparse.Namespace, others: Sequence[str], stop: Stop) -> int:
         patterns, beam_args = separate(others)
         settings = [*args.set, *_as_settings(args)]
         config = load_config(args.config, settings, [*patterns, *args.input], args.output)
+        from pipeline import single_file
+
+        if args.command == "render" and single_file.is_sound_file(args.output):
+            _check_options(args)
+            single_file.render(config, beam_args, args.quiet)
+            return 0
+        if single_file.STANDARD_STREAM in config.input:
+            raise ConfigError("--input -: standard input holds one song; write --output song.wav, or --output -.")
         if not config.input:
             config = config.model_copy(update={"input": (str(EXAMPLES),)})
         from pipeline.lock import LockError
@@ -123,9 +149,23 @@ def _render(args: argparse.Namespace, others: Sequence[str], stop: Stop) -> int:
         except (JobError, LockError) as error:
             say(f"error: {error}")
             return 1
+    except MidiError as error:  # of a single file; a job lists them
+        say(f"error: {', '.join(config.input)}: {error}")
+        return 1
     except GansynthError as error:
         say(f"error: {error}")
         return 2
+
+
+def _check_options(args: argparse.Namespace) -> None:
+    """Refuses options that have no effect on a single file."""
+    from gansynth.errors import ConfigError
+
+    for name in ("dry_run", "prune", "resume", "fail_fast", "max_failures"):
+        if getattr(args, name):
+            raise ConfigError(
+                f"--{name.replace('_', '-')}: needs an output folder; --output {args.output} is one file."
+            )
 
 
 def _start_fork_server(config: JobConfig, beam_args: Sequence[str]) -> None:
@@ -193,7 +233,7 @@ def _parser() -> argparse.ArgumentParser:
         help="compare instruments by ear and save the ones you choose",
         description=_PREVIEW,
     )
-    preview.add_argument("--output", default="preview", metavar="DIR", help="folder or URL (default: preview)")
+    preview.add_argument("-o", "--output", default="preview", metavar="DIR", help="folder or URL (default: preview)")
     preview.add_argument("--checkpoint", default="mini", metavar="NAME", help="as for render (default: mini)")
     preview.add_argument(
         "--bank", default="random", metavar="FILE", help="random (default), own (the checkpoint's), or a file"
@@ -217,7 +257,9 @@ def _add_job_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options that `render` and `plan` share."""
     # Patterns are not an argument of this parser: it would mistake values of Beam's options for patterns.
     parser.add_argument("--input", action="append", default=[], metavar="PATTERN", help="same as PATTERN (repeatable)")
-    parser.add_argument("--output", metavar="DIR", help="folder or URL for all outputs (default: out)")
+    parser.add_argument(
+        "-o", "--output", metavar="OUTPUT", help="folder or URL for all outputs (default: out); render: or a sound file"
+    )
     parser.add_argument("--config", metavar="FILE", help="YAML file of settings, see configs/")
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="override one setting (repeatable)"
@@ -226,8 +268,14 @@ def _add_job_arguments(parser: argparse.ArgumentParser) -> None:
     again.add_argument("--resume", action="store_true", help="skip songs that an earlier run finished (default)")
     again.add_argument("--overwrite", action="store_true", help="render all songs again, even finished ones")
     stop = parser.add_mutually_exclusive_group()
-    stop.add_argument("--fail-fast", "--fail_fast", action="store_true", help="stop after the first failed song")
-    stop.add_argument("--max-failures", "--max_failures", metavar="N|N%", help="stop when more songs than this fail")
+    stop.add_argument("--fail-fast", "--fail_fast", action="store_true", help="same as --max-failures 0")
+    stop.add_argument(
+        "--max-failures",
+        "--max_failures",
+        metavar="N|N%",
+        help="stop when more songs than this fail; checked whenever a slice of songs is done, so up to 256 songs later "
+        "(twice compute.slice_songs)",
+    )
     parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
 
 

@@ -6,15 +6,16 @@ import difflib
 import hashlib
 import json
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError, field_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
-from gansynth.audio.encode import AudioFormat
+from gansynth.audio.encode import RATES, AudioFormat, check_format
 from gansynth.config import (
     SOUND_VERSION,
+    THREADS,
     DrumsConfig,
     EnvelopeConfig,
     InstrumentsConfig,
@@ -32,15 +33,26 @@ from gansynth.io.urls import StorageConfig
 _LOG = logging.getLogger(__name__)
 RENAMED = {"stems.most": "stems.max_files"}
 """New names of settings by their old names, which configs and finished outputs may still use."""
+LATER = ("metadata",)
+"""Settings of the sound version that were added when there were finished outputs already, which stay valid."""
 
 
 class AudioConfig(Section):
     """Settings of the audio files."""
 
     format: AudioFormat = "wav"
-    """File format: wav and flac hold 16-bit samples, wav-float 32-bit floats, ogg Vorbis."""
+    """File format: wav and flac hold 16-bit samples, wav-float 32-bit floats, ogg Vorbis; mp3 and opus need libsndfile
+    1.1 or later."""
+    metadata: bool = False
+    """If true, sound files name the song's title, artist and copyright, as far as the MIDI file does."""
     sample_rate: int | None = Field(None, ge=8000, le=192_000)
     """Sample rate of clips and stems in Hz, e.g. 44100 or 48000. Unset: the checkpoint's, 16000."""
+
+    @model_validator(mode="after")
+    def _is_known(self) -> AudioConfig:
+        if self.format in RATES:
+            check_format(self.format, self.sample_rate)
+        return self
 
 
 class SpectrogramConfig(Section):
@@ -69,8 +81,9 @@ class ManifestConfig(Section):
 class DatasetConfig(Section):
     """Settings of the training data set, which packs all songs of the job into a few large files."""
 
-    format: Annotated[Literal["off", "webdataset"], Off] = "off"
-    """webdataset: tar shards in dataset/ with each song's audio, notes and metadata under one key. off: none."""
+    format: Annotated[Literal["off", "webdataset", "audiofolder"], Off] = "off"
+    """webdataset: tar shards in dataset/ with each song's audio, notes and metadata under one key. audiofolder:
+    audio/metadata.jsonl, with which Hugging Face's `datasets` loads the folder audio/. off: none."""
     shard_bytes: int = Field(256 << 20, ge=1 << 16)
     """Maximum size of a shard in bytes; only a single song larger than this makes a larger shard."""
 
@@ -214,7 +227,7 @@ class JobConfig(Section):
             *(self.notes, self.instruments, self.envelope, self.mix, self.drums, self.stems),
             *(self.audio, self.spectrogram, self.piano_roll),
         )
-        values: list[Any] = [*(part.model_dump(mode="json", by_alias=True) for part in parts), self.compute.precision]
+        values: list[Any] = [*map(_digested, parts), self.compute.precision]
         values += [self.note_files, SOUND_VERSION]
         text = json.dumps(values, sort_keys=True)
         return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
@@ -222,6 +235,13 @@ class JobConfig(Section):
     def to_yaml(self) -> str:
         """Formats all settings as YAML that `load_config` reads."""
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def _digested(section: Section) -> dict[str, Any]:
+    """Returns the settings of a section that enter the digest; a later one does so where it is not at its default."""
+    fields, values = type(section).model_fields, section.model_dump(mode="json", by_alias=True)
+    later = (name for name in LATER if name in fields and getattr(section, name) == fields[name].default)
+    return {name: value for name, value in values.items() if name not in set(later)}
 
 
 def load_config(
@@ -249,7 +269,11 @@ def load_config(
     if path is not None:
         try:
             values = structured.parse_yaml(structured.read_bytes(path)) or {}
-        except (OSError, ValueError) as error:
+        except FileNotFoundError:
+            raise ConfigError(f"--config {path}: cannot be read, since it does not exist.") from None
+        except ValueError as error:
+            raise ConfigError(f"--config {path}: {error}.") from None
+        except OSError as error:
             raise ConfigError(f"--config {path}: cannot be read ({error}).") from None
         if not isinstance(values, dict):
             raise ConfigError(f"--config {path}: must contain a YAML mapping of settings.")
@@ -264,9 +288,17 @@ def load_config(
     for old, new in rename_settings(values):
         _LOG.warning("config: %s is now called %s; the old name still works.", old, new)
     try:
-        return JobConfig.model_validate(values)
+        config = JobConfig.model_validate(values)
     except ValidationError as error:
         raise ConfigError("\n".join(_explain(item) for item in error.errors())) from None
+    threads = config.compute.threads
+    if threads and threads not in THREADS:
+        _LOG.warning(
+            "config: compute.threads %d is rounded down to %d: other numbers would change the last bits of a note.",
+            threads,
+            next(number for number in THREADS if number < threads),
+        )
+    return config
 
 
 def rename_settings(values: dict[str, Any]) -> list[tuple[str, str]]:
@@ -295,7 +327,7 @@ def _apply_setting(values: dict[str, Any], setting: str) -> None:
     try:
         value = structured.parse_yaml(text)
     except ValueError as error:
-        raise ConfigError(f"--set {setting:.200}: the value cannot be read ({error}).") from None
+        raise ConfigError(f"--set {setting:.200}: {error}.") from None
     *sections, key = name.strip().split(".")
     for section in sections:
         values = values.setdefault(section, {})
@@ -312,7 +344,29 @@ def _explain(error: Any) -> str:
         for part in location[:-1]:
             model = model.model_fields[part].annotation
         known = [*model.model_fields] if isinstance(model, type) and issubclass(model, BaseModel) else []
-        near = difflib.get_close_matches(location[-1], known, 1, 0.5)
-        hint = f"did you mean {'.'.join([*location[:-1], near[0]])}?" if near else f"known: {', '.join(known)}."
+        near = _similar(location, known)
+        hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(known)}."
         return f"config: unknown key {name}; {hint}"
-    return f"config: {name or 'settings'}: {error['msg']} (given: {error['input']!r:.80})."
+    message = error["msg"].removeprefix("Value error, ")
+    return f"config: {name or 'settings'}: {message} (given: {error['input']!r:.80})."
+
+
+def _similar(location: Sequence[str], known: Sequence[str]) -> list[str]:
+    """Finds the settings that an unknown name may mean: that name in a section, or a similar one in its own."""
+    *sections, key = location
+    everywhere = {".".join(path): path[-1] for path in _settings(JobConfig)}
+    if same := [name for name, last in everywhere.items() if last == key]:
+        return same
+    if near := difflib.get_close_matches(key, known, 1, 0.6):
+        return [".".join([*sections, near[0]])]
+    near = difflib.get_close_matches(key, sorted({*everywhere.values()}), 1, 0.75)
+    return [name for name, last in everywhere.items() if last in near]
+
+
+def _settings(model: type[BaseModel], *sections: str) -> Iterator[tuple[str, ...]]:
+    """Lists the names of all settings, each as its sections and its own name."""
+    for name, field in model.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from _settings(field.annotation, *sections, name)
+        else:
+            yield (*sections, name)

@@ -1,4 +1,5 @@
-"""The training data set of a job: shards of audio, notes and metadata in WebDataset's layout.
+"""The training data set of a job: shards of audio, notes and metadata in WebDataset's layout, or a list of the audio
+files as Hugging Face's `datasets` reads it.
 
 Shards are packed at the end of the job from the files it has written, when all rendered songs are known. The content of
 each shard therefore depends only on the songs, not on slices, workers, runners or interruptions. Shards that are up
@@ -19,11 +20,33 @@ from typing import IO, Any
 
 import google_crc32c
 
+from gansynth.audio.encode import SUFFIX
 from gansynth.io import files, listing, urls
 from pipeline.config import JobConfig
 from transforms.manifest import Row
 
 FOLDER = "dataset"
+AUDIO_LIST, AUDIO_CARD = "audio/metadata.jsonl", "audio/README.md"
+"""Names of the list in the layout audiofolder, and of the card without which folders called train and test would be
+splits of their own. No song has a file of these names."""
+_CARD = """\
+---
+configs:
+- config_name: default
+  data_files:
+  - split: train
+    path:
+    - metadata.jsonl
+    - "**/*{suffix}"
+---
+Songs rendered from MIDI files by gansynth-beam. `datasets.load_dataset` reads this folder; `metadata.jsonl` describes
+each song.
+"""
+_LISTED = (
+    *("song_id", "seconds", "sample_rate", "channels", "peak", "loudness", "instruments", "repairs", "seed"),
+    *("audio_digest", "source_digest", "checkpoint_digest", "config_digest"),
+)
+"""Columns of the manifest that are in that list: those that have the same type in every row."""
 INDEX = "shards.jsonl"
 _KINDS = ("audio", "notes", "stem_")
 _LABELS = {"audio": "", "notesequence": ".notes"}
@@ -62,6 +85,44 @@ class Sample:
         """Size of the song in a shard, in bytes."""
         sizes = [size for kind, size in self.row["bytes"].items() if kind.startswith(_KINDS)]
         return sum(tarfile.BLOCKSIZE + _padded(size, tarfile.BLOCKSIZE) for size in (*sizes, len(self.metadata)))
+
+
+def write_dataset(config: JobConfig, rows: Iterable[Row]) -> None:
+    """Writes the data set of a finished job, if one is configured.
+
+    Args:
+        config: the job.
+        rows: the row of each input, as in manifest.jsonl and errors.jsonl, with its status.
+    """
+    match config.dataset.format:
+        case "webdataset":
+            write_shards(config, rows)
+        case "audiofolder":
+            write_audio_list(config, rows)
+
+
+def write_audio_list(config: JobConfig, rows: Iterable[Row]) -> None:
+    """Writes audio/metadata.jsonl and a card, with which `datasets` loads audio/ as it is: no file is copied.
+
+    Args:
+        config: the job.
+        rows: the row of each input, as in manifest.jsonl and errors.jsonl, with its status.
+
+    Source: the layout AudioFolder, https://huggingface.co/docs/datasets/audio_dataset
+    """
+    lines = []
+    for row in sorted((row for row in rows if row["status"] == "rendered"), key=lambda row: row["song_id"]):
+        values = {name: row.get(name) for name in _LISTED}
+        notes = row["outputs"].get("notes")
+        line = {
+            "file_name": row["outputs"]["audio"].removeprefix(f"{posixpath.dirname(AUDIO_LIST)}/"),
+            **values,
+            "notes_played": row["notes"]["played"],
+            "notes_path": notes and f"../{notes}",
+        }
+        lines.append(json.dumps(line, sort_keys=True).encode() + b"\n")
+    files.write_bytes(urls.join(config.output, AUDIO_LIST), b"".join(lines))
+    files.write_bytes(urls.join(config.output, AUDIO_CARD), _CARD.format(suffix=SUFFIX[config.audio.format]).encode())
 
 
 def write_shards(config: JobConfig, rows: Iterable[Row]) -> None:

@@ -77,6 +77,7 @@ def write_settings(job: ResolvedJob) -> WriteSettings:
         output=config.output,
         audio_format=config.audio.format,
         audio_rate=config.audio.sample_rate,
+        metadata=config.audio.metadata,
         spectrogram=config.spectrogram.png,
         spectrogram_array=config.spectrogram.array,
         piano_roll=config.piano_roll.png,

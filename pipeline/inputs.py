@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from gansynth.errors import ConfigError, GansynthError
 from gansynth.io import archives, files, listing, paths, retry, urls
-from pipeline import outputs
+from pipeline import no_input, outputs
 from transforms.elements import Source
 
 _LOG = logging.getLogger(__name__)
@@ -113,10 +113,11 @@ def list_sources(patterns: Sequence[str]) -> Iterator[Source]:
                     seen[song_id] = hash(file.path)
                 yield Source(song_id, file.url, file.size, file.problem)
         if not found:
-            raise ConfigError(
-                f"--input {pattern}: no MIDI file found; give a file, a folder, an archive, @LIST, or a pattern such "
-                "as 'midi/**/*.mid' (in quotes)."
-            )
+            with _explained(pattern):
+                reason = no_input.explain(pattern)
+            if reason.startswith(no_input.MISSING) and pattern != patterns[0]:
+                reason = f"{no_input.MISSING}; if it is the output folder, write --output {pattern}."
+            raise ConfigError(f"--input {pattern}: {reason}")
     if not usable:
         raise ConfigError(first_problem)
 
@@ -127,6 +128,8 @@ def _explained(pattern: str) -> Iterator[None]:
         yield
     except GansynthError as error:
         raise ConfigError(f"--input {pattern}: {error}") from None
+    except FileNotFoundError:
+        raise ConfigError(f"--input {pattern}: {no_input.MISSING}.") from None
     except Exception as error:  # each file system has its own exception types
         raise ConfigError(f"--input {pattern}: cannot be listed ({urls.reason(error, pattern)}).") from None
 

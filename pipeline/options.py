@@ -57,7 +57,7 @@ def separate(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     Raises:
         ConfigError: an option is unknown, or has a value that Beam does not accept.
     """
-    if not any(argument.startswith("-") for argument in arguments):
+    if not any(map(_is_option, arguments)):
         return list(arguments), []
     parser = _beam_parser()
     try:
@@ -65,7 +65,7 @@ def separate(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     except (argparse.ArgumentError, SystemExit) as error:
         raise ConfigError(f"Beam options: {error}.") from None
     for other in others:
-        if other.startswith("-"):
+        if _is_option(other):
             known = [*_OURS, *parser._option_string_actions]
             name = other.split("=", 1)[0]
             near = difflib.get_close_matches(name, known, 1, 0.6)
@@ -78,6 +78,10 @@ def separate(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
         else:
             beam.append(argument)
     return others, beam
+
+
+def _is_option(argument: str) -> bool:
+    return argument.startswith("-") and argument != "-"  # which stands for standard input
 
 
 @functools.cache

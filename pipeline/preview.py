@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +19,7 @@ from gansynth.model.synthesizer import Synthesizer
 from gansynth.rendering import audition
 from gansynth.score.instruments import Bank, save_bank
 from gansynth.score.spec import synth_spec
+from pipeline.invocation import command_line
 from pipeline.terminal import say
 from pipeline.web import asset, display, environment, script_digest
 
@@ -92,12 +92,12 @@ class Preview:
     @property
     def command(self) -> str:
         """Command line that makes this audition, to which the page adds --keep."""
-        words = ["gansynth-beam", "preview"]
+        words = ["preview"]
         for name in ("checkpoint", "bank", "count", "seed"):
             value = getattr(self, name)
             if value != getattr(type(self), name, None):
                 words += [f"--{name}", str(value)]
-        return shlex.join(words)
+        return command_line(words)
 
 
 def subset(bank: Bank, rows: Sequence[int], names: Sequence[str] = ()) -> Bank:
@@ -181,7 +181,8 @@ def write(preview: Preview, quiet: bool = False) -> Bank:
     except OSError as error:
         raise ConfigError(f"--output {preview.output}: cannot be written ({error}).") from None
     if not quiet:
-        say(f"Listen: {urls.join(preview.output, 'index.html')}")
+        page = urls.join(preview.output, "index.html")
+        say(f"Listen: {page}", links={page: page})
     return bank
 
 

@@ -13,6 +13,9 @@ from pipeline.outcomes import event_outcomes, note_outcomes
 from pipeline.table import write_parquet
 from transforms.manifest import Row
 
+_SHOWN = 2
+"""Highest number of failures that are printed one by one; of more, the number by code is printed."""
+
 
 @dataclass
 class Summary:
@@ -25,6 +28,7 @@ class Summary:
         repairs: number of songs by repair.
         seconds: length of all clips.
         reasons: number of failures by code.
+        failures: song and message of the first failures.
         counters: counters of the run, by name.
         stopped: why the job stopped before its end; empty if it did not.
         signal: number of the signal that stopped it; 0 if none did.
@@ -37,6 +41,7 @@ class Summary:
     repairs: Counter[str] = field(default_factory=Counter)
     seconds: float = 0.0
     reasons: Counter[str] = field(default_factory=Counter)
+    failures: list[tuple[str, str]] = field(default_factory=list)
     counters: dict[str, int] = field(default_factory=dict)
     stopped: str = ""
     signal: int = 0
@@ -66,6 +71,8 @@ def summarise(rows: Iterable[Row]) -> Summary:
         else:
             summary.failed += 1
             summary.reasons[row["code"]] += 1
+            if len(summary.failures) < _SHOWN:
+                summary.failures.append((row["song_id"], row["message"]))
     return summary
 
 
@@ -127,6 +134,9 @@ def summary_text(summary: Summary, config: JobConfig, wall_seconds: float, done_
         lines.append(f"Songs repaired: {repairs}")
     if summary.failed:
         lines.append(f"{summary.failed} failed, see errors.jsonl:")
-        lines += [f"  {count:>6}  {reason}" for reason, count in summary.reasons.most_common(10)]
+        if summary.failed == len(summary.failures):
+            lines += [f"  {song_id}: {' '.join(message.split()):.300}" for song_id, message in summary.failures]
+        else:
+            lines += [f"  {count:>6}  {reason}" for reason, count in summary.reasons.most_common(10)]
     lines.append(f"Outputs: {config.output} (open index.html to listen; audio/, manifest.jsonl, ...)")
     return "\n".join(lines)

@@ -16,7 +16,7 @@ from gansynth.io import files, listing, paths, retry, urls
 from gansynth.io.probe import OutputError, check_writable
 from pipeline import dataflow, inputs, outputs, remote, resume, runners
 from pipeline.config import JobConfig
-from pipeline.dataset import write_shards
+from pipeline.dataset import write_dataset
 from pipeline.earlier import Earlier
 from pipeline.earlier import read as read_earlier
 from pipeline.job import ROWS, resolve, rows_folder
@@ -30,11 +30,13 @@ from pipeline.progress import Progress
 from pipeline.report import Summary, done_text, summarise, summary_text, write_lists
 from pipeline.stopping import Stop
 from pipeline.terminal import say
+from pipeline.unused_rules import rules_used, unused_rules
 from transforms.attempts import Attempts
 from transforms.elements import Failure, Source
 from transforms.manifest import ErrorRow, Row
 
 _SHOWN = 10
+_TOO_MANY = "more songs failed than max_failures allows; it is checked whenever a slice of songs is done"
 
 
 @dataclass(frozen=True)
@@ -122,8 +124,11 @@ def run(
                 raise
             summary.stopped = why
     if not quiet or summary.stopped:
-        lines = summary_text(summary, config, time.perf_counter() - began, outcome.done_before)
-        say("\n".join([lines, *_about_others(earlier, rows, others, prune)]))
+        lines = [summary_text(summary, config, time.perf_counter() - began, outcome.done_before)]
+        if not summary.stopped:
+            lines += unused_rules(config.instruments, rules_used(rows))
+        lines += _about_others(earlier, rows, others, prune)
+        say("\n".join(lines), links={"index.html": urls.join(config.output, "index.html")})
     return summary
 
 
@@ -250,9 +255,7 @@ def _render(job: _Job) -> _Outcome:
                 progress.add(finished.counters)
                 job.lock.check()
                 if config.too_many(outcome.counters["songs_failed"] + len(outcome.lost), len(job.sources)):
-                    outcome.stopped = (
-                        "more songs failed than max_failures allows" if outcome.done < len(job.sources) else ""
-                    )
+                    outcome.stopped = _TOO_MANY if outcome.done < len(job.sources) else ""
                     break
                 if outcome.counters["failure_output-unwritable"] and (why := _unwritable(config.output)):
                     outcome.stopped = why
@@ -311,8 +314,7 @@ def _unwritable(output: str) -> str:
 def _write_lists(config: JobConfig, rows: Sequence[Row]) -> None:
     write_lists(config, rows)
     write_pages(config, rows)
-    if config.dataset.format != "off":
-        write_shards(config, rows)
+    write_dataset(config, rows)
 
 
 def _about_others(earlier: Earlier, rows: Sequence[Row], others: Sequence[Row], prune: bool) -> Iterator[str]:

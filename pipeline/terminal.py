@@ -6,6 +6,10 @@ import io
 import os
 import re
 import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TextIO
+from urllib.parse import quote
 
 _CONTROLS = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
@@ -15,9 +19,51 @@ def printable(text: object) -> str:
     return _CONTROLS.sub(lambda found: found[0].encode("unicode_escape").decode(), str(text))
 
 
-def say(text: object, to_stdout: bool = False) -> None:
-    """Prints a text that may contain names of files, instruments or tracks; on standard error by default."""
-    print(printable(text), file=sys.stdout if to_stdout else sys.stderr)
+def say(text: object, to_stdout: bool = False, links: Mapping[str, str] | None = None) -> None:
+    """Prints a text that may contain names of files, instruments or tracks; on standard error by default.
+
+    Args:
+        text: the text.
+        to_stdout: if true, it is printed on standard output.
+        links: words of the text, which become links, to paths or URLs of files; only where `shows_links`.
+    """
+    stream, shown = sys.stdout if to_stdout else sys.stderr, printable(text)
+    if links and shows_links(stream):
+        for words, target in links.items():
+            before, found, after = shown.rpartition(words)
+            if found and (url := _web_address(target)):
+                shown = f"{before}\x1b]8;;{url}\x1b\\{words}\x1b]8;;\x1b\\{after}"
+    print(shown, file=stream)
+
+
+def shows_links(stream: TextIO) -> bool:
+    """Returns whether a stream is a terminal that is known to show links.
+
+    Others may print the bytes of a link as text. The variable FORCE_HYPERLINK (0 or 1) overrides this.
+
+    Source: the terminals listed with the definition of such links (OSC 8),
+    https://gist.github.com/egmontkob/eb114294efbcd5adb1944c9f3cb5feda
+    """
+    get = os.environ.get
+    if (forced := get("FORCE_HYPERLINK")) is not None:
+        return forced != "0"
+    if not stream.isatty() or get("TERM", "dumb").startswith(("dumb", "linux", "screen", "tmux")):
+        return False
+    vte = get("VTE_VERSION", "0")
+    return (
+        get("TERM", "").startswith(("xterm-kitty", "alacritty", "foot", "xterm-ghostty", "wezterm"))
+        or get("TERM_PROGRAM") in ("iTerm.app", "WezTerm", "vscode", "ghostty", "Hyper")
+        or "WT_SESSION" in os.environ
+        or "KONSOLE_VERSION" in os.environ
+        or (vte.isdecimal() and int(vte) >= 5000)
+    )
+
+
+def _web_address(target: str) -> str:
+    """Returns the address of a local file or of an object in Google's storage; empty for anything else."""
+    if target.startswith("gs://"):
+        return "https://storage.cloud.google.com/" + quote(target.removeprefix("gs://"))
+    return Path(target.removeprefix("file://")).absolute().as_uri() if "://" not in target else ""
 
 
 def make_tolerant(name: str) -> None:

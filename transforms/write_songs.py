@@ -53,6 +53,7 @@ class WriteSettings:
         digests: digests for the manifest and the completion records, by name.
         storage: credentials for writing.
         audio_rate: sample rate of the audio files in Hz; None for that of the notes.
+        metadata: if true, audio files name title, artist and copyright.
     """
 
     output: str
@@ -67,6 +68,7 @@ class WriteSettings:
     digests: dict[str, str]
     storage: StorageConfig = field(default_factory=StorageConfig)
     audio_rate: int | None = None
+    metadata: bool = False
 
 
 @dataclass
@@ -168,7 +170,8 @@ class _Write(DeadLetterDoFn):
         clip = master(song.mix, plan.samples, settings.mix, settings.sample_rate, settings.audio_rate)
         name = paths.output_name(plan.song_id)
         channels = settings.mix.channels
-        audio = encode_audio(clip.pieces(), clip.sample_rate, settings.audio_format, channels)
+        tags = plan.texts if settings.metadata else None
+        audio = encode_audio(clip.pieces(), clip.sample_rate, settings.audio_format, channels, tags)
         outputs = {"audio": self._put(f"audio/{name}{SUFFIX[settings.audio_format]}", audio)}
         if settings.spectrogram or settings.spectrogram_array:
             levels = cqt(clip.mono, settings.sample_rate)

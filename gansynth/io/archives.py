@@ -183,7 +183,7 @@ class _Bounded:
 def _zip_members(file: Any) -> Iterator[tuple[str, int, int, int]]:
     with zipfile.ZipFile(file) as archive:
         infos = sorted(archive.infolist(), key=lambda info: info.header_offset)
-        ends = [info.header_offset for info in infos[1:]] + [archive.start_dir]
+        ends = [info.header_offset for info in infos[1:]] + [archive.start_dir][: len(infos)]
     for info, end in zip(infos, ends, strict=True):
         if not info.is_dir():
             yield info.filename, info.header_offset, max(0, end - info.header_offset), info.file_size

@@ -186,8 +186,12 @@ def match(pattern: str, on_error: OnError | None = None) -> Iterator[tuple[str, 
             yield url, length
 
 
-def members(url: str) -> Iterator[tuple[str, str, int]]:
+def members(url: str, every: bool = False) -> Iterator[tuple[str, str, int]]:
     """Lists the MIDI files in an archive as it is read.
+
+    Args:
+        url: path or URL of the archive.
+        every: if true, files of other kinds are listed too.
 
     Yields:
         Name, URL for files.read_bytes, and unpacked size in bytes.
@@ -199,5 +203,6 @@ def members(url: str) -> Iterator[tuple[str, str, int]]:
     plain = cache.unpacked(url) if archives.is_compressed(url) else url
     with with_retries(streams.opened, plain, seekable=True, size=None) as f:
         for member, length in archives.members(f, url):
-            if paths.has_midi_suffix(member.name) and not member.name.rpartition("/")[2].startswith("._"):
+            is_midi = paths.has_midi_suffix(member.name) and not member.name.rpartition("/")[2].startswith("._")
+            if every or is_midi:
                 yield member.name, str(member), length

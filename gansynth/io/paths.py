@@ -12,8 +12,11 @@ from urllib.parse import unquote_to_bytes
 
 _PLAIN_SUFFIXES = (".mid", ".midi", ".kar", ".rmi", ".smf")
 MIDI_SUFFIXES = (*_PLAIN_SUFFIXES, *(f"{suffix}.gz" for suffix in _PLAIN_SUFFIXES))
-OUTPUT_SUFFIXES = (".wav", ".flac", ".ogg", ".png", ".npy", ".mid", ".json")
-"""Suffixes of the files that are written for a song; no folder of ours ends in one of them."""
+OUTPUT_SUFFIXES = (
+    *(".wav", ".flac", ".ogg", ".mp3", ".opus", ".png", ".npy", ".mid", ".json"),
+    *(".jsonl", ".md"),
+)
+"""Suffixes of the files that are written for a song, or beside those; no folder of ours ends in one of them."""
 UNFINISHED = ".writing-"
 """Prefix of the names of temporary files in an output folder; no song's file or folder begins with it."""
 _GLOB = re.compile(r"[*?\[]")

@@ -52,26 +52,91 @@ def parse_yaml(data: bytes | str) -> Any:
         _check_events(data)
         return yaml.load(data, _LOADER)
     except yaml.YAMLError as error:
-        raise ValueError(f"not valid YAML: {' '.join(str(error).split())[:300]}") from None
+        raise ValueError(f"not valid YAML: {_in_words(error, data)}") from None
     except (ValueError, RecursionError):
         raise
     except Exception as error:  # PyYAML's constructors raise all kinds, for a bad !!timestamp for instance
         raise ValueError(f"not valid YAML: {type(error).__name__} {str(error)[:300]}".strip()) from None
 
 
+_TAB = "a tab; lines are indented with spaces"
+_WORDS = (
+    ("expected ',' or ']'", "a list is not closed: a comma or ] is missing"),
+    ("expected ',' or '}'", "a mapping is not closed: a comma or } is missing"),
+    ("cannot start any token", "a value cannot begin with this character; put it in quotation marks"),
+    ("mapping values are not allowed", "a colon where no name can end; put the text in quotation marks, or mend the "
+    "indentation of this line"),
+    ("expected key", "a setting is written as NAME: VALUE, indented like the others of its section"),
+    ("expected <document start>", "a setting is written as NAME: VALUE, indented like the others of its section"),
+    ("expected '-' indicator", "an entry of the list begins with -, indented like the others"),
+    ("find expected ':'", "a setting is written as NAME: VALUE; the colon is missing"),
+    ("unexpected end of stream", "a quotation mark is not closed"),
+    ("expected node content", "a value is missing, or a bracket is not closed"),
+    ("undefined alias", "the name behind * is not defined; put a text that begins with * in quotation marks"),
+    ("expected alphabetic or numeric", "a name must follow * or &; put a text that begins so in quotation marks"),
+    ("could not determine a constructor", "tags such as !name are not accepted; put the text in quotation marks"),
+    ("unhashable key", "a list or a mapping cannot be a name"),
+    ("sequence entries are not allowed", "a list begins on a line of its own"),
+    ("characters are not allowed", "a control character"),
+    ("UTF-8", "the text is not UTF-8"),
+    ("escape character", "\\ has a meaning in double quotation marks; write single ones, or \\\\"),
+    ("another document", "a second document begins here; a file has one"),
+)  # fmt: skip
+"""Parts of PyYAML's and libyaml's messages, and what they mean, in words."""
+
+
+def _in_words(error: yaml.YAMLError, data: bytes | str) -> str:
+    """Describes an error of the parser: line and column, the line itself, and the cause."""
+    found = str(getattr(error, "problem", None) or getattr(error, "reason", None) or error)
+    cause = next((words for part, words in _WORDS if part in found), " ".join(found.split())[:200])
+    mark = getattr(error, "problem_mark", None)
+    if mark is None:
+        return cause
+    lines = (data if isinstance(data, str) else data.decode("utf-8", "replace")).splitlines()
+    if mark.line >= len(lines):
+        return f"at its end: {cause}"
+    line = lines[mark.line].strip()[:60]
+    if lines[mark.line][mark.column : mark.column + 1] == "\t":
+        cause = _TAB
+    return f"line {mark.line + 1}, column {mark.column + 1}{f' ({line})' if line else ''}: {cause}"
+
+
+class _Names:
+    """The names of a mapping as they are read, by which one that is given twice is found."""
+
+    def __init__(self) -> None:
+        self._lines: dict[tuple[str, bool], int] = {}
+        self._is_name = True
+
+    def add(self, event: Any) -> None:
+        """Takes the next node of the mapping, a name or a value.
+
+        Raises:
+            ValueError: it is a name that the mapping has already.
+        """
+        if self._is_name and isinstance(event, yaml.ScalarEvent) and event.value != "<<":
+            name, line = (event.value, event.implicit[0]), event.start_mark.line + 1  # type: ignore[union-attr]
+            if name in self._lines:
+                raise ValueError(f"line {line}: {event.value:.60} is given twice, first in line {self._lines[name]}")
+            self._lines[name] = line
+        self._is_name = not self._is_name
+
+
 def _check_events(data: bytes | str) -> None:
     """Checks the bounds on the parser's events, before any value is made."""
     depth = values = 0
     sizes: dict[str, int] = {}
-    open_nodes: list[tuple[str | None, int]] = []
+    open_nodes: list[tuple[str | None, int, _Names | None]] = []
     for event in yaml.parse(data, _LOADER):
+        if isinstance(event, yaml.NodeEvent) and open_nodes and (names := open_nodes[-1][2]):
+            names.add(event)
         if isinstance(event, yaml.AliasEvent):
             values += sizes.get(event.anchor or "", 1)
         elif isinstance(event, yaml.CollectionStartEvent):
-            open_nodes.append((event.anchor, values))
+            open_nodes.append((event.anchor, values, _Names() if isinstance(event, yaml.MappingStartEvent) else None))
             values, depth = values + 1, depth + 1
         elif isinstance(event, yaml.CollectionEndEvent):
-            anchor, before = open_nodes.pop()
+            anchor, before, _ = open_nodes.pop()
             depth -= 1
             if anchor:
                 sizes[anchor] = values - before

@@ -50,7 +50,7 @@ def read_note_seq(prepared: Prepared, digest: str, config: NotesConfig) -> Song:
     with _without_collections(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of pretty_midi about playable files, of pydub about its own source
         sequence = _parse(prepared)
-    return replace(song_of(sequence, digest, config), repairs=prepared.repairs)
+    return replace(song_of(sequence, digest, config), repairs=prepared.repairs, texts=prepared.texts)
 
 
 def song_of(sequence: Any, digest: str, config: NotesConfig) -> Song:

@@ -155,6 +155,7 @@ class Song:
         channels: by the numbers in `notes.channel`; channels on which nothing moves are left out.
         ignored: number of events of each kind that were read and have no effect.
         repaired_notes: number of notes that each repair of notes changed.
+        texts: "title", "artist" and "copyright", as far as the file has them.
     """
 
     notes: Notes
@@ -164,3 +165,4 @@ class Song:
     channels: Mapping[int, Channel] = field(default_factory=dict)
     ignored: Mapping[str, int] = field(default_factory=dict)
     repaired_notes: Mapping[str, int] = field(default_factory=dict)
+    texts: Mapping[str, str] = field(default_factory=dict)

@@ -8,6 +8,7 @@ from gansynth.midi import repair, smf
 from gansynth.midi.events import TICK_LIMIT
 from gansynth.midi.notes import Song, polyphony
 from gansynth.midi.pairing import pair_notes
+from gansynth.midi.song_texts import song_texts
 from gansynth.midi.text import decode_names
 
 _LEGAL = {"smpte_division", "tempo_moved", "unknown_meta_event_ignored"}
@@ -53,4 +54,5 @@ def read_notes(data: bytes, digest: str, config: NotesConfig) -> Song:
         channels=paired.channels,
         ignored=dict(sorted(ignored.items())),
         repaired_notes=paired.repaired_notes,
+        texts=song_texts(scan.tracks, config.text_encoding),
     )

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 import zlib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from gansynth.config import NotesConfig
 from gansynth.errors import MidiError
 from gansynth.midi import smf
+from gansynth.midi.song_texts import song_texts
 
 MAX_TICKS = 10_000_000
 """Highest number of ticks for note_seq: pretty_midi builds a table with 32 bytes a tick."""
@@ -64,6 +66,10 @@ _FOREIGN = (
     (b"XMF_", "the file is XMF, not MIDI: extract the Standard MIDI File from it, or export it as MIDI"),
     (b"RIFF....WAVE", f"the file is WAV, {_AUDIO}"),
     (b"ID3|\xff[\xe2-\xe7\xf2-\xf7\xfa-\xfd]", f"the file is MP3, {_AUDIO}"),
+    (b"fLaC", f"the file is FLAC, {_AUDIO}"),
+    (b"OggS", f"the file is Ogg, {_AUDIO}"),
+    (b"FORM....AIF[FC]", f"the file is AIFF, {_AUDIO}"),
+    (b"....ftyp", f"the file is MP4, {_AUDIO}"),
     (b"%PDF", "the file is PDF, not MIDI: convert the score with a program for optical music recognition"),
 )
 """Regular expressions that match the beginnings of other music files, and the error messages for these."""
@@ -79,6 +85,7 @@ class Prepared:
         code: error code if note_seq cannot read the bytes.
         seconds: end of the last note; 0 if the file could not be scanned.
         notes: number of notes; 0 if the file could not be scanned.
+        texts: see Song.
     """
 
     data: bytes
@@ -86,6 +93,7 @@ class Prepared:
     code: str = MidiError.code
     seconds: float = 0.0
     notes: int = 0
+    texts: Mapping[str, str] = field(default_factory=dict)
 
 
 def prepare(data: bytes, config: NotesConfig) -> Prepared:
@@ -103,7 +111,8 @@ def prepare(data: bytes, config: NotesConfig) -> Prepared:
     scan = smf.scan(data, config.salvage)
     _check_scan(scan, config)
     repairs = tuple(sorted({*wrapping, *scan.repairs}))
-    return Prepared(data if scan.clean else scan.midi(), repairs, seconds=scan.seconds, notes=scan.notes)
+    texts = song_texts(scan.tracks, config.text_encoding)
+    return Prepared(data if scan.clean else scan.midi(), repairs, seconds=scan.seconds, notes=scan.notes, texts=texts)
 
 
 def _unchanged(data: bytes, config: NotesConfig) -> Prepared:

@@ -18,12 +18,14 @@ from gansynth.errors import MidiError
 MAX_VARIABLE_LENGTH = 0x0FFFFFFF
 """Largest delta time or event length: the most that a number of variable length holds in four bytes."""
 MAX_TEXT_BYTES = 1024
-"""Bytes of a name that are kept."""
+"""Bytes of a name or a text that are kept."""
+MAX_TEXTS = 32
+"""Number of texts of a track that are kept."""
 MAX_EVENT_BYTES = 1_000_000
 """Length of the longest event that mido reads."""
 TEMPOS = range(1_000, 15_000_001)
 """Plausible tempos in microseconds per quarter note: 60,000 to 4 quarter notes a minute."""
-TRACK_NAME, DEVICE_NAME, PORT = 0x03, 0x09, 0x21
+TEXT, COPYRIGHT, TRACK_NAME, LYRIC, DEVICE_NAME, PORT = 0x01, 0x02, 0x03, 0x05, 0x09, 0x21
 """Types of the meta events that a track keeps."""
 END_EVENT = b"\x00\xff\x2f\x00"
 """An end-of-track event without delta time."""
@@ -35,6 +37,7 @@ _DATA_BYTES = {0xF1: 1, 0xF2: 2, 0xF3: 1, 0xF6: 0, 0xF8: 0, 0xFA: 0, 0xFB: 0, 0x
 _RELEASE_VELOCITY = 64
 """Release velocity of a note-off without one, as General MIDI recommends."""
 _KNOWN_META_TYPES = {*range(0x08), 0x09, 0x20, 0x21, 0x2F, 0x51, 0x54, 0x58, 0x59, 0x7F}
+_KEPT_META_TYPES = (TEXT, COPYRIGHT, TRACK_NAME, LYRIC, DEVICE_NAME, PORT)
 _END_OF_TRACK, _TEMPO = 0x2F, 0x51
 
 
@@ -53,6 +56,7 @@ class Track:
         messages: all channel and system messages, in order: status byte << 16 | first data byte << 8 | second.
         sysex: first byte and last byte + 1 of the body of each system exclusive message (status 0xF0 or 0xF7).
         name: first name that is not blank, undecoded.
+        texts: (meta type, body) of the first texts, copyright notices and lyrics, undecoded.
         ports: (number of events before it, meta type, body) of each port and device name.
         edits: (first byte, last byte + 1, replacement), in order, that repair the track for note_seq.
         repairs: names of the defects.
@@ -72,6 +76,7 @@ class Track:
     messages: array[int] = field(default_factory=lambda: array("I"))
     sysex: list[tuple[int, int]] = field(default_factory=list)
     name: bytes = b""
+    texts: list[tuple[int, bytes]] = field(default_factory=list)
     ports: list[tuple[int, int, bytes]] = field(default_factory=list)
     edits: list[tuple[int, int, bytes]] = field(default_factory=list)
     repairs: set[str] = field(default_factory=set)
@@ -79,9 +84,12 @@ class Track:
     truncated: bool = False
     error: MidiError | None = None
 
-    def keep_name(self, meta_type: int, body: bytes) -> None:
-        """Keeps the name of the track, or its port or device name."""
-        if meta_type != TRACK_NAME:
+    def keep_text(self, meta_type: int, body: bytes) -> None:
+        """Keeps the name of the track, its port or device name, or a text."""
+        if meta_type in (TEXT, COPYRIGHT, LYRIC):
+            if len(self.texts) < MAX_TEXTS:
+                self.texts.append((meta_type, body[:MAX_TEXT_BYTES]))
+        elif meta_type != TRACK_NAME:
             self.ports.append((len(self.messages), meta_type, body[:MAX_TEXT_BYTES]))
         elif not self.name:
             self.name = body[:MAX_TEXT_BYTES] if body.strip() else b""
@@ -337,8 +345,8 @@ class Walk:
         elif meta_type == _TEMPO:
             track.tempos.append((self.tick, _tempo(data[body : body + min(3, length)], event)))
             track.tempo_edits.append((event, stop, _EMPTY_EVENT))
-        elif meta_type in (TRACK_NAME, DEVICE_NAME, PORT):
-            track.keep_name(meta_type, data[body:stop])
+        elif meta_type in _KEPT_META_TYPES:
+            track.keep_text(meta_type, data[body:stop])
         return stop
 
     def _end_of_track(self, stop: int) -> None:

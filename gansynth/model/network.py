@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gansynth.config import THREADS
 from gansynth.errors import ConfigError
 from gansynth.model import mel
 from gansynth.model._tensorflow import tf
@@ -21,8 +22,6 @@ from gansynth.model.checkpoint import PITCHES, Checkpoint
 from gansynth.model.shape import NoteShape
 
 ResourceExhaustedError = tf.errors.ResourceExhaustedError
-_THREADS = (8, 4, 2, 1)
-"""Thread counts that divide any batch. Others make a CPU's kernels split it elsewhere, which changes the last bits."""
 
 
 def configure(threads: int = 0, device: str = "auto") -> None:
@@ -55,7 +54,7 @@ def configure(threads: int = 0, device: str = "auto") -> None:
 
 def used_threads(threads: int) -> int:
     """Returns the number of CPU threads used for a requested number (0: one per core): the next lower of 1, 2, 4, 8."""
-    return next(number for number in _THREADS if number <= (threads or len(os.sched_getaffinity(0))))
+    return next(number for number in THREADS if number <= (threads or len(os.sched_getaffinity(0))))
 
 
 def on_gpu() -> bool:

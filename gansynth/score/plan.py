@@ -86,6 +86,7 @@ class RenderPlan:
         ignored: number of events of each kind that were read and have no effect.
         repaired_notes: number of notes that each repair of notes changed.
         stems: names of the song's stems, any text; empty without stems.
+        texts: "title", "artist" and "copyright" of the song, as far as its file has them.
     """
 
     song_id: str
@@ -101,6 +102,7 @@ class RenderPlan:
     ignored: dict[str, int] = field(default_factory=dict)
     repaired_notes: dict[str, int] = field(default_factory=dict)
     stems: tuple[str, ...] = ()
+    texts: dict[str, str] = field(default_factory=dict)
 
     def note_rows(self, numbers: Iterable[int]) -> tuple[int, ...]:
         """Converts note numbers in the order of the chunks to sorted row numbers of `notes`."""
@@ -170,6 +172,7 @@ def plan_song(song_id: str, song: Song, config: SoundConfig, spec: SynthSpec) ->
         ignored=dict(song.ignored),
         repaired_notes=dict(song.repaired_notes),
         stems=stem_notes.names if stem_notes else (),
+        texts=dict(song.texts),
     )
     return plan, chunks
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import wave
 from pathlib import Path
 
 import pytest
 
+from pipeline import invocation
 from pipeline.__main__ import EXAMPLES, main
+from pipeline.config import load_config
 
 ROOT = Path(__file__).parents[2]
 
@@ -39,7 +42,15 @@ def test_help_imports_nothing_heavy() -> None:
             ["--runner=portable", "--job_endpoint=x:1", "--environment_type=LOOPBACK", "--fail-fast"],
             "enforced only by local runners; leave it out. With PortableRunner, ",
         ),
-        (["--input", "/nowhere/*.mid"], "no MIDI file found"),
+        (["--input", "/nowhere/*.mid"], "the folder /nowhere does not exist"),
+        (["-"], "standard input holds one song; write --output song.wav"),
+        (["--set", "time_stretch=1.3"], r"unknown key time_stretch; did you mean notes.time_stretch\?"),
+        (["--set", "notes.attack=0.1"], r"unknown key notes.attack; did you mean envelope.attack\?"),
+        (["--set", "atack=0.1"], r"unknown key atack; did you mean envelope.attack\?"),
+        (["--set", "format=flac"], r"did you mean audio.format or dataset.format\?"),
+        (["--set", "notes.drums=["], "--set notes.drums=.: not valid YAML: at its end: a value is missing"),
+        (["--max-failures", "5%%"], r"max_failures: a number of songs, or a share such as 2% \(given: '5%%'\)"),
+        (["--set", "audio={format: mp3, sample_rate: 96000}"], "audio: mp3 has no sample rate of 96000 Hz"),
         (["--config", "/nowhere.yaml"], "cannot be read"),
         (["--set", "checkpoint=/nowhere"], "no such folder, and not a known name"),
         (["--output", "/proc/nowhere"], "--output /proc/nowhere: cannot be written"),
@@ -70,6 +81,65 @@ def test_files_that_would_overwrite_each_other_are_refused(tmp_path: Path, capsy
     (tmp_path / "out" / ".rows" / ".WRITABLE").touch()
     assert main(["render", str(tmp_path / "in"), "--output", str(tmp_path / "out")]) == 2
     assert "the files of X.mid and x.mid would overwrite each other" in capsys.readouterr().err
+
+
+def test_the_word_render_may_be_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "in").mkdir()
+    assert main([str(tmp_path / "in"), "-o", str(tmp_path / "out")]) == 2
+    assert main(["-o", str(tmp_path / "out"), str(tmp_path / "in")]) == 2
+    assert capsys.readouterr().err.count("the folder is empty") == 2
+    with pytest.raises(SystemExit) as end:
+        main(["rendr"])
+    assert end.value.code == 2
+    assert "no command or file rendr; did you mean render?" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["render", "plan", "preview"])
+def test_help_shows_percent_signs_once(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main([command, "--help"])
+    shown = capsys.readouterr().out
+    assert "%%" not in shown
+    assert command == "preview" or "--max-failures N|N%" in shown
+
+
+def test_a_config_with_an_error_is_shown_where_it_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "bad.yaml"
+    path.write_text("notes:\n  drums: play\n\tmin_pitch: 30\n")
+    assert main(["render", "--config", str(path)]) == 2
+    assert f"--config {path}: not valid YAML: line 3, column 1 (min_pitch: 30): a tab" in capsys.readouterr().err
+    path.write_text("notes:\n  drums: play\n  min_pitch: 30\n  drums: skip\n")
+    assert main(["render", "--config", str(path)]) == 2
+    assert f"--config {path}: line 4: drums is given twice, first in line 2." in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("threads", "used"), [(3, 2), (12, 8), (4, None)])
+def test_a_number_of_threads_is_rounded_aloud(threads: int, used: int | None, caplog: pytest.LogCaptureFixture) -> None:
+    load_config(None, [f"compute.threads={threads}"])
+    told = [record.getMessage() for record in caplog.records]
+    wanted = f"config: compute.threads {threads} is rounded down to {used}: other numbers"
+    assert [text.startswith(wanted) for text in told] == ([] if used is None else [True])
+
+
+def test_printed_commands_can_be_pasted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    here = Path(sys.executable).parent / invocation.PROGRAM
+    assert here.exists()
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert invocation.command_line(["plan", "a b"]) == f"{here} plan 'a b'"
+    (tmp_path / invocation.PROGRAM).touch(mode=0o755)  # of another environment
+    assert invocation.command_line(["plan"]) == f"{here} plan"
+    monkeypatch.setenv("PATH", str(here.parent))
+    assert invocation.command_line(["plan"]) == "gansynth-beam plan"
+
+
+def test_a_single_failure_prints_its_message(tiny: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with wave.open(str(tmp_path / "a.mid"), "wb") as sound:
+        sound.setparams((1, 2, 8000, 0, "NONE", ""))
+        sound.writeframes(bytes(100))
+    options = ["-o", str(tmp_path / "out"), "--set", f"checkpoint={tiny}"]
+    assert main([str(tmp_path / "a.mid"), *options]) == 1
+    shown = capsys.readouterr().err
+    assert "1 failed, see errors.jsonl:\n  a.mid: the file is WAV, which holds audio" in shown
 
 
 def test_the_examples_are_there() -> None:

@@ -128,7 +128,7 @@ def test_a_plan_needs_no_tensorflow_and_writes_nothing(songs: Path, tmp_path: Pa
             "longer than the checkpoint's notes",
         ),
         (["--set", "drums.kit=/nowhere"], "drums.kit /nowhere"),
-        (["--input", "/nowhere/*.mid"], "no MIDI file found"),
+        (["--input", "/nowhere/*.mid"], "the folder /nowhere does not exist"),
     ],
 )
 def test_wrong_usage(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:

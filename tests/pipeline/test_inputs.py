@@ -72,6 +72,40 @@ def test_a_file_whose_name_looks_like_a_pattern_is_found(tree: Path) -> None:
     assert ids(f"{tree}/odd [1].mid") == ["odd [1].mid"]
 
 
+@pytest.mark.parametrize(
+    ("pattern", "reason"),
+    [
+        ("{}/bb", "does not exist; did you mean {}/b?"),
+        ("{}/nothing/x.mid", "does not exist."),
+        ("{}/empty", "the folder is empty."),
+        ("{}/empty/**", "no file matches the pattern; its folder is empty."),
+        ("{}/texts", "the folder holds 3 files, none of them MIDI (.txt, without suffix)"),
+        ("{}/texts/*.mid", "no file matches the pattern; its folder holds 3 files, none of them MIDI (.txt"),
+        ("{}/a/*.kar", "no file matches the pattern; its folder holds 1 file, 1 of them MIDI."),
+        ("{}/one", "the folder holds 1 file, not MIDI (.wav)"),
+        ("{}/other.zip", "the archive holds 2 files, none of them MIDI (.txt)"),
+        ("{}/empty.zip", "the archive is empty."),
+    ],
+)
+def test_why_nothing_was_found(pattern: str, reason: str, tree: Path) -> None:
+    for folder, names in {"empty": (), "texts": ("a.txt", "b.TXT", "c"), "one": ("a.wav",)}.items():
+        (tree / folder).mkdir()
+        for name in names:
+            (tree / folder / name).touch()
+    make_zip(tree / "other.zip", ["1.txt", "2.txt"])
+    make_zip(tree / "empty.zip", [])
+    with pytest.raises(ConfigError) as error:
+        ids(pattern.format(tree))
+    assert str(error.value).startswith(f"--input {pattern.format(tree)}: {reason.format(tree)}")
+
+
+def test_a_second_pattern_may_have_been_meant_as_the_output(tree: Path) -> None:
+    with pytest.raises(
+        ConfigError, match=r"/out: does not exist; if it is the output folder, write --output .*/out\.$"
+    ):
+        ids(f"{tree}/a", f"{tree}/out")
+
+
 def test_relative_paths_work(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tree)
     assert ids("a") == ["x.mid"]
@@ -87,7 +121,7 @@ def test_other_file_systems_work() -> None:
 
 
 def test_a_pattern_without_files_is_named(tree: Path) -> None:
-    with pytest.raises(ConfigError, match=r"--input .*nothing/\*\.mid: no MIDI file found"):
+    with pytest.raises(ConfigError, match=r"--input .*nothing/\*\.mid: the folder .*nothing does not exist\."):
         ids(str(tree), f"{tree}/nothing/*.mid")
 
 
@@ -127,12 +161,14 @@ def test_an_archive_counts_as_a_folder(tree: Path) -> None:
 @pytest.mark.parametrize("content", ["", "\n# nothing\n"])
 def test_an_empty_list_is_an_error(content: str, tmp_path: Path) -> None:
     (tmp_path / "songs.txt").write_text(content)
-    with pytest.raises(ConfigError, match=r"--input @.*songs\.txt: no MIDI file found"):
+    with pytest.raises(
+        ConfigError, match=r"--input @.*songs\.txt: the list names no file; write one path or URL on each line\."
+    ):
         ids(f"@{tmp_path}/songs.txt")
 
 
 def test_what_cannot_be_listed_is_explained(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"--input @/nowhere\.txt: cannot be listed \(FileNotFoundError"):
+    with pytest.raises(ConfigError, match=r"--input @/nowhere\.txt: does not exist\."):
         ids("@/nowhere.txt")
     (tmp_path / "x.zip").write_bytes(b"<html>")
     with pytest.raises(ConfigError, match=r"x\.zip: cannot be read as zip \(File is not a zip file"):

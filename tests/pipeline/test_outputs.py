@@ -464,7 +464,7 @@ def test_the_commands_and_snippets_of_the_page_work(tmp_path: Path, tiny: str, m
     midi = write_midi(tmp_path / "a.mid", ["lead", "bass"], {0: 30})
     monkeypatch.chdir(tmp_path)
     commands = re.findall(r"^\./run_pipeline\.sh (.*)$", STUDIO, re.MULTILINE)
-    assert len(commands) == 2
+    assert len(commands) == 3
     for command in commands:
         quick = ["--set", f"checkpoint={tiny}", "--set", "compute.threads=1", "--quiet"]
         assert main(["render", str(midi), *shlex.split(command), *quick]) == 0

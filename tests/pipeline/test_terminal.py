@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import subprocess
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.__main__ import main
-from pipeline.terminal import printable
+from pipeline.terminal import printable, say, shows_links
 from tests.support.pages import write_song
 
 ROOT = Path(__file__).parents[2]
@@ -91,6 +92,40 @@ def test_names_never_reach_the_terminal_raw(tmp_path: Path, tiny: str, capsys: p
     assert captured.out.count("\\x1b[2J") >= 2
     assert captured.err.count("\\x1b[2J") >= 2
     assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e\udc80-\udcff]", captured.out + captured.err)
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(
+    ("variables", "shows"),
+    [
+        ({"TERM": "xterm-256color", "VTE_VERSION": "7600"}, True),
+        ({"TERM": "xterm-256color", "VTE_VERSION": "4800"}, False),
+        ({"TERM": "xterm-256color"}, False),
+        ({"TERM": "xterm-kitty"}, True),
+        ({"TERM": "xterm-256color", "TERM_PROGRAM": "iTerm.app"}, True),
+        ({"TERM": "screen.xterm-256color", "VTE_VERSION": "7600"}, False),
+        ({"TERM": "dumb", "VTE_VERSION": "7600"}, False),
+        ({"TERM": "dumb", "FORCE_HYPERLINK": "1"}, True),
+        ({"TERM": "xterm-kitty", "FORCE_HYPERLINK": "0"}, False),
+    ],
+)
+def test_links_are_shown_by_terminals_that_can(
+    variables: dict[str, str], shows: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("TERM", "VTE_VERSION", "TERM_PROGRAM", "WT_SESSION", "KONSOLE_VERSION", "FORCE_HYPERLINK"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    stream = Terminal()
+    monkeypatch.setattr(sys, "stderr", stream)
+    say("Outputs: a\x1b (open index.html)", links={"index.html": "/tmp/a b/\x1b]8;;x/index.html"})
+    link = "\x1b]8;;file:///tmp/a%20b/%1B%5D8%3B%3Bx/index.html\x1b\\index.html\x1b]8;;\x1b\\"
+    assert stream.getvalue() == f"Outputs: a\\x1b (open {link if shows else 'index.html'})\n"
+    assert shows_links(io.StringIO()) == ("FORCE_HYPERLINK" in variables and shows)
 
 
 def test_terminals_that_lack_characters(program: Path, tmp_path: Path, tiny: str) -> None:

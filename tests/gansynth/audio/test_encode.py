@@ -18,7 +18,7 @@ from scipy.io import wavfile
 
 from gansynth.audio.encode import SUFFIX, AudioFormat, encode_audio, to_pcm16
 
-FORMATS: list[Any] = ["wav", "wav-float", "flac", "ogg"]
+FORMATS: list[Any] = ["wav", "wav-float", "flac", "ogg", "mp3", "opus"]
 RATE = 16000
 
 
@@ -40,9 +40,35 @@ def test_what_is_in_the_file(audio_format: AudioFormat) -> None:
     info = soundfile.info(io.BytesIO(content))
     assert (info.samplerate, info.channels, info.frames) == (RATE, 1, RATE // 2)
     expected = {"wav": "WAV PCM_16", "wav-float": "WAV FLOAT", "flac": "FLAC PCM_16", "ogg": "OGG VORBIS"}
+    expected |= {"mp3": "MP3 MPEG_LAYER_III", "opus": "OGG OPUS"}
     assert f"{info.format} {info.subtype}" == expected[audio_format]
     assert set(SUFFIX) == set(FORMATS)
     assert SUFFIX[audio_format] == "." + audio_format.split("-")[0]
+
+
+TAGS = {"title": "Für Elise \u65e5\u672c", "artist": "L. v. B.", "copyright": "\u00a9 1810"}
+
+
+@pytest.mark.parametrize("audio_format", FORMATS)
+@pytest.mark.parametrize("tags", [TAGS, {"title": "x" * 128, "artist": ""}, {}])
+def test_tags_are_read_back_and_the_sound_is_the_same(audio_format: AudioFormat, tags: dict[str, str]) -> None:
+    content = encode_audio(clip(), RATE, audio_format, tags=tags)
+    with soundfile.SoundFile(io.BytesIO(content)) as file:
+        found = {name: getattr(file, name) for name in TAGS if getattr(file, name)}
+    kept = {name: text for name, text in tags.items() if text and (name, audio_format) != ("copyright", "mp3")}
+    assert found == kept
+    np.testing.assert_array_equal(decode(content), decode(encode_audio(clip(), RATE, audio_format)))
+
+
+def test_formats_with_few_sample_rates_say_which() -> None:
+    with pytest.raises(ValueError, match=r"opus has no sample rate of 44100 Hz; set audio\.sample_rate to 8000, 12000"):
+        encode_audio(clip(), 44100, "opus")
+
+
+def test_a_libsndfile_that_lacks_a_format_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(soundfile, "check_format", lambda kind, subtype: False)
+    with pytest.raises(ValueError, match=r"libsndfile \d.* cannot write mp3; install 1\.1 or later"):
+        encode_audio(clip(), RATE, "mp3")
 
 
 @pytest.mark.parametrize("audio_format", ["wav", "flac"])
@@ -113,12 +139,13 @@ def test_same_clip_same_bytes(audio_format: AudioFormat) -> None:
 @pytest.mark.parametrize("rate", [16000, 44100, 48000])
 @pytest.mark.parametrize("shape", [(0,), (0, 2), (1,), (5000,), (5000, 2)])
 def test_empty_short_and_silent_clips_of_any_rate(audio_format: AudioFormat, rate: int, shape: tuple[int, ...]) -> None:
+    rate = 24000 if (audio_format, rate) == ("opus", 44100) else rate
     content = encode_audio(np.zeros(shape, np.float32), rate, audio_format)
     audio, found = soundfile.read(io.BytesIO(content), always_2d=True)
     assert found == rate
-    samples = max(shape[0], 1) if audio_format == "flac" else shape[0]  # libsndfile reads no empty FLAC
+    samples = max(shape[0], 1) if audio_format in ("flac", "mp3", "opus") else shape[0]  # libsndfile reads none empty
     assert audio.shape == (samples, 2 if len(shape) == 2 else 1)
-    assert not audio.any()
+    assert np.abs(audio).max(initial=0) < 1e-9
 
 
 @pytest.mark.parametrize("audio_format", FORMATS)

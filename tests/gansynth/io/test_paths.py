@@ -158,7 +158,11 @@ def _above(path: str) -> list[str]:
 
 
 def test_the_suffixes_of_all_outputs_are_known() -> None:
-    assert {posixpath.splitext(path)[1] for path in outputs_of("a.mid")} == set(OUTPUT_SUFFIXES)
+    beside = {".jsonl", ".md"}  # audio/metadata.jsonl and audio/README.md
+    assert {posixpath.splitext(path)[1] for path in outputs_of("a.mid")} | beside == set(OUTPUT_SUFFIXES)
+    for name in ("metadata.jsonl", "README.md"):
+        written = {part for song in (name, f"{name}/x.mid") for path in outputs_of(song) for part in _above(path)}
+        assert f"audio/{name}" not in written | set(outputs_of(f"{name}.mid"))
 
 
 def test_only_temporary_files_are_swept(tmp_path: Path) -> None:

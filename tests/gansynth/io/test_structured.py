@@ -27,6 +27,44 @@ from pipeline.config import load_config
 HOSTILE = Path(__file__).parents[4] / "shared" / "hostile"
 
 
+ERRORS = {
+    "a: [1\nb: }\n": "line 2, column 2 (b: }): a list is not closed: a comma or ] is missing",
+    "a: {b: 1": "at its end: a mapping is not closed: a comma or } is missing",
+    "notes:\n\tx: 1\n": "line 2, column 1 (x: 1): a tab; lines are indented with spaces",
+    "a: b: c": "line 1, column 5 (a: b: c): a colon where no name can end",
+    "a: @x": "line 1, column 4 (a: @x): a value cannot begin with this character",
+    "a: 'x": "line 1, column 6 (a: 'x): a quotation mark is not closed",
+    "a:\n  b: 1\n c: 2": "line 3, column 2 (c: 2): a setting is written as NAME: VALUE",
+    "a: 1\nb": "at its end: a setting is written as NAME: VALUE; the colon is missing",
+    "- a\nb: 1": "line 2, column 1 (b: 1): an entry of the list begins with -",
+    "a: *x": "line 1, column 4 (a: *x): the name behind * is not defined",
+    "a: !x y": "line 1, column 4 (a: !x y): tags such as !name are not accepted",
+    "a: \x01": "a control character",
+    b"a: \xff": "the text is not UTF-8",
+    "a: 1\n---\nb: 1": "line 2, column 1 (---): a second document begins here",
+    "{[1]: 2}": "line 1, column 2 ({[1]: 2}): a list or a mapping cannot be a name",
+    'a: "\\q"': 'line 1, column 5 (a: "\\q"): \\ has a meaning in double quotation marks',
+}
+
+
+@pytest.mark.parametrize("text", ERRORS)
+def test_errors_of_yaml_are_told_in_words_and_where(text: str | bytes) -> None:
+    with pytest.raises(ValueError, match="not valid YAML: ") as error:
+        structured.parse_yaml(text)
+    assert str(error.value).removeprefix("not valid YAML: ").startswith(ERRORS[text])
+
+
+@pytest.mark.parametrize("text", ["a: 1\nb: 2\na: 3", "x:\n  a: {c: 1}\n  b: [1, 2]\n  a: 1", "{a: 1, ? a : 2}"])
+def test_a_name_that_is_given_twice_is_an_error(text: str) -> None:
+    with pytest.raises(ValueError, match=r"^line \d: a is given twice, first in line \d$"):
+        structured.parse_yaml(text)
+
+
+def test_names_are_distinct_in_each_mapping_alone() -> None:
+    text = "a: {b: 1}\nc: {b: [b, b, {b: b}]}\n1: x\n'1': y\nd: &d {b: 1}\ne: *d\nf: {<<: *d, g: 1}\n"
+    assert structured.parse_yaml(text)["c"] == {"b": ["b", "b", {"b": "b"}]}
+
+
 def aliases(levels: int, width: int = 10) -> str:
     lines = ["a0: &a0 [" + ",".join("x" * width) + "]"]
     lines += [f"a{i}: &a{i} [{','.join([f'*a{i - 1}'] * width)}]" for i in range(1, levels)]
