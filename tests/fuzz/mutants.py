@@ -162,7 +162,8 @@ def lie_about_length(data: bytearray, rng: random.Random) -> bytearray:
     places = [0, *_tracks(data)]
     at = rng.choice(places) + 4
     true = int.from_bytes(data[at : at + 4], "big")
-    lie = rng.choice((rng.choice(SIZES), max(0, true + rng.choice((-9, -4, -1, 1, 2, 8, 300))), rng.getrandbits(32)))
+    near = true + rng.choice((-9, -4, -1, 1, 2, 8, 300))
+    lie = rng.choice((rng.choice(SIZES), min(max(0, near), 2**32 - 1), rng.getrandbits(32)))
     data[at : at + 4] = lie.to_bytes(4, "big")
     return data
 
