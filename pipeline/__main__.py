@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pipeline.stopping import Stop
 
 EXAMPLES = Path(__file__).parent / "examples"
-_COMMANDS = ("render", "plan", "preview")
+_COMMANDS = ("render", "plan", "preview", "report")
 _HELP = """\
 Renders MIDI files with GANSynth; writes a WAV, a spectrogram and a piano roll for each.
 
@@ -54,6 +54,14 @@ examples:
   gansynth-beam plan --config configs/dataflow.yaml --project P --region R --input 'gs://B/**.mid' \\
       --output gs://B/out
 """
+_REPORT = """\
+Writes the lists and the page of an output folder anew, from what the jobs in it have left. For jobs on other machines
+that failed or were cancelled, or whose template another program has started. Refuses while a job still runs.
+
+examples:
+  gansynth-beam report out
+  gansynth-beam report gs://BUCKET/rendered
+"""
 _PREVIEW = """\
 Renders instruments to a page where you can compare them: a note and a phrase of each, and interpolations between pairs.
 
@@ -76,7 +84,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error(f"unrecognized arguments: {' '.join(others)}")
     with stopping.on_signals() as stop:
         try:
-            return _preview(args) if args.command == "preview" else _render(args, others, stop)
+            commands = {"preview": _preview, "report": _report}
+            command = commands.get(args.command)
+            return command(args, others) if command else _render(args, others, stop)
         except KeyboardInterrupt:
             say("Stopped; run the same command again")
             return stop.exit_code
@@ -93,7 +103,7 @@ def _with_command(parser: argparse.ArgumentParser, argv: Sequence[str]) -> Seque
     return ["render", *argv]
 
 
-def _preview(args: argparse.Namespace) -> int:
+def _preview(args: argparse.Namespace, _: Sequence[str]) -> int:
     from gansynth.errors import GansynthError
     from pipeline import preview
 
@@ -107,6 +117,17 @@ def _preview(args: argparse.Namespace) -> int:
         if not args.quiet:
             say(f"{args.save_as}: {', '.join(kept.names)}")
         return 0
+    except GansynthError as error:
+        say(f"error: {error}")
+        return 2
+
+
+def _report(args: argparse.Namespace, others: Sequence[str]) -> int:
+    from gansynth.errors import GansynthError
+    from pipeline.recover import report
+
+    try:
+        return report(args.output, others, args.quiet).exit_code
     except GansynthError as error:
         say(f"error: {error}")
         return 2
@@ -228,6 +249,9 @@ def _parser() -> argparse.ArgumentParser:
     plan.add_argument(
         "--no-calibration", action="store_false", dest="calibration", help="do not render sample songs to measure time"
     )
+    report = add_command("report", help="write the lists and page of an output folder anew", description=_REPORT)
+    report.add_argument("output", metavar="OUTPUT", help="folder or URL of the outputs")
+    report.add_argument("--quiet", action="store_true", help="print nothing but errors")
     preview = add_command(
         "preview",
         help="compare instruments by ear and save the ones you choose",

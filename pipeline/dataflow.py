@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.metadata import version
 from typing import Any
@@ -24,6 +25,8 @@ from pipeline.config import JobConfig
 from transforms.elements import Source
 
 RUNNER = "DataflowRunner"
+_START_SECONDS = 1800.0
+"""Seconds after which a job that was to be started from a template, and does not run, counts as ended."""
 IMAGE = "{region}-docker.pkg.dev/{project}/gansynth-beam/{name}:{version}-py{python}"
 """Name of a workers' image that cloudbuild.yaml builds; it has the Python version, which pickles depend on."""
 
@@ -57,9 +60,8 @@ def complete(config: JobConfig, args: Sequence[str]) -> tuple[str, ...]:
         raise ConfigError(
             f"checkpoint {config.checkpoint}: Dataflow's workers cannot read it; copy it to gs:// and give that URL."
         )
-    for name in ("template_location", "update"):
-        if getattr(cloud, name):
-            raise ConfigError(f"--{name}: not supported, since a job renders one corpus once; leave it out.")
+    if cloud.update:
+        raise ConfigError("--update: not supported, since a job renders one corpus once; leave it out.")
     _check_accelerator(config, cloud)
     _check_flexrs(config, cloud, workers)
     added = []
@@ -162,16 +164,27 @@ def has_ended(job: Mapping[str, str], args: Sequence[str]) -> bool:
     """Asks Dataflow whether a job has ended.
 
     Args:
-        job: the job, as in the lock of its output folder.
+        job: the job, as in the lock of its output folder; one that is started from a template has only a name.
         args: Beam options, as on a command line; only those of the connection are used.
     """
     from apache_beam.runners.dataflow.dataflow_runner import DataflowPipelineResult
     from apache_beam.runners.dataflow.internal.apiclient import DataflowApplicationClient
     from apache_beam.runners.runner import PipelineState
 
-    options = PipelineOptions(list(args), project=job["project"], region=job["region"])
-    state = DataflowApplicationClient(options).get_job(job["job"]).current_state
-    return bool(PipelineState.is_terminal(DataflowPipelineResult.api_jobstate_to_pipeline_state(state)))
+    client = DataflowApplicationClient(PipelineOptions(list(args), project=job["project"], region=job["region"]))
+    name = job.get("name")
+    found = [client.get_job(job["job"])] if name is None else _jobs_of_name(client, job["project"], job["region"], name)
+    to_state = DataflowPipelineResult.api_jobstate_to_pipeline_state
+    if not all(PipelineState.is_terminal(to_state(one.current_state)) for one in found):
+        return False
+    return name is None or time.time() - float(job["written"]) > _START_SECONDS
+
+
+def _jobs_of_name(client: Any, project: str, region: str, name: str) -> list[Any]:
+    from google.cloud import dataflow
+
+    request = dataflow.ListJobsRequest(project_id=project, location=region)
+    return [one for one in client._jobs_client.list_jobs(request) if one.name == name]
 
 
 def outcome(result: Any) -> str:

@@ -92,7 +92,7 @@ def write_dataset(config: JobConfig, rows: Iterable[Row]) -> None:
 
     Args:
         config: the job.
-        rows: the row of each input, as in manifest.jsonl and errors.jsonl, with its status.
+        rows: the row of each input, as in manifest.jsonl and errors.jsonl, with its status, in the order of their ids.
     """
     match config.dataset.format:
         case "webdataset":
@@ -106,12 +106,14 @@ def write_audio_list(config: JobConfig, rows: Iterable[Row]) -> None:
 
     Args:
         config: the job.
-        rows: the row of each input, as in manifest.jsonl and errors.jsonl, with its status.
+        rows: the row of each input, as in manifest.jsonl and errors.jsonl, with its status, in the order of their ids.
 
     Source: the layout AudioFolder, https://huggingface.co/docs/datasets/audio_dataset
     """
     lines = []
-    for row in sorted((row for row in rows if row["status"] == "rendered"), key=lambda row: row["song_id"]):
+    for row in rows:
+        if row["status"] != "rendered":
+            continue
         values = {name: row.get(name) for name in _LISTED}
         notes = row["outputs"].get("notes")
         line = {
@@ -134,7 +136,7 @@ def write_shards(config: JobConfig, rows: Iterable[Row]) -> None:
 
     Args:
         config: the job; files are read from and shards written to its output folder.
-        rows: the row of each input, as in manifest.jsonl and errors.jsonl, with its status.
+        rows: the row of each input, as in manifest.jsonl and errors.jsonl, with its status, in the order of their ids.
     """
     folder = urls.join(config.output, FOLDER)
     earlier, lines = _index(folder), []
@@ -175,13 +177,13 @@ def write_shards(config: JobConfig, rows: Iterable[Row]) -> None:
 
 
 def shards(rows: Iterable[Row], limit: int) -> Iterator[list[Sample]]:
-    """Groups the rendered songs, sorted by id, into shards.
+    """Groups the rendered songs into shards.
 
     Args:
-        rows: the row of each input.
+        rows: the row of each input, in the order of their ids.
         limit: maximum size of a shard in bytes; only a single larger song exceeds it.
     """
-    rendered = sorted((row for row in rows if row["status"] == "rendered"), key=lambda row: row["song_id"])
+    rendered = (row for row in rows if row["status"] == "rendered")
     samples: list[Sample] = []
     total = 0
     for number, row in enumerate(rendered):

@@ -4,27 +4,56 @@ from __future__ import annotations
 
 import json
 import posixpath
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from gansynth.errors import ConfigError
 from gansynth.io import files, listing, paths, records, urls
 from gansynth.midi.load import read_midi
+from pipeline import rows
 from pipeline.config import JobConfig
 from pipeline.job import ROWS
 from pipeline.outputs import is_ours
 from transforms.elements import Source
 from transforms.manifest import Row, SongRow
 
-LISTS = {"manifest.jsonl": "rendered", "errors.jsonl": "failed"}
-"""Names of the lists in an output folder, and the status of their rows."""
-_NEEDED = {
-    "rendered": {"song_id", "source", "source_digest", "outputs", "config_digest"},
-    "failed": {"song_id", "source", "code", "message"},
-}
 _THREADS = 8
+_COLUMNS = SongRow.__annotations__.keys() - {"status"}
+
+
+class Known(NamedTuple):
+    """What is kept of the row of a song of an earlier job.
+
+    Attributes:
+        source: path or URL of its file.
+        digest: digest of the file; empty if it could not be read.
+        fits: if true, the row has this job's settings, so that it stays in the lists.
+    """
+
+    source: str
+    digest: str
+    fits: bool
+
+
+@dataclass(frozen=True)
+class Fits:
+    """A function that tells whether a row of an earlier job has a job's settings.
+
+    Attributes:
+        digest: digest of the settings.
+        same_settings: if true, the last job had the same ones.
+    """
+
+    digest: str
+    same_settings: bool
+
+    def __call__(self, row: Row) -> bool:
+        """Tells whether the row stays in the lists."""
+        if row["status"] == "failed":
+            return self.same_settings
+        return row["config_digest"] == self.digest and row.keys() >= _COLUMNS
 
 
 @dataclass(frozen=True)
@@ -33,30 +62,29 @@ class Earlier:
 
     Attributes:
         config: this job.
-        rows: the row of each song by its id.
-        same_settings: if true, the last job had the settings of this one.
+        files: the files of rows that killed jobs have left, and the lists; of two rows of a song the first counts.
+        known: what is kept of each song's row, by its id.
+        fits: tells whether a row has this job's settings.
     """
 
     config: JobConfig
-    rows: Mapping[str, Row]
-    same_settings: bool
+    files: tuple[list[str], list[str]]
+    known: Mapping[str, Known]
+    fits: Fits
 
-    def others(self, rows: Iterable[Row]) -> list[Row]:
-        """Lists the rows of songs that are not in this job and have its settings.
+    def rows(self) -> Iterator[Row]:
+        """Reads the rows again, in the order of their songs' ids."""
+        return (row for _, row in rows.merge(*self.files))
 
-        Args:
-            rows: the row of each input of this job.
-        """
-        own = {row["song_id"] for row in rows}
-        return [row for song_id, row in self.rows.items() if song_id not in own and self._fits(row)]
-
-    def left_out(self, rows: Collection[Row]) -> int:
-        """Counts the songs that are not in this job and have other settings.
+    def count_others(self, sources: Iterable[Source]) -> tuple[int, int]:
+        """Counts the songs that are not in this job: those with its settings, and those with others.
 
         Args:
-            rows: the row of each input of this job.
+            sources: the inputs of this job.
         """
-        return len(self.rows.keys() - {row["song_id"] for row in rows}) - len(self.others(rows))
+        own = [song for source in sources if (song := self.known.get(source.song_id))]
+        fitting = sum(song.fits for song in self.known.values()) - sum(song.fits for song in own)
+        return fitting, len(self.known) - len(own) - fitting
 
     def check_sources(self, sources: Iterable[Source]) -> None:
         """Checks that no song of an earlier job would be replaced by another file with the same id.
@@ -69,7 +97,7 @@ class Earlier:
 
         def is_other(source: Source) -> bool:
             try:
-                return read_midi(source.url, self.config.notes).digest != _digest(self.rows[source.song_id])
+                return read_midi(source.url, self.config.notes).digest != self.known[source.song_id].digest
             except Exception:  # reported as failed, if there is a job
                 return True
 
@@ -79,44 +107,37 @@ class Earlier:
                 if other:
                     raise ConfigError(
                         f"--output {self.config.output}: {source.song_id} is there already, from "
-                        f"{self.rows[source.song_id]['source']}, and {source.url} would replace it; choose another "
+                        f"{self.known[source.song_id].source}, and {source.url} would replace it; choose another "
                         "folder, or use --overwrite."
                     )
 
-    def prune(self, rows: Collection[Row]) -> int:
-        """Removes the files of songs that are not in this job, and files that its songs no longer have.
+    def unwanted(self, own: Iterable[Row]) -> list[str]:
+        """Lists the files of songs that are not in this job, and files that its songs no longer have.
+
+        To be called before the lists are written, which no longer name them.
 
         Args:
-            rows: the row of each input of this job.
+            own: the row of each input of this job.
 
         Returns:
-            Number of files removed, without completion records.
+            URLs of the files and of completion records.
         """
-        own = {row["song_id"]: row for row in rows}
-        wanted = {path for row in rows for path in _outputs(row)}
-        found = [row for song_id, row in self.rows.items() if own.get(song_id, {"status": ""})["status"] != "failed"]
-        stale = {path for row in found for path in _outputs(row)}
+        rendered, failed, wanted = set[str](), set[str](), set[str]()
+        for row in own:
+            (failed if row["status"] == "failed" else rendered).add(row["song_id"])
+            wanted.update(_outputs(row))
+        stale = {path for row in self.rows() if row["song_id"] not in failed for path in _outputs(row)}
         folder = urls.join(self.config.output, records.FOLDER)
-        names = {f"{paths.output_name(song_id)}.json" for song_id in own}
+        names = {f"{paths.output_name(song_id)}.json" for song_id in rendered | failed}
         old_records = [url for url, _ in listing.find(folder) if _below(url, folder) not in names]
         for url in old_records:
             stale.update(_outputs(json.loads(files.read_bytes(url))))
         removed = sorted(path for path in stale - wanted if is_ours(path))
-        for path in removed:
-            files.remove(urls.join(self.config.output, path))
-        for url in old_records:
-            files.remove(url)
-        return len(removed)
+        return [*(urls.join(self.config.output, path) for path in removed), *old_records]
 
     def _has_moved(self, source: Source) -> bool:
-        row = self.rows.get(source.song_id)
-        return row is not None and row["source"] != source.url and bool(_digest(row))
-
-    def _fits(self, row: Row) -> bool:
-        if row["status"] == "failed":
-            return self.same_settings
-        columns = SongRow.__annotations__.keys() - {"status"}
-        return row["config_digest"] == self.config.digest and columns <= row.keys()
+        song = self.known.get(source.song_id)
+        return song is not None and song.source != source.url and bool(song.digest)
 
 
 def read(config: JobConfig, same_settings: bool) -> Earlier:
@@ -129,29 +150,12 @@ def read(config: JobConfig, same_settings: bool) -> Earlier:
     Raises:
         ConfigError: a list is damaged.
     """
-    rows: dict[str, Row] = {}
-    for name, status in LISTS.items():
-        url = urls.join(config.output, name)
-        if listing.kind(url) == "file":
-            rows.update((row["song_id"], row) for row in _rows(url, {"status": status}))
-    for url, _ in listing.find(urls.join(config.output, ROWS)):
-        if url.endswith(".jsonl"):
-            rows.update((row["song_id"], row) for row in _rows(url, {}))
-    return Earlier(config, rows, same_settings)
-
-
-def _rows(url: str, more: Mapping[str, str]) -> Iterator[Any]:
-    for number, line in enumerate(files.read_lines(url), 1):
-        try:
-            row = more | json.loads(line)
-            if missing := _NEEDED[row["status"]] - row.keys():
-                raise KeyError(*sorted(missing))
-        except (ValueError, TypeError, KeyError) as error:
-            raise ConfigError(
-                f"--output: {url}, line {number}: is not a row of this program ({error}); remove the file, or choose "
-                "another folder."
-            ) from None
-        yield row
+    left = rows.find(urls.join(config.output, ROWS))
+    lists = rows.find_lists(config.output)
+    fits, known = Fits(config.digest, same_settings), {}
+    for _, row in rows.merge(left, lists):
+        known[row["song_id"]] = Known(row["source"], _digest(row), fits(row))
+    return Earlier(config, (left, lists), known, fits)
 
 
 def _digest(row: Mapping[str, Any]) -> str:

@@ -10,7 +10,8 @@ from transforms.expand_notes import ExpandNotes
 from transforms.mix_songs import MixSongs, SongElement
 from transforms.read_midi import ReadMidi
 from transforms.synthesize import Synthesize
-from transforms.write_songs import WriteRows, WriteSettings, WriteSongs
+from transforms.write_rows import WriteRows
+from transforms.write_songs import WriteSettings, WriteSongs
 
 
 def build(
@@ -19,7 +20,7 @@ def build(
     sources: beam.PTransform,
     *,
     name: str = "part-0",
-    shards: int = 1,
+    bounds: tuple[str, ...] = (),
     combine_before_shuffle: bool = True,
     attempts: str | None = None,
 ) -> beam.PCollection[str]:
@@ -30,12 +31,12 @@ def build(
         job: settings and checkpoint.
         sources: transform from PBegin to PCollection[Source], the files to render.
         name: prefix of the names of the files of rows, unique among pipelines with the same output.
-        shards: number of files of rows.
+        bounds: song ids at which a new file of rows begins, see WriteRows.
         combine_before_shuffle: see MixSongs; False on clusters.
         attempts: folder of the markers of attempts, see transforms.attempts; None on local runners.
 
     Returns:
-        URLs of the files of rows: one JSON object per line, one line per source.
+        URLs of the files of rows: one JSON object per line, one line per source in all.
     """
     config = job.config
     files = pipeline | "Files" >> sources
@@ -67,7 +68,7 @@ def build(
         | "MixSongs" >> MixSongs(combine_before_shuffle, attempts)
     )
     rows = songs | "WriteSongs" >> WriteSongs(write_settings(job), attempts)
-    return rows | "WriteRows" >> WriteRows(job.rows, name, shards, config.storage)
+    return rows | "WriteRows" >> WriteRows(job.rows, name, bounds, config.storage)
 
 
 def write_settings(job: ResolvedJob) -> WriteSettings:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import logging
 import os
@@ -19,6 +20,7 @@ from pipeline import no_input, outputs
 from transforms.elements import Source
 
 _LOG = logging.getLogger(__name__)
+_SAMPLED = 100_000
 
 
 class _Found(NamedTuple):
@@ -68,6 +70,12 @@ class Listing(Collection[Source]):
         with self.path.open() as f:
             for line in f:
                 yield Source(*json.loads(line))
+
+    def bounds(self, count: int) -> tuple[str, ...]:
+        """Chooses the song ids that cut the files, sorted by song id, into `count` parts of about equal size."""
+        step = 1 + len(self) // _SAMPLED
+        ids = sorted(source.song_id for source in itertools.islice(self, 0, None, step))
+        return tuple(ids[len(ids) * number // count] for number in range(1, count))
 
     @property
     def size(self) -> int:

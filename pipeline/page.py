@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import posixpath
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -71,7 +71,7 @@ class SongCard:
     stems: tuple[tuple[str, str], ...]
 
 
-def write_pages(config: JobConfig, rows: Sequence[Row]) -> None:
+def write_pages(config: JobConfig, rows: Iterable[Row]) -> None:
     """Writes the pages of a job, and removes surplus pages of an earlier run.
 
     Args:
@@ -94,7 +94,7 @@ def page_name(number: int) -> str:
     return "index.html" if number == 1 else f"page-{number}.html"
 
 
-def pages(config: JobConfig, rows: Sequence[Row]) -> Iterator[str]:
+def pages(config: JobConfig, rows: Iterable[Row]) -> Iterator[str]:
     """Renders a job's pages as HTML, at least one.
 
     Args:

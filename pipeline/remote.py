@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -15,23 +16,30 @@ from gansynth.errors import ConfigError, GansynthError
 from gansynth.io import files, urls
 from pipeline import dataflow, graph
 from pipeline.config import JobConfig
+from pipeline.earlier import Fits
 from pipeline.inputs import Listing
 from pipeline.job import counters, resolve
-from pipeline.local.slices import SliceResult
 from pipeline.lock import Lock
 from pipeline.terminal import say
+from pipeline.write_report import WriteReport
 from transforms.check_worker import CheckWorker, code_digest
 from transforms.list_files import ListFiles
 
 INPUTS = "inputs.list"
 ATTEMPTS = ".attempts"
 """Folder below the output folder with the markers of attempts, see transforms.attempts; outlasts a failed job."""
-_SONGS_OF_SHARD = 2000
+_SONGS_OF_SHARD, _SHARDS = 2000, 1000
 _ANSWER_SECONDS = 30.0
 
 
 class JobError(GansynthError):
-    """A job that was started and failed."""
+    """A job that failed.
+
+    Attributes:
+        has_ended: true if it was started and is known to have ended.
+    """
+
+    has_ended = False
 
 
 def render(
@@ -42,8 +50,8 @@ def render(
     lock: Lock,
     args: Sequence[str] = (),
     quiet: bool = False,
-) -> SliceResult:
-    """Runs the pipeline of a corpus to its end; prints the console URL of a Dataflow job.
+) -> Counter[str]:
+    """Runs the pipeline of a corpus to its end, or writes its template; prints the console URL of a Dataflow job.
 
     Args:
         pipeline: the pipeline from `draw`.
@@ -54,6 +62,9 @@ def render(
         args: Beam options.
         quiet: if true, nothing is printed.
 
+    Returns:
+        The job's counters by name.
+
     Raises:
         JobError: the job failed, or contact with it was lost.
     """
@@ -62,6 +73,8 @@ def render(
     try:
         result = pipeline.run()
         lock.name_remote_job(_name(result, pipeline, runner))
+        if template(args):
+            return Counter()
         if runner == dataflow.RUNNER and not quiet:
             say(dataflow.link(result.job_id(), pipeline.options))
         result.wait_until_finish()
@@ -69,20 +82,34 @@ def render(
         state = dataflow.outcome(result) if runner == dataflow.RUNNER else "the job failed"
         if result is not None and has_ended(lock.owner.remote, args):
             lock.name_remote_job({})
-        text = str(error).strip() or type(error).__name__
-        raise JobError(f"{runner}: {state}: {text}") from error
+        failure = JobError(f"{runner}: {state}: {str(error).strip() or type(error).__name__}")
+        failure.has_ended = result is not None and not lock.owner.remote
+        raise failure from error
     lock.name_remote_job({})
     counted: Counter[str] = Counter()
     with contextlib.suppress(Exception):  # the songs are rendered even if the service no longer returns the counters
         counted = counters(result)
-    return SliceResult(len(sources), counted)
+    return counted
+
+
+def template(args: Sequence[str]) -> str | None:
+    """Returns where a template of the job is to be written; None if the job is to be started.
+
+    Args:
+        args: Beam options, as on a command line.
+    """
+    location = PipelineOptions(list(args)).view_as(GoogleCloudOptions).template_location
+    return None if location is None else str(location)
 
 
 def _name(result: Any, pipeline: beam.Pipeline, runner: str) -> dict[str, str]:
     """Names a job by what its runner needs to tell its state; empty for a runner that has no service to ask."""
     if runner == dataflow.RUNNER:
         cloud = pipeline.options.view_as(GoogleCloudOptions)
-        return {"runner": runner, "job": result.job_id(), "project": cloud.project, "region": cloud.region}
+        job = {"runner": runner, "project": cloud.project, "region": cloud.region}
+        if cloud.template_location:
+            return {**job, "job": cloud.job_name, "name": cloud.job_name, "written": str(time.time())}
+        return {**job, "job": result.job_id()}
     service = pipeline.options.view_as(PortableOptions).job_endpoint
     if runner == "PortableRunner" and service and service != "embed":
         return {"runner": runner, "job": result._job_id, "service": service}
@@ -117,7 +144,13 @@ def has_ended(job: Mapping[str, str], args: Sequence[str] = ()) -> bool | None:
 
 
 def draw(
-    config: JobConfig, resumes: bool, args: Sequence[str], runner: str, songs: int, name: str = "job"
+    config: JobConfig,
+    resumes: bool,
+    args: Sequence[str],
+    runner: str,
+    sources: Listing,
+    name: str = "job",
+    fits: Fits | None = None,
 ) -> beam.Pipeline:
     """Draws the pipeline of a corpus, ready to run.
 
@@ -126,8 +159,9 @@ def draw(
         resumes: if true, songs that an earlier run finished are not rendered again.
         args: Beam options.
         runner: name of the runner.
-        songs: number of songs, which decides the number of files of rows.
+        sources: the corpus; only its size and some of its ids become part of the pipeline.
         name: name of the job's folder of rows.
+        fits: tells which rows of earlier jobs stay in the lists; None if there are none.
 
     Raises:
         ConfigError: Beam rejects an option or a resource hint.
@@ -137,33 +171,34 @@ def draw(
     job = replace(resolve(here, resumes, name), config=config)
     try:
         pipeline = beam.Pipeline(runner=runner, options=PipelineOptions(list(args)))
-        shards = 1 + min(songs // _SONGS_OF_SHARD, 999)
         pipeline | "CheckWorker" >> CheckWorker(job.model, code_digest(), config.compute.resource_hints)
-        sources = ListFiles(urls.join(job.rows, INPUTS), config.storage)
         attempts = urls.join(config.output, ATTEMPTS)
-        graph.build(pipeline, job, sources, shards=shards, combine_before_shuffle=False, attempts=attempts)
+        bounds = sources.bounds(1 + min(len(sources) // _SONGS_OF_SHARD, _SHARDS - 1))
+        files = ListFiles(urls.join(job.rows, INPUTS), config.storage)
+        rows = graph.build(pipeline, job, files, bounds=bounds, combine_before_shuffle=False, attempts=attempts)
+        rows | "WriteReport" >> WriteReport(config, job.rows, len(sources), fits)
     except ValueError as error:
         raise ConfigError(f"--runner {runner}: {error}") from None
     return pipeline
 
 
-def request_text(config: JobConfig, args: Sequence[str], runner: str, songs: int) -> str:
+def request_text(config: JobConfig, args: Sequence[str], runner: str, sources: Listing) -> str:
     """Formats the job that would be submitted; submits nothing.
 
     Args:
         config: the job.
         args: Beam options.
         runner: name of the runner.
-        songs: number of songs.
+        sources: the corpus.
 
     Raises:
         ConfigError: Beam rejects an option or a resource hint.
     """
     if runner == dataflow.RUNNER:
-        pipeline = draw(config, config.resume, [*args, "--dry_run=True"], runner, songs)
+        pipeline = draw(config, config.resume, [*args, "--dry_run=True"], runner, sources)
         try:
             return dataflow.request_text(pipeline)
         except (ValueError, RuntimeError) as error:
             raise ConfigError(f"--runner {runner}: {error}") from None
-    steps = dataflow.steps_and_hints(draw(config, config.resume, args, runner, songs).to_runner_api())
+    steps = dataflow.steps_and_hints(draw(config, config.resume, args, runner, sources).to_runner_api())
     return "\n".join(["steps:", *(f"  {name}{f'  {hints}' if hints else ''}" for name, hints in steps)])

@@ -1,15 +1,19 @@
-"""The report of a job: manifest.jsonl, errors.jsonl, and a summary."""
+"""The report of a job: its lists, pages and data set, and a summary in words."""
 
 from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any
 
-from gansynth.io import files, urls
+from gansynth.io import urls
+from pipeline import rows
 from pipeline.config import JobConfig
+from pipeline.dataset import write_dataset
 from pipeline.outcomes import event_outcomes, note_outcomes
+from pipeline.page import write_pages
 from pipeline.table import write_parquet
 from transforms.manifest import Row
 
@@ -32,6 +36,7 @@ class Summary:
         counters: counters of the run, by name.
         stopped: why the job stopped before its end; empty if it did not.
         signal: number of the signal that stopped it; 0 if none did.
+        is_waiting: true if a template was written, from which the job is still to be started.
     """
 
     rendered: int = 0
@@ -45,23 +50,39 @@ class Summary:
     counters: dict[str, int] = field(default_factory=dict)
     stopped: str = ""
     signal: int = 0
+    is_waiting: bool = False
 
     @property
     def exit_code(self) -> int:
         """Exit code of the run: 0 all songs rendered, 3 some failed, 1 none rendered, 130 or 143 after a signal."""
         if self.signal:
             return 128 + self.signal
+        if self.is_waiting:
+            return 0
         return 1 if not self.rendered else 3 if self.failed else 0
 
+    def to_json(self) -> bytes:
+        """Formats the totals as JSON, for `from_json`."""
+        return json.dumps(vars(self), sort_keys=True).encode()
 
-def summarise(rows: Iterable[Row]) -> Summary:
+    @classmethod
+    def from_json(cls, data: bytes) -> Summary:
+        """Reads the totals that `to_json` wrote."""
+        values: dict[str, Any] = json.loads(data)
+        for item in fields(cls):
+            if item.type == "Counter[str]":
+                values[item.name] = Counter(values[item.name])
+        return cls(**values)
+
+
+def summarise(own: Iterable[Row]) -> Summary:
     """Adds up the rows of a job.
 
     Args:
-        rows: the row of each input.
+        own: the row of each input.
     """
     summary = Summary()
-    for row in rows:
+    for row in own:
         if row["status"] == "rendered":
             summary.rendered += 1
             summary.notes.update(row["notes"])
@@ -76,22 +97,34 @@ def summarise(rows: Iterable[Row]) -> Summary:
     return summary
 
 
-def write_lists(config: JobConfig, rows: Iterable[Row]) -> None:
-    """Writes manifest.jsonl, manifest.parquet if it is configured, and errors.jsonl.
+def write(
+    config: JobConfig,
+    own: Sequence[str],
+    others: Sequence[Sequence[str]] = (),
+    fits: Callable[[Row], bool] = bool,
+    follow: bool = False,
+) -> None:
+    """Writes manifest.jsonl and errors.jsonl, and what is made of them: manifest.parquet, pages, data set.
+
+    Rows are read one by one from files, so memory does not grow with the corpus.
 
     Args:
         config: the job.
-        rows: the row of each song in the output folder.
+        own: URLs of the files of the job's rows.
+        others: URLs of files of rows of earlier jobs, in groups of which the first counts more than the next.
+        fits: tells whether a row of an earlier job stays in the lists.
+        follow: if true, the job's files follow on each other, so that the storage can join them.
     """
-    manifest: list[str] = []
-    errors: list[str] = []
-    for row in sorted(rows, key=lambda row: row["song_id"]):
-        line = json.dumps({key: value for key, value in row.items() if key != "status"}, sort_keys=True)
-        (manifest if row["status"] == "rendered" else errors).append(line)
-    for name, lines in (("manifest.jsonl", manifest), ("errors.jsonl", errors)):
-        files.write_bytes(urls.join(config.output, name), "".join(f"{line}\n" for line in lines).encode())
+    if any(others) or not follow:
+        merged = rows.merge(own, *others)
+        rows.write_lists(config.output, (row for group, row in merged if group == 0 or fits(row)))
+    else:
+        rows.join_lists(config.output, own)
+    manifest, errors = (urls.join(config.output, name) for name in rows.LISTS)
     if config.manifest.parquet:
-        write_parquet(urls.join(config.output, "manifest.parquet"), map(json.loads, manifest))
+        write_parquet(urls.join(config.output, "manifest.parquet"), rows.read(manifest))
+    write_pages(config, (row for _, row in rows.merge([manifest, errors])))
+    write_dataset(config, rows.read(manifest))
 
 
 def done_text(done: int, failed: int, songs: int) -> str:
@@ -106,13 +139,15 @@ def done_text(done: int, failed: int, songs: int) -> str:
     return f"{done} of {songs} songs done before, nothing to render{again}"
 
 
-def summary_text(summary: Summary, config: JobConfig, wall_seconds: float, done_before: int | None = None) -> str:
+def summary_text(
+    summary: Summary, config: JobConfig, wall_seconds: float | None, done_before: int | None = None
+) -> str:
     """Formats the lines that are printed at the end of a run.
 
     Args:
         summary: the totals.
         config: the job.
-        wall_seconds: duration of the run.
+        wall_seconds: duration of the run; None if the songs were rendered by others before.
         done_before: number of songs that an earlier run finished, if nothing had to be rendered.
     """
     songs = summary.rendered + summary.failed
@@ -124,7 +159,7 @@ def summary_text(summary: Summary, config: JobConfig, wall_seconds: float, done_
     else:
         lines = [
             f"{summary.rendered} of {songs} songs rendered: {summary.notes['played']:,} notes, "
-            f"{summary.seconds / 60:.1f} minutes of audio in {wall_seconds:.0f} s",
+            f"{summary.seconds / 60:.1f} minutes of audio{'' if wall_seconds is None else f' in {wall_seconds:.0f} s'}",
         ]
     if outcomes := list(note_outcomes(summary.notes)):
         lines.append(f"Notes: {'; '.join(outcomes)}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, cast
 
@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from gansynth.config import SOUND_VERSION
 from gansynth.errors import ConfigError, MidiError
-from gansynth.io import files, listing, paths, structured, urls
+from gansynth.io import files, listing, structured, urls
 from gansynth.io.records import FOLDER, Records
 from gansynth.midi.load import parse_midi, read_midi
 from pipeline.config import JobConfig, rename_settings
@@ -23,7 +23,7 @@ from transforms.manifest import Row, SongRow
 
 CONFIG = "config.yaml"
 LOOKED_UP = 10_000
-"""Highest number of songs that are looked up before a job; with more, the job itself does so, on all its workers."""
+"""Highest number of songs that a dry run looks up."""
 _THREADS, _BATCH = 8, 64
 
 
@@ -69,52 +69,52 @@ def done_before(config: JobConfig, sources: Iterable[Source], earlier: Earlier) 
         earlier: the rows of earlier jobs; songs that these do not have are not looked up.
 
     Yields:
-        For each input, in order, the row of a finished song, or of a file that is no MIDI file and failed before;
-        None if the input has to be rendered.
+        For each input that earlier jobs have a row of, by song id, the row of a finished song, or of a file that is no
+        MIDI file and failed before; None if the input has to be rendered.
     """
     records: Records | None = None
+    inputs = {source.song_id: source.url for source in sources if source.song_id in earlier.known}
 
-    def row_of(source: Source) -> Row | None:
-        row = earlier.rows.get(source.song_id)
-        if row is None or (row["status"] == "failed" and row["stage"] != "read"):
+    def row_of(row: Row) -> Row | None:
+        if row["status"] == "failed" and row["stage"] != "read":
             return None
-        digest = ""
+        digest, url = "", inputs[row["song_id"]]
         try:
-            file = read_midi(source.url, config.notes)
+            file = read_midi(url, config.notes)
             digest = file.digest
             if row["status"] == "failed":
                 parse_midi(file, config.notes)
                 return None
             assert records is not None
-            found = records.find(source.song_id, digest)
+            found = records.find(row["song_id"], digest)
         except MidiError as error:
-            return Failure.of(source.song_id, "read", error, digest, source.url).row()
+            return Failure.of(row["song_id"], "read", error, digest, url).row()
         except Exception:  # the job tells what is wrong, and whether it is this file or the storage
             return None
-        return None if found is None else cast(SongRow, found | {"source": source.url})
+        return None if found is None else cast(SongRow, found | {"source": url})
 
-    if earlier.rows:
+    if inputs:
         records = resolve_without_model(config).records
-    rest = iter(sources)
+    rest = (row for row in earlier.rows() if row["song_id"] in inputs) if inputs else iter(())
     with ThreadPoolExecutor(_THREADS) as pool:
         while batch := list(itertools.islice(rest, _BATCH)):
             yield from pool.map(row_of, batch)
 
 
-def recorded(config: JobConfig, sources: Iterable[Source]) -> Iterator[Row]:
+def recorded(config: JobConfig, is_wanted: Callable[[str], bool]) -> Iterator[Row]:
     """Yields the rows of songs that have a completion record with the job's settings, without checking their files.
 
     Args:
         config: the job.
-        sources: the inputs to look for.
+        is_wanted: tells from the name of a record, below their folder, whether it is to be read.
     """
     folder = urls.join(config.output, FOLDER)
-    names = {url.rpartition(f"/{FOLDER}/")[2]: url for url, _ in listing.find(folder)}
-    there = (names[name] for source in sources if (name := f"{paths.output_name(source.song_id)}.json") in names)
+    wanted = (url for url, _ in listing.find(folder) if is_wanted(url.rpartition(f"/{FOLDER}/")[2]))
     with ThreadPoolExecutor(_THREADS) as pool:
-        for row in map(json.loads, pool.map(files.read_bytes, there)):
-            if row["config_digest"] == config.digest:
-                yield row
+        while batch := list(itertools.islice(wanted, _BATCH)):
+            for row in map(json.loads, pool.map(files.read_bytes, batch)):
+                if row["config_digest"] == config.digest:
+                    yield row
 
 
 def mark(config: JobConfig) -> None:

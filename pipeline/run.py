@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import json
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from gansynth.errors import ConfigError
 from gansynth.io import files, listing, paths, retry, urls
 from gansynth.io.probe import OutputError, check_writable
-from pipeline import dataflow, inputs, outputs, remote, resume, runners
+from pipeline import dataflow, inputs, outputs, remote, resume, rows, runners, write_report
 from pipeline.config import JobConfig
-from pipeline.dataset import write_dataset
 from pipeline.earlier import Earlier
 from pipeline.earlier import read as read_earlier
 from pipeline.job import ROWS, resolve, rows_folder
@@ -25,12 +23,12 @@ from pipeline.local.pool import WorkerPool
 from pipeline.local.slices import SliceResult
 from pipeline.lock import Lock, Owner
 from pipeline.options import check_beam_options
-from pipeline.page import write_pages
 from pipeline.progress import Progress
-from pipeline.report import Summary, done_text, summarise, summary_text, write_lists
+from pipeline.remote import JobError
+from pipeline.report import Summary, done_text, summarise, summary_text, write
 from pipeline.stopping import Stop
 from pipeline.terminal import say
-from pipeline.unused_rules import rules_used, unused_rules
+from pipeline.unused_rules import has_rules, rules_used, unused_rules
 from transforms.attempts import Attempts
 from transforms.elements import Failure, Source
 from transforms.manifest import ErrorRow, Row
@@ -51,6 +49,7 @@ class _Job:
     lock: Lock
     stop: Stop
     quiet: bool
+    prune: bool
 
     @property
     def is_local(self) -> bool:
@@ -62,20 +61,26 @@ class _Outcome:
     """The outcome of a job.
 
     Attributes:
+        rows: the folder of its rows.
         counters: counters of the run, by name.
         done: number of songs in finished slices.
         lost: songs whose process died.
         stopped: why the job stopped before its end; empty if it did not.
-        rows: the row of each input, if nothing had to be rendered.
         done_before: number of songs that an earlier run finished, if nothing had to be rendered.
+        summary: the totals, if the job has written its lists itself.
+        error: why the job failed, if it did.
+        is_waiting: true if a template was written, from which the job is still to be started.
     """
 
+    rows: str
     counters: Counter[str] = field(default_factory=Counter)
     done: int = 0
     lost: list[Source] = field(default_factory=list)
     stopped: str = ""
-    rows: list[Row] = field(default_factory=list)
     done_before: int | None = None
+    summary: Summary | None = None
+    error: JobError | None = None
+    is_waiting: bool = False
 
 
 def run(
@@ -108,26 +113,24 @@ def run(
     with Lock(config.output, lambda owner: _has_ended(config, owner, sources, args)) as lock:
         _check_output(config.output, sources)
         goes_on, earlier = find_earlier(config, sources, overwrite)
-        job = _Job(config, goes_on, args, runner, sources, lock, stop or Stop(), quiet)
-        outcome = _finished_before(job, earlier) or _render(job)
-        rows = outcome.rows or list(_account(sources, _found_rows(job, outcome), outcome.lost, outcome.stopped))
-        summary = replace(summarise(rows), counters=dict(outcome.counters), stopped=outcome.stopped)
+        job = _Job(config, goes_on, args, runner, sources, lock, stop or Stop(), quiet, prune)
+        outcome = _finished_before(job, earlier) or _render(job, earlier)
+        if outcome.is_waiting:
+            return Summary(is_waiting=True)
+        summary = outcome.summary if outcome.summary and not prune else _report(job, outcome, earlier)
+        summary.counters = dict(outcome.counters)
         summary.signal = job.stop.number
-        others = [] if prune else earlier.others(rows)
-        try:
-            _write_lists(config, [*rows, *others])
-            if prune and not outcome.stopped:
-                earlier.prune(rows)
+        found = (row for _, row in rows.merge(rows.find(outcome.rows)))
+        used = rules_used(found) if has_rules(config.instruments) else None
+        with contextlib.suppress(OSError):
             _clear_rows(config.output)
-        except Exception:
-            if not (why := _unwritable(config.output)):
-                raise
-            summary.stopped = why
+    if outcome.error is not None:
+        raise outcome.error
     if not quiet or summary.stopped:
         lines = [summary_text(summary, config, time.perf_counter() - began, outcome.done_before)]
         if not summary.stopped:
-            lines += unused_rules(config.instruments, rules_used(rows))
-        lines += _about_others(earlier, rows, others, prune)
+            lines += unused_rules(config.instruments, used)
+        lines += _about_others(earlier, sources, prune)
         say("\n".join(lines), links={"index.html": urls.join(config.output, "index.html")})
     return summary
 
@@ -150,10 +153,11 @@ def dry_run(config: JobConfig, beam_args: Sequence[str] = (), overwrite: bool = 
     goes_on, earlier = find_earlier(config, sources, overwrite, sweep=False)
     waiting, done, failed = list(sources), 0, 0
     if goes_on and len(sources) <= resume.LOOKED_UP:
-        found = list(resume.done_before(config, sources, earlier))
-        waiting = [source for source, row in zip(sources, found, strict=True) if row is None]
-        failed = sum(row is not None and row["status"] == "failed" for row in found)
-        done = len(found) - len(waiting) - failed
+        found = [row for row in resume.done_before(config, sources, earlier) if row is not None]
+        ids = {row["song_id"] for row in found}
+        waiting = [source for source in waiting if source.song_id not in ids]
+        failed = sum(row["status"] == "failed" for row in found)
+        done = len(found) - failed
     lines = [done_text(done, failed, len(sources))] if not waiting else []
     if waiting:
         before = f"{done} of {len(sources)} songs done before; " if done else ""
@@ -164,7 +168,7 @@ def dry_run(config: JobConfig, beam_args: Sequence[str] = (), overwrite: bool = 
     if len(waiting) > _SHOWN:
         lines.append(f"  and {len(waiting) - _SHOWN} more")
     if runner != runners.LOCAL:
-        lines.append(remote.request_text(config, args, runner, len(sources)))
+        lines.append(remote.request_text(config, args, runner, sources))
     elif waiting:
         resolve(config)
     return "\n".join([*lines, "settings:", config.to_yaml()])
@@ -225,30 +229,41 @@ def find_earlier(
 
 
 def _finished_before(job: _Job, earlier: Earlier) -> _Outcome | None:
-    """Returns the outcome of a job that has nothing to render; None for any other."""
-    taken_from = job.lock.taken_from
+    """Returns the outcome of a job that has nothing to render, and collects its rows; None for any other."""
+    config, taken_from = job.config, job.lock.taken_from
+    if remote.template(job.args):
+        return None  # whoever waits for the template starts a job from it, which finds that all songs are done
     if taken_from is not None and taken_from.remote:
-        rows = list(_rows(job.config.output, taken_from.job))
-        if _are_all(rows, job.sources):
-            return _Outcome(rows=rows)
-    if not job.goes_on or len(job.sources) > resume.LOOKED_UP:
+        outcome = _Outcome(rows_folder(config.output, taken_from.job))
+        if _are_all(outcome.rows, job.sources):
+            outcome.summary = write_report.read(outcome.rows)
+            return outcome
+    if not job.goes_on or not all(source.song_id in earlier.known for source in job.sources):
         return None
-    if not all(source.song_id in earlier.rows for source in job.sources):
+    outcome, counted = _Outcome(rows_folder(config.output, job.lock.owner.job)), Counter[str]()
+
+    def found() -> Iterator[Row]:
+        for row in itertools.takewhile(bool, resume.done_before(config, job.sources, earlier)):
+            assert row is not None
+            counted["songs_resumed" if row["status"] == "rendered" else "songs_failed"] += 1
+            yield row
+
+    rows.write(outcome.rows, "done", found())
+    if counted.total() < len(job.sources):
+        files.remove(outcome.rows)
         return None
-    found = list(itertools.takewhile(bool, resume.done_before(job.config, job.sources, earlier)))
-    if len(found) < len(job.sources):
-        return None
-    rows = [row for row in found if row is not None]
-    done = sum(row["status"] == "rendered" for row in rows)
-    return _Outcome(Counter(songs_resumed=done, songs_failed=len(rows) - done), rows=rows, done_before=done)
+    outcome.counters, outcome.done_before = counted, counted["songs_resumed"]
+    return outcome
 
 
-def _render(job: _Job) -> _Outcome:
+def _render(job: _Job, earlier: Earlier) -> _Outcome:
     """Renders the corpus until its end, or until the job is stopped."""
-    config, outcome = job.config, _Outcome()
+    config, outcome = job.config, _Outcome(rows_folder(job.config.output, job.lock.owner.job))
+    if not job.is_local:
+        return _render_remotely(job, earlier, outcome)
     try:
-        with Progress(len(job.sources), job.quiet or not job.is_local) as progress:
-            for finished in (_slices if job.is_local else _remote)(job, progress):
+        with Progress(len(job.sources), job.quiet) as progress:
+            for finished in _slices(job, progress):
                 outcome.counters += finished.counters
                 outcome.done += finished.songs
                 outcome.lost += finished.lost
@@ -263,11 +278,9 @@ def _render(job: _Job) -> _Outcome:
     except BaseException as error:
         if job.stop.number or isinstance(error, KeyboardInterrupt):
             outcome.stopped = "stopped by a signal"
-        elif isinstance(error, Exception) and job.is_local and (why := _unwritable(config.output)):
+        elif isinstance(error, Exception) and (why := _unwritable(config.output)):
             outcome.stopped = why
         else:
-            raise
-        if not job.is_local:
             raise
         with contextlib.suppress(OSError):
             files.sweep(config.output)  # what processes that were killed have left
@@ -286,20 +299,51 @@ def _slices(job: _Job, progress: Progress) -> Iterator[SliceResult]:
         yield from pool.render(itertools.chain(first, cut), resolved)
 
 
-def _remote(job: _Job, progress: Progress) -> Iterator[SliceResult]:
-    """Renders the corpus in one pipeline elsewhere."""
+def _render_remotely(job: _Job, earlier: Earlier, outcome: _Outcome) -> _Outcome:
+    """Renders the corpus in one pipeline elsewhere, which writes its lists and pages itself."""
     config, name = job.config, job.lock.owner.job
-    pipeline = remote.draw(config, job.goes_on, job.args, job.runner, len(job.sources), name)
+    pipeline = remote.draw(config, job.goes_on, job.args, job.runner, job.sources, name, earlier.fits)
     resume.mark(config)
-    rows = rows_folder(config.output, name)
-    rendered = remote.render(pipeline, rows, job.runner, job.sources, job.lock, job.args, job.quiet)
+    try:
+        outcome.counters = remote.render(pipeline, outcome.rows, job.runner, job.sources, job.lock, job.args, job.quiet)
+    except JobError as error:
+        if not error.has_ended:
+            raise
+        outcome.error, outcome.stopped = error, "the job failed"
+        return outcome
+    if template := remote.template(job.args):
+        outcome.is_waiting = True
+        say(f"Written: {template}; the job that is started from it writes its lists and pages itself")
+        return outcome
     Attempts(urls.join(config.output, remote.ATTEMPTS)).tidy()
-    yield rendered
+    files.sweep(config.output)  # what workers that were killed have left
+    outcome.summary = write_report.read(outcome.rows)
+    return outcome
 
 
 def _has_ended(config: JobConfig, owner: Owner, sources: inputs.Listing, args: Sequence[str]) -> bool | None:
     """Tells whether a remote job has ended: it has left the rows of all songs, or its runner says so."""
-    return _are_all(_rows(config.output, owner.job), sources) or remote.has_ended(owner.remote, args)
+    return _are_all(rows_folder(config.output, owner.job), sources) or remote.has_ended(owner.remote, args)
+
+
+def _report(job: _Job, outcome: _Outcome, earlier: Earlier) -> Summary:
+    """Accounts for every input, and writes lists, pages and data set; only says why if nothing can be written."""
+    config, folder = job.config, outcome.rows
+    try:
+        rows.write(folder, "rest", _account(config, job.sources, folder, outcome.lost, outcome.stopped))
+        own = rows.find(folder)
+        summary = summarise(row for _, row in rows.merge(own))
+        unwanted = earlier.unwanted(row for _, row in rows.merge(own)) if job.prune and not outcome.stopped else []
+        write(config, own, () if job.prune else earlier.files, earlier.fits)
+        for url in unwanted:
+            files.remove(url)
+        summary.stopped = outcome.stopped
+    except Exception:
+        if not (why := _unwritable(config.output)):
+            raise
+        summary = summarise(row for _, row in rows.merge(rows.find(folder)))
+        summary.failed, summary.stopped = len(job.sources) - summary.rendered, why
+    return summary
 
 
 def _unwritable(output: str) -> str:
@@ -311,16 +355,11 @@ def _unwritable(output: str) -> str:
     return ""
 
 
-def _write_lists(config: JobConfig, rows: Sequence[Row]) -> None:
-    write_lists(config, rows)
-    write_pages(config, rows)
-    write_dataset(config, rows)
-
-
-def _about_others(earlier: Earlier, rows: Sequence[Row], others: Sequence[Row], prune: bool) -> Iterator[str]:
-    if others:
-        yield f"{len(others)} songs of earlier jobs are listed too; --prune removes them."
-    if not prune and (left_out := earlier.left_out(rows)):
+def _about_others(earlier: Earlier, sources: Iterable[Source], prune: bool) -> Iterator[str]:
+    listed, left_out = (0, 0) if prune else earlier.count_others(sources)
+    if listed:
+        yield f"{listed} songs of earlier jobs are listed too; --prune removes them."
+    if left_out:
         yield (
             f"{left_out} songs of earlier jobs with other settings are no longer listed; their files are still there, "
             "--prune removes them."
@@ -353,38 +392,31 @@ def _clear_rows(output: str) -> None:
     files.remove(urls.join(output, ROWS))
 
 
-def _are_all(rows: Iterable[Row], sources: inputs.Listing) -> bool:
+def _are_all(folder: str, sources: inputs.Listing) -> bool:
     """Returns whether there is a row for each input."""
-    done = {row["song_id"] for row in rows}
+    done = _ids(folder)
     return len(done) == len(sources) and all(source.song_id in done for source in sources)
 
 
-def _rows(output: str, name: str) -> Iterator[Row]:
-    for url, _ in listing.find(rows_folder(output, name)):
-        if url.endswith(".jsonl"):
-            yield from map(json.loads, files.read_lines(url))
-
-
-def _found_rows(job: _Job, outcome: _Outcome) -> Iterator[Row]:
-    """Yields the rows of a job; if it was stopped, also those of songs that were finished in slices that were not."""
-    rows = list(_rows(job.config.output, job.lock.owner.job))
-    yield from rows
-    if outcome.stopped:
-        found = {row["song_id"] for row in rows}
-        yield from resume.recorded(job.config, (source for source in job.sources if source.song_id not in found))
+def _ids(folder: str) -> set[str]:
+    """Lists the ids of the songs that have a row below a folder."""
+    return {row["song_id"] for url in rows.find(folder) for row in rows.read(url)}
 
 
 def _account(
-    sources: Iterable[Source], rows: Iterable[Row], lost: Sequence[Source], stopped: str = ""
+    config: JobConfig, sources: Iterable[Source], folder: str, lost: Sequence[Source], stopped: str = ""
 ) -> Iterator[Row]:
-    """Yields one row for every input, an error row if no other was found."""
-    found = {row["song_id"]: row for row in rows}
+    """Yields a row for every input that has none: of a stopped job its record, else that of an error."""
+    found = _ids(folder)
     killed = {source.song_id for source in lost}
+    if stopped:
+        names = {f"{paths.output_name(source.song_id)}.json" for source in sources if source.song_id not in found}
+        for row in resume.recorded(config, names.__contains__):
+            found.add(row["song_id"])
+            yield row
     for source in sources:
-        row = found.get(source.song_id)
-        if row is None:
-            row = without_row(source, "mix", source.song_id in killed, stopped)
-        yield row
+        if source.song_id not in found:
+            yield without_row(source, "mix", source.song_id in killed, stopped)
 
 
 def without_row(source: Source, stage: str, killed: bool, stopped: str = "") -> ErrorRow:

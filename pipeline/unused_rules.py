@@ -9,6 +9,13 @@ from gansynth.config import InstrumentsConfig
 from gansynth.score.assign import MOST_PARTS
 from transforms.manifest import Row
 
+_SECTIONS = {"tracks": "track", "programs": "program", "families": "family"}
+
+
+def has_rules(config: InstrumentsConfig) -> bool:
+    """Tells whether there are any rules."""
+    return any(getattr(config, section) for section in _SECTIONS)
+
 
 def rules_used(rows: Iterable[Row]) -> set[str] | None:
     """Collects the rules that chose an instrument in any of the songs.
@@ -20,10 +27,13 @@ def rules_used(rows: Iterable[Row]) -> set[str] | None:
         The rules as in Part; None if they are not all known: no song was rendered, or one has so many parts that not
         all of them are in its row.
     """
-    songs = [row["parts"] for row in rows if row["status"] == "rendered"]
-    if not songs or any(len(parts) >= MOST_PARTS for parts in songs):
-        return None
-    return {part["rule"] for parts in songs for part in parts}
+    used: set[str] | None = None
+    for row in rows:
+        if row["status"] == "rendered":
+            if len(row["parts"]) >= MOST_PARTS:
+                return None
+            used = (used or set()) | {part["rule"] for part in row["parts"]}
+    return used
 
 
 def unused_rules(config: InstrumentsConfig, used: Collection[str] | None) -> Iterator[str]:
@@ -33,12 +43,11 @@ def unused_rules(config: InstrumentsConfig, used: Collection[str] | None) -> Ite
         config: the rules.
         used: rules that chose an instrument, from `rules_used`; None if not known.
     """
-    for section in ("tracks", "programs", "families"):
+    for section, what in _SECTIONS.items():
         rules = getattr(config, section)
         if rules and config.mode != "per_program":
             yield f"instruments.{section}: no effect, since instruments.mode is {config.mode}"
         elif used is not None and (unused := [key for key in rules if f"{section}: {key}" not in used]):
             keys = ", ".join(json.dumps(key, ensure_ascii=False) for key in unused[:10])
             more = f" and {len(unused) - 10} more" if len(unused) > 10 else ""
-            what = {"tracks": "track", "programs": "program", "families": "family"}[section]
             yield f"instruments.{section}: no {what} of these songs matched {keys}{more}, or other rules came first"

@@ -24,7 +24,7 @@ from gansynth.score.spec import SynthSpec
 from transforms.elements import Failure, FinishedSong, Source
 from transforms.expand_notes import ExpandNotes
 from transforms.read_midi import ReadMidi
-from transforms.write_songs import WriteRows
+from transforms.write_rows import WriteRows
 
 _MOST_KEYS = 100_000
 _BUCKET_BITS = 4
@@ -44,7 +44,7 @@ class PlanSongs(beam.PTransform):
         shape: shape of the checkpoint's notes.
         folder: folder for the files.
         name: prefix of their names, unique among the pipelines that share the folder.
-        shards: number of files of each kind.
+        shards: number of files of keys.
         storage: credentials for reading songs and writing files.
         records: completion records of songs that need no rendering; None to plan all songs.
     """
@@ -91,7 +91,7 @@ class PlanSongs(beam.PTransform):
             | "Gather sounds" >> beam.GroupByKey()
             | "Write sounds" >> beam.MapTuple(write).with_output_types(str)
         )
-        rows = rows | "WriteRows" >> WriteRows(folder, name, shards, config)
+        rows = rows | "WriteRows" >> WriteRows(folder, name, storage=config)
         return (rows, sounds) | "Files" >> beam.Flatten()
 
 

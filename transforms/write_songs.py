@@ -8,7 +8,6 @@ import json
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import apache_beam as beam
 import numpy as np
@@ -87,43 +86,6 @@ class WriteSongs(beam.PTransform):
         """Writes every song."""
         write = _Write(self.settings).marked(self.attempts)
         return outcomes | "Write" >> beam.ParDo(write).with_output_types(tuple[str, str])
-
-
-@dataclass
-class WriteRows(beam.PTransform):
-    """PCollection[(song_id, JSON row)] to URLs of a few sorted files of JSON lines.
-
-    Attributes:
-        folder: folder for the files, which are merged into manifest.jsonl and errors.jsonl at the end of the job.
-        name: prefix of the files' names, unique among the pipelines that share the folder.
-        shards: number of files.
-        storage: credentials for writing.
-    """
-
-    folder: str
-    name: str
-    shards: int = 1
-    storage: StorageConfig = field(default_factory=StorageConfig)
-
-    def expand(self, rows: beam.PCollection[tuple[str, str]]) -> beam.PCollection[str]:
-        """Writes the files and yields their URLs."""
-        shards, folder, name, config = self.shards, self.folder, self.name, self.storage
-
-        def shard_of(row: tuple[str, str]) -> tuple[int, tuple[str, str]]:
-            return int(hashlib.sha256(row[0].encode("utf-8", "surrogateescape")).hexdigest()[:8], 16) % shards, row
-
-        def write(shard: int, group: Any) -> str:
-            urls.configure(config)
-            url = urls.join(folder, f"{name}-{shard:05d}.jsonl")
-            files.write_bytes(url, "".join(text + "\n" for _, text in sorted(group)).encode())
-            return url
-
-        return (
-            rows
-            | "Shard" >> beam.Map(shard_of).with_output_types(tuple[int, tuple[str, str]])
-            | "Group" >> beam.GroupByKey()
-            | "Write" >> beam.MapTuple(write).with_output_types(str)
-        )
 
 
 class _Write(DeadLetterDoFn):

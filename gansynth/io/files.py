@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -14,6 +15,7 @@ from gansynth.io import archives, cache, paths, retry, streams, urls
 from gansynth.io.retry import with_retries
 
 _MAX_LINE = 16 << 20
+_COMPOSED = 32  # objects that Google Cloud Storage composes in one request
 
 
 def read_bytes(url: str, limit: int | None = None, size: int = 0, **options: Any) -> bytes:
@@ -134,6 +136,28 @@ def upload(path: str | Path, url: str) -> None:
         return
     fs, target = urls.filesystem(url)
     with_retries(fs.put_file, str(path), target, seconds=retry.WORKER_SECONDS, size=os.path.getsize(path))
+
+
+def join(parts: Sequence[str], url: str) -> None:
+    """Joins files to the content of `url`, atomically; on Google Cloud Storage the service does so (compose).
+
+    Args:
+        parts: URLs of the files, in order; on Google Cloud Storage in the bucket of `url`.
+        url: a path or an fsspec URL.
+    """
+    if not parts or not url.startswith(("gs://", "gcs://")):
+        with writing(url) as out:
+            for part in parts:
+                with with_retries(streams.opened, part, size=None) as f:
+                    shutil.copyfileobj(f, out, retry.PIECE)
+        return
+    fs, target = urls.filesystem(url)
+    joined = f"{urls.filesystem(parts[0])[1]}.joined"
+    rest = [urls.filesystem(part)[1] for part in parts]
+    while rest:
+        now, rest = rest[:_COMPOSED], rest[_COMPOSED:]
+        with_retries(fs.merge, joined if rest else target, now, seconds=retry.WORKER_SECONDS)
+        rest = [joined, *rest] if rest else []
 
 
 def remove(url: str) -> None:

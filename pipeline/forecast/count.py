@@ -33,6 +33,7 @@ from pipeline.local.slices import Slice, SliceResult, cut, workers
 from pipeline.run import check, find_earlier, without_row
 from transforms.elements import Source
 from transforms.plan_songs import PlanSongs
+from transforms.write_rows import status_of
 
 _SLICE_SONGS, _SLICE_BYTES = 1024, 1_000_000
 """Limits of a slice for one process: a song that is only planned takes a tenth of the memory of a rendered one."""
@@ -137,7 +138,8 @@ def _rows(
     for songs in slices:
         found: dict[str, Mapping[str, Any]] = {}
         for file in sorted(folder.glob(f"{songs.name}-*.jsonl")):
-            found |= {row["song_id"]: row for row in map(json.loads, file.read_text().splitlines())}
+            status = {"status": status_of(file.name)}
+            found |= {row["song_id"]: status | row for row in map(json.loads, file.read_text().splitlines())}
             file.unlink()
         for source in songs.sources:
             row = found.get(source.song_id) or without_row(source, "expand", source.song_id in lost)

@@ -78,7 +78,7 @@ def render_with_two_workers(corpus: Path, out: Path, pool_address: str) -> None:
     sources = Listing(list_sources(config.input))
     files.upload(sources.path, urls.join(rows_folder(config.output, "job"), remote.INPUTS))
     runner: Any = FnApiRunner(default_environment=ExternalEnvironment(pool_address))
-    remote.draw(config, False, ["--direct_num_workers=2"], runner, len(sources)).run().wait_until_finish()
+    remote.draw(config, False, ["--direct_num_workers=2"], runner, sources).run().wait_until_finish()
 
 
 @contextlib.contextmanager

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import re
+import runpy
+import shutil
 import subprocess
 import tarfile
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -19,8 +23,9 @@ from apache_beam.portability.api import beam_runner_api_pb2
 
 from gansynth.io import files, listing
 from pipeline import dataflow
-from pipeline.__main__ import main
-from tests.support.cloud import assert_same, outputs
+from pipeline.__main__ import _add_job_arguments, main
+from pipeline.options import separate
+from tests.support.cloud import SONGS, assert_same, outputs
 from tests.support.servers import DataflowApi
 
 ROOT = Path(__file__).parents[2]
@@ -136,7 +141,8 @@ def test_the_job_request(google: None, capsys: pytest.CaptureFixture[str]) -> No
 def test_the_staged_job_runs_where_only_the_wheel_is(
     api: DataflowApi, rendered: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main([*SUBMIT, "--output", "gs://out/cpu", *SAME, *CPU, "--flexrs_goal=COST_OPTIMIZED", *options(api)]) == 3
+    command = [*SUBMIT, "--output", "gs://out/cpu", *SAME, *CPU, "--flexrs_goal=COST_OPTIMIZED", *options(api)]
+    assert main(command) == 3
     (job,) = api.jobs
     assert job["environment"]["flexResourceSchedulingGoal"] in (2, "FLEXRS_COST_OPTIMIZED")
     summary = json.loads((tmp_path / "summary.json").read_text())
@@ -144,6 +150,10 @@ def test_the_staged_job_runs_where_only_the_wheel_is(
     assert len(summary["images"]) == 1
     assert summary["coders"] > 10
     assert_same(outputs("gs://out/cpu"), outputs(str(rendered)))
+    capsys.readouterr()
+    assert main(command) == 3
+    assert "nothing to render" in capsys.readouterr().err
+    assert len(api.jobs) == 1
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")  # Beam's polling thread
@@ -179,6 +189,76 @@ def test_who_went_away_gets_the_songs_and_pays_once(
     assert main(command) == 3
     assert len(api.jobs) == 1
     assert_same(outputs("gs://out/away"), outputs(str(rendered)))
+
+
+def test_a_job_that_failed_leaves_lists(google: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def fail(job: dict[str, Any]) -> str:
+        time.sleep(1)
+        return "it is out of memory"
+
+    with DataflowApi(fail).running() as api:
+        assert main([*SUBMIT, "--output", "gs://out/failed", *SAME, *CPU, *options(api)]) == 1
+    assert "it is out of memory" in capsys.readouterr().err
+    errors = [json.loads(line) for line in files.read_lines("gs://out/failed/errors.jsonl")]
+    assert {row["code"] for row in errors} == {"job-stopped"}
+    assert [row["song_id"] for row in errors] == sorted(SONGS)
+    assert listing.size("gs://out/failed/manifest.jsonl") == 0
+    assert listing.kind("gs://out/failed/index.html") == "file"
+    assert listing.kind("gs://out/failed/.rows") is None
+
+
+# The Flex Template: its launcher writes the job's request to a file, and nobody waits for the job
+
+
+def launched(arguments: list[str]) -> int:
+    """Runs templates/launch.py as the launcher does, with configs/dataflow.yaml beside it as in the image."""
+    with tempfile.TemporaryDirectory() as folder:
+        for name in ("templates/launch.py", "configs/dataflow.yaml"):
+            shutil.copy(ROOT / name, folder)
+        return int(runpy.run_path(f"{folder}/launch.py")["launch"](arguments))
+
+
+def test_a_job_from_a_template_writes_its_lists_alone(
+    api: DataflowApi, rendered: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = "gs://out/template"
+    given = ["--runner=DataflowRunner", "--project=my-project", "--region=europe-west4", "--job_name=nightly"]
+    given += ["--input=gs://in/songs/**", f"--output={out}", "--template_location=gs://staging/launch/job_object"]
+    assert launched([*given, *SAME, *CPU, *options(api)]) == 0
+    assert "gs://staging/launch/job_object" in capsys.readouterr().err
+    assert not api.jobs
+    again = [*SUBMIT, "--output", out, *SAME, *CPU, *options(api)]
+    assert main(again) == 2  # nobody has started the job yet
+    assert "DataflowRunner job nightly" in (said := capsys.readouterr().err)
+    assert "still runs" in said
+
+    job = json.loads(files.read_bytes("gs://staging/launch/job_object"))
+    assert job["name"].startswith("nightly")
+    assert api.work(job) is None
+    assert_same(outputs(out), outputs(str(rendered)))
+    assert main(again) == 3  # prints what the job has left, and clears it away
+    assert not api.jobs
+    assert listing.kind(f"{out}/.rows") is None
+    assert_same(outputs(out), outputs(str(rendered)))
+
+
+def test_parameters_of_the_template_are_our_options() -> None:
+    parser = argparse.ArgumentParser()
+    _add_job_arguments(parser)
+    ours = {name.removeprefix("--") for name in parser._option_string_actions}
+    parameters = json.loads((ROOT / "templates" / "flex_template.json").read_text())["parameters"]
+    assert {parameter["name"] for parameter in parameters} >= {"input", "output", "config", "set"}
+    for parameter in parameters:
+        assert parameter["label"]
+        assert parameter["helpText"].endswith(".")
+        if parameter["name"] not in ours:
+            assert separate([f"--{parameter['name']}=x"]) == ([], [f"--{parameter['name']}=x"])
+    required = {parameter["name"]: parameter["regexes"] for parameter in parameters if not parameter.get("isOptional")}
+    assert required.keys() == {"input", "output"}
+    for good, bad in (("gs://b/midi/**", "midi/**"), ("gs://b", "/b")):
+        for patterns in required.values():
+            assert all(re.search(pattern, good) for pattern in patterns)
+            assert not all(re.search(pattern, bad) for pattern in patterns)
 
 
 def test_the_package_of_setup_file_is_complete(project: Path, tmp_path: Path) -> None:
@@ -231,7 +311,7 @@ def test_the_package_of_setup_file_is_complete(project: Path, tmp_path: Path) ->
             "--flexrs_goal: Dataflow allows neither GPUs nor resource hints",
         ),
         (["--streaming"], "--streaming: not supported"),
-        (["--template_location=gs://out/template"], "--template_location: not supported"),
+        (["--update"], "--update: not supported"),
         (["--requirements_file=/nowhere.txt"], "The file /nowhere.txt cannot be found"),
         (["--experiments=disable_runner_v2"], "Disabling Dataflow Portable Runner no longer supported"),
         (["--num_workers=99"], "num_workers"),

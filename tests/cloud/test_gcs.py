@@ -169,3 +169,16 @@ def test_a_missing_permission_is_told_before_the_job_starts(
             assert error.startswith(f"error: {option} gs://")
             assert "Forbidden" in error
             assert "storage.objects.list" in error
+
+
+def test_files_are_joined_by_the_storage(cloud: Cloud, gcs: str, tmp_path: Path) -> None:
+    """In requests of at most 32 objects, and to the same bytes as elsewhere."""
+    for count in (0, 1, 32, 33, 100):
+        parts = [(f"gs://out/join/{count}/{number:03d}", f"{number}\n".encode()) for number in range(count)]
+        local = [(str(tmp_path / f"{number:03d}"), data) for number, (_, data) in enumerate(parts)]
+        for url, data in (*parts, *local):
+            files.write_bytes(url, data)
+        files.join([url for url, _ in parts], f"gs://out/join/{count}.txt")
+        files.join([url for url, _ in local], str(tmp_path / "joined"))
+        expected = b"".join(data for _, data in parts)
+        assert files.read_bytes(f"gs://out/join/{count}.txt") == expected == (tmp_path / "joined").read_bytes()

@@ -6,11 +6,13 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import psutil
 import pytest
 
+from tests.support.clusters import CLUSTERS, jars
 from tests.support.engines import (
     NO_PRISM,
     QUIET,
@@ -83,12 +85,41 @@ def test_all_engines_of_this_machine_give_the_same_bytes(
         engines |= {"Prism": prism_options(), "Prism and a pool": [*prism_options(), *external]}
     for runner, endpoint in clusters().items():
         engines[runner] = [f"--runner={runner}", f"--job_endpoint={endpoint}", *external]
-    print("engines:", ", ".join(engines))
-    with started(*job_service(jobs), port=jobs, **QUIET):
+    with ExitStack() as stack:
+        stack.enter_context(started(*job_service(jobs), port=jobs, **QUIET))
+        for name, start in CLUSTERS.items():
+            if jars(name.split()[0]):
+                folder = tmp_path / name
+                folder.mkdir()
+                engines[name] = stack.enter_context(start(folder)).options
+        print("engines:", ", ".join(engines))
         for number, (name, options) in enumerate(engines.items()):
             out = tmp_path / str(number)
             assert render(songs, out, options).returncode == 3, name
             assert hashes(out) == expected, name
+
+
+@pytest.mark.engines
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("engine", CLUSTERS)
+def test_a_cluster_goes_on_when_one_of_its_machines_dies(engine: str, tmp_path: Path) -> None:
+    """A TaskManager of Flink, or an executor of Spark, is killed when it has begun to write songs."""
+    if not jars(engine.split()[0]) or engine == "spark local":
+        pytest.skip("needs tests/engines/setup.sh, Java, and processes to kill")
+    songs, alone, out, logs = (tmp_path / name for name in ("songs", "alone", "out", "logs"))
+    logs.mkdir()
+    copy_songs({f"a/{number}.mid": "order" for number in range(40)} | {"z.mid": "tempo"}, songs)
+    assert render(songs, alone, []).returncode == 0
+    with CLUSTERS[engine](logs) as cluster:
+        job = subprocess.Popen(command(songs, out, *cluster.options), **QUIET)
+        while not list(out.glob("audio/**/*.wav")):
+            assert job.poll() is None
+            time.sleep(0.05)
+        for process in cluster.machine("worker-1"):
+            process.kill()
+        assert job.wait(600) == 0
+    assert hashes(out) == hashes(alone)
 
 
 @pytest.mark.engines
@@ -107,6 +138,7 @@ def test_a_job_that_prism_gives_up_is_gone_on_with(
         time.sleep(0.05)
     connected[0].send_signal(signal.SIGKILL)
     assert job.wait(120) == 1
-    assert not (tmp_path / "manifest.jsonl").exists()
+    assert (tmp_path / "manifest.jsonl").read_bytes() == b""
+    assert (tmp_path / "errors.jsonl").read_text().count("job-stopped") == len(SONGS)
     assert render(songs, tmp_path, options).returncode == 3
     assert hashes(tmp_path) == expected

@@ -9,6 +9,7 @@ import pytest
 
 from pipeline import remote
 from pipeline.config import load_config
+from pipeline.inputs import Listing
 
 TINY = Path(__file__).parents[1] / "data" / "checkpoints" / "tiny"
 
@@ -16,7 +17,7 @@ TINY = Path(__file__).parents[1] / "data" / "checkpoints" / "tiny"
 @pytest.fixture(scope="module")
 def components(tmp_path_factory: pytest.TempPathFactory) -> Any:
     config = load_config(None, [f"checkpoint={TINY}"], [], str(tmp_path_factory.mktemp("out")))
-    return remote.draw(config, False, [], "FnApiRunner", 1).to_runner_api().components
+    return remote.draw(config, False, [], "FnApiRunner", Listing([])).to_runner_api().components
 
 
 def coder(components: Any, collection: str) -> tuple[Any, ...]:

@@ -13,7 +13,7 @@ from typing import Any
 
 ROOT = Path(__file__).parents[2]
 MIDI = ROOT / "tests" / "data" / "midi"
-_CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")  # as it is before tests set their own
+CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "gansynth-beam" / "engines"
 TINY = ROOT / "tests" / "data" / "checkpoints" / "tiny"
 # A pool starts its workers as `python`, in the folder it was started in.
 ENVIRONMENT = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
@@ -31,7 +31,7 @@ def copy_songs(songs: Mapping[str, str], folder: Path) -> Path:
 
 def prism() -> str | None:
     """Where Prism is: where setup.sh puts it, or on the PATH."""
-    return shutil.which("prism", path=f"{_CACHE / 'gansynth-beam' / 'engines'}:{os.environ['PATH']}")
+    return shutil.which("prism", path=f"{CACHE}:{os.environ['PATH']}")
 
 
 def clusters() -> dict[str, str]:

@@ -252,6 +252,10 @@ class _DataflowHandler(BaseHTTPRequestHandler):
         self.reply(self.job(job_id, self.server.jobs[int(job_id.rsplit("-", 1)[1])]))
 
     def do_GET(self) -> None:
+        if self.path.split("?")[0].endswith("/jobs"):
+            jobs = [self.job(self.server.id(number), job) for number, job in enumerate(self.server.jobs)]
+            self.reply({"jobs": jobs})
+            return
         found = re.fullmatch(r"/v1b3/projects/[\w-]+/locations/[\w-]+/jobs/([\w-]+)(/\w+)?", self.path.split("?")[0])
         assert found, self.path
         if self.server.is_silent:

@@ -1,0 +1,250 @@
+"""Clusters of Flink and Spark on this machine, as processes: what docs/runners.md describes, for tests and by hand.
+
+    python -m tests.support.clusters flink [FOLDER]    prints Beam options for the cluster, and runs it until Ctrl-C
+    python -m tests.support.clusters spark [FOLDER]    "spark local": in the job server
+
+Their jars come from tests/engines/setup.sh. Logs are written to FOLDER.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.request
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from tests.support.engines import CACHE, ENVIRONMENT, ROOT, pool, pool_options
+from tests.support.servers import free_port, wait_for
+
+TASK_MANAGERS = 2
+_OPENED = ("lang", "lang.invoke", "lang.reflect", "io", "net", "nio", "time", "util", "util.concurrent")
+_OPENED_TOO = ("util.concurrent.atomic",)
+_SUN = ("nio.ch", "nio.cs", "security.action", "util.calendar")
+OPENS = tuple(
+    f"--add-opens=java.base/{package}=ALL-UNNAMED"
+    for package in (*(f"java.{name}" for name in (*_OPENED, *_OPENED_TOO)), *(f"sun.{name}" for name in _SUN))
+)
+"""What Flink and Spark need opened in Java 17."""
+FLINK = {
+    "rest.address": "localhost",
+    "jobmanager.rpc.address": "localhost",
+    "jobmanager.memory.process.size": "1600m",
+    "taskmanager.host": "localhost",
+    "taskmanager.numberOfTaskSlots": "2",  # the other one's too, when it has died
+    "cluster.evenly-spread-out-slots": "true",
+    # Without a strategy Flink restarts nothing that fails.
+    "restart-strategy.type": "fixed-delay",
+    "restart-strategy.fixed-delay.attempts": "10",
+    "restart-strategy.fixed-delay.delay": "3 s",
+    "heartbeat.interval": "5000",
+    "heartbeat.timeout": "20000",
+}
+"""Settings of the cluster, the file config.yaml."""
+TASK_MANAGER = {  # without Flink's scripts all sizes must be given
+    "taskmanager.cpu.cores": "1",
+    "taskmanager.memory.task.heap.size": "1572mb",
+    "taskmanager.memory.task.off-heap.size": "64mb",
+    "taskmanager.memory.managed.size": "256mb",
+    "taskmanager.memory.framework.heap.size": "128mb",
+    "taskmanager.memory.framework.off-heap.size": "128mb",
+    "taskmanager.memory.network.fraction": "0.1",
+    "taskmanager.memory.network.min": "64mb",
+    "taskmanager.memory.network.max": "64mb",
+    "taskmanager.memory.jvm-metaspace.size": "256mb",
+    "taskmanager.memory.jvm-overhead.min": "128mb",
+    "taskmanager.memory.jvm-overhead.max": "128mb",
+}
+
+
+def jars(engine: str) -> Path | None:
+    """The folder of an engine's jars; None if setup.sh has not fetched them, or there is no Java."""
+    folder = CACHE / engine / "jars"
+    return folder if folder.is_dir() and shutil.which("java") else None
+
+
+@dataclass
+class Cluster:
+    """A running cluster.
+
+    Attributes:
+        options: Beam options with which a job is submitted to it.
+        processes: its processes by name; "worker-1" and so on can be killed.
+        start: starts the process of that name again.
+    """
+
+    options: list[str]
+    processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    start: Callable[[str], None] = lambda name: None
+
+    def machine(self, name: str) -> list[psutil.Process]:
+        """Lists a process and those that it has started, such as Spark's executors: what dies with a machine."""
+        process = psutil.Process(self.processes[name].pid)
+        return [process, *process.children(recursive=True)]
+
+
+@contextlib.contextmanager
+def flink(folder: Path, environment: dict[str, str] | None = None) -> Iterator[Cluster]:
+    """Runs a JobManager, two TaskManagers, Beam's job server and a pool of Python workers.
+
+    Args:
+        folder: for logs and settings.
+        environment: of the Python workers; that of the tests if None.
+    """
+    rest, rpc, jobs, artifacts, workers = (free_port() for _ in range(5))
+    settings = FLINK | {"rest.port": str(rest), "jobmanager.rpc.port": str(rpc)}
+    (folder / "config.yaml").write_text("".join(f"{name}: {value}\n" for name, value in settings.items()))
+    configured = ("--configDir", str(folder))
+    sizes = [part for name, value in TASK_MANAGER.items() for part in ("-D", f"{name}={value}")]
+    runtime = "org.apache.flink.runtime"
+    task_manager = ("-Xmx1700m", "-XX:MaxDirectMemorySize=512m"), f"{runtime}.taskexecutor.TaskManagerRunner"
+    server = (f"--flink-master=localhost:{rest}", f"--artifacts-dir={folder / 'staged'}")
+    commands: dict[str, Sequence[str]] = {
+        "manager": _java(
+            "flink",
+            ("-Xmx512m",),
+            f"{runtime}.entrypoint.StandaloneSessionClusterEntrypoint",
+            *(*configured, "-D", "jobmanager.memory.heap.size=512m"),
+        ),
+        **{f"worker-{n}": _java("flink", *task_manager, *configured, *sizes) for n in range(1, TASK_MANAGERS + 1)},
+        "jobs": _java("flink", ("-Xmx512m",), _driver("flink"), *server, *_ports(jobs, artifacts)),
+        "pool": pool(workers),
+    }
+    options = ["--runner=FlinkRunner", f"--job_endpoint=localhost:{jobs}", f"--parallelism={TASK_MANAGERS}"]
+    with _running(commands, Cluster([*options, *pool_options(workers)]), folder, environment) as cluster:
+        for port, name in ((rest, "manager"), (jobs, "jobs"), (workers, "pool")):
+            wait_for(port, cluster.processes[name])
+        _wait_for(lambda: _get(rest, "overview")["taskmanagers"] == TASK_MANAGERS)
+        yield cluster
+
+
+@contextlib.contextmanager
+def spark(folder: Path, environment: dict[str, str] | None = None, local: bool = False) -> Iterator[Cluster]:
+    """Runs a standalone Spark master, two workers, Beam's job server and a pool of Python workers.
+
+    Args:
+        folder: for logs and files of the workers.
+        environment: of the Python workers; that of the tests if None.
+        local: if true, Spark runs in the job server: local[2].
+    """
+    port, jobs, artifacts, workers = (free_port() for _ in range(4))
+    deploy = "org.apache.spark.deploy"
+    url = "local[2]" if local else f"spark://localhost:{port}"
+    opened = f"-Dspark.executor.extraJavaOptions={' '.join(OPENS)}"
+    limits = ("-Dspark.executor.memory=900m", "-Dspark.driver.host=localhost", opened)
+    server = (f"--spark-master-url={url}", f"--artifacts-dir={folder / 'staged'}")
+    commands: dict[str, Sequence[str]] = {}
+    if not local:
+        own = ("--host", "localhost")
+        commands["manager"] = _java(
+            "spark", ("-Xmx400m",), f"{deploy}.master.Master", *own, "--port", str(port), "--webui-port", "0"
+        )
+        for number in range(1, TASK_MANAGERS + 1):
+            place = (
+                "--work-dir",
+                str(folder / f"worker-{number}"),
+                "--webui-port",
+                "0",
+                "--cores",
+                "1",
+                "--memory",
+                "1g",
+            )
+            commands[f"worker-{number}"] = _java("spark", ("-Xmx300m",), f"{deploy}.worker.Worker", *own, *place, url)
+    heap = "-Xmx1500m" if local else "-Xmx800m"
+    commands["jobs"] = _java("spark", (heap, *limits), _driver("spark"), *server, *_ports(jobs, artifacts))
+    commands["pool"] = pool(workers)
+    options = ["--runner=SparkRunner", f"--job_endpoint=localhost:{jobs}", *pool_options(workers)]
+    with _running(commands, Cluster(options), folder, environment) as cluster:
+        for place, name in ((port, "manager"), (jobs, "jobs"), (workers, "pool")):
+            if name in cluster.processes:
+                wait_for(place, cluster.processes[name])
+        yield cluster
+
+
+CLUSTERS = {"flink": flink, "spark": spark, "spark local": functools.partial(spark, local=True)}
+"""How each is started, by the name of its engine, with a way to run it."""
+
+
+def _driver(engine: str) -> str:
+    return f"org.apache.beam.runners.{engine}.{engine.capitalize()}JobServerDriver"
+
+
+def _ports(jobs: int, artifacts: int) -> tuple[str, ...]:
+    return f"--job-port={jobs}", f"--artifact-port={artifacts}", "--expansion-port=-1"
+
+
+def _java(engine: str, options: Sequence[str], main: str, *arguments: str) -> tuple[str, ...]:
+    return ("java", *options, *OPENS, "-cp", f"{jars(engine)}/*", main, *arguments)
+
+
+@contextlib.contextmanager
+def _running(
+    commands: dict[str, Sequence[str]], cluster: Cluster, folder: Path, environment: dict[str, str] | None
+) -> Iterator[Cluster]:
+    """Runs processes; a manager first, so that the others find it."""
+    variables = {"SPARK_HOME": str(CACHE / "spark"), "SPARK_LOCAL_HOSTNAME": "localhost", "SPARK_SCALA_VERSION": "2.12"}
+
+    def start(name: str) -> None:
+        options: dict[str, Any] = {"cwd": ROOT, "env": (environment or ENVIRONMENT) | variables}
+        with (folder / f"{name}.log").open("ab") as log:
+            cluster.processes[name] = subprocess.Popen(commands[name], stdout=log, stderr=log, **options)
+
+    cluster.start = start
+    try:
+        for name in commands:
+            start(name)
+        yield cluster
+    finally:
+        for process in cluster.processes.values():
+            process.terminate()
+        for process in cluster.processes.values():
+            try:
+                process.wait(20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def _get(port: int, path: str) -> Any:
+    with urllib.request.urlopen(f"http://localhost:{port}/{path}", timeout=10) as answer:
+        return json.load(answer)
+
+
+def _wait_for(condition: Callable[[], bool], seconds: float = 300) -> None:
+    end = time.monotonic() + seconds
+    while True:
+        with contextlib.suppress(OSError, KeyError):
+            if condition():
+                return
+        if time.monotonic() > end:
+            raise RuntimeError("the cluster's workers did not come")
+        time.sleep(0.5)
+
+
+def main() -> None:
+    """Runs a cluster until Ctrl-C or SIGTERM."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    engine, *folders = sys.argv[1:]
+    folder = Path(folders[0] if folders else tempfile.mkdtemp(prefix=f"{engine}-")).resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    with CLUSTERS[engine](folder) as cluster, contextlib.suppress(KeyboardInterrupt):
+        print(*cluster.options, flush=True)
+        print({name: process.pid for name, process in cluster.processes.items()}, f"logs: {folder}", flush=True)
+        threading.Event().wait()
+
+
+if __name__ == "__main__":
+    main()
