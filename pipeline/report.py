@@ -72,6 +72,7 @@ class Summary:
         for item in fields(cls):
             if item.type == "Counter[str]":
                 values[item.name] = Counter(values[item.name])
+        values["failures"] = [(song_id, message) for song_id, message in values["failures"]]
         return cls(**values)
 
 
