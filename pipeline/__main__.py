@@ -156,8 +156,8 @@ def _render(args: argparse.Namespace, others: Sequence[str], stop: Stop) -> int:
 
         if args.command == "render" and not args.dry_run:
             _start_fork_server(config, beam_args)
-        from pipeline.remote import JobError
         from pipeline.run import dry_run, run
+        from pipeline.runners import JobError
 
         logging.getLogger("apache_beam").setLevel(logging.ERROR)
         if args.command == "plan":

@@ -21,10 +21,11 @@ from apache_beam.options.pipeline_options import (
 from gansynth.errors import ConfigError
 from gansynth.io import archives, urls
 from gansynth.model import download
+from pipeline import runners
 from pipeline.config import JobConfig
 from transforms.elements import Source
 
-RUNNER = "DataflowRunner"
+RUNNER = runners.DATAFLOW
 _START_SECONDS = 1800.0
 """Seconds after which a job that was to be started from a template, and does not run, counts as ended."""
 IMAGE = "{region}-docker.pkg.dev/{project}/gansynth-beam/{name}:{version}-py{python}"

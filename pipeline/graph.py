@@ -19,7 +19,6 @@ def build(
     job: ResolvedJob,
     sources: beam.PTransform,
     *,
-    name: str = "part-0",
     bounds: tuple[str, ...] = (),
     combine_before_shuffle: bool = True,
     attempts: str | None = None,
@@ -30,7 +29,6 @@ def build(
         pipeline: an empty pipeline.
         job: settings and checkpoint.
         sources: transform from PBegin to PCollection[Source], the files to render.
-        name: prefix of the names of the files of rows, unique among pipelines with the same output.
         bounds: song ids at which a new file of rows begins, see WriteRows.
         combine_before_shuffle: see MixSongs; False on clusters.
         attempts: folder of the markers of attempts, see transforms.attempts; None on local runners.
@@ -68,7 +66,7 @@ def build(
         | "MixSongs" >> MixSongs(combine_before_shuffle, attempts)
     )
     rows = songs | "WriteSongs" >> WriteSongs(write_settings(job), attempts)
-    return rows | "WriteRows" >> WriteRows(job.rows, name, bounds, config.storage)
+    return rows | "WriteRows" >> WriteRows(job.rows, "part", bounds, config.storage)
 
 
 def write_settings(job: ResolvedJob) -> WriteSettings:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass, replace
-from typing import Any
 
 from gansynth.audio.kits import shared_kit
 from gansynth.io import urls
 from gansynth.io.records import Records
 from gansynth.model import checkpoint
+from gansynth.model.findings import KnownModel
 from gansynth.model.shape import shape_of
+from gansynth.model.synthesizer import Synthesizer
 from gansynth.score.spec import SynthSpec, checked_spec, synth_spec
 from pipeline.config import JobConfig
-from transforms.counters import NAMESPACE
-from transforms.synthesize import ModelSettings
+from transforms.model_settings import ModelSettings
 
 ROWS = ".rows"
 """Folder below the output folder in which each running job collects the rows of its songs, in a folder of its own."""
@@ -87,7 +86,12 @@ def resolve(config: JobConfig, resume: bool = False, name: str = "job") -> Resol
         ConfigError: the bank, the envelope or the drum kit cannot be used.
     """
     settings = model_settings(config)
-    spec = checked_spec(settings.known() or settings.acquire(), config.instruments, config.envelope)
+    known: KnownModel | Synthesizer | None = settings.known()
+    if known is None:
+        from transforms.model import acquire  # imports Beam, which a process that only starts others does without
+
+        known = acquire(settings)
+    spec = checked_spec(known, config.instruments, config.envelope)
     return with_kit(ResolvedJob(config, spec, resume, name=name))
 
 
@@ -131,16 +135,3 @@ def model_settings(config: JobConfig) -> ModelSettings:
         sound_bank_bytes=compute.sound_bank_bytes,
         storage=config.storage,
     )
-
-
-def counters(result: Any) -> Counter[str]:
-    """Collects this project's counters of a finished run, by name.
-
-    Args:
-        result: Beam's result object.
-    """
-    total: Counter[str] = Counter()
-    for counter in result.metrics().query()["counters"]:
-        if counter.key.metric.namespace == NAMESPACE:
-            total[counter.key.metric.name] += counter.result or 0
-    return total

@@ -12,17 +12,19 @@ from typing import Any
 import apache_beam as beam
 from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions, PortableOptions
 
-from gansynth.errors import ConfigError, GansynthError
+from gansynth.errors import ConfigError
 from gansynth.io import files, urls
 from pipeline import dataflow, graph
 from pipeline.config import JobConfig
 from pipeline.earlier import Fits
 from pipeline.inputs import Listing
-from pipeline.job import counters, resolve
+from pipeline.job import resolve
 from pipeline.lock import Lock
+from pipeline.runners import JobError
 from pipeline.terminal import say
 from pipeline.write_report import WriteReport
 from transforms.check_worker import CheckWorker, code_digest
+from transforms.counters import counters_of
 from transforms.list_files import ListFiles
 
 INPUTS = "inputs.list"
@@ -30,16 +32,6 @@ ATTEMPTS = ".attempts"
 """Folder below the output folder with the markers of attempts, see transforms.attempts; outlasts a failed job."""
 _SONGS_OF_SHARD, _SHARDS = 2000, 1000
 _ANSWER_SECONDS = 30.0
-
-
-class JobError(GansynthError):
-    """A job that failed.
-
-    Attributes:
-        has_ended: true if it was started and is known to have ended.
-    """
-
-    has_ended = False
 
 
 def render(
@@ -88,7 +80,7 @@ def render(
     lock.name_remote_job({})
     counted: Counter[str] = Counter()
     with contextlib.suppress(Exception):  # the songs are rendered even if the service no longer returns the counters
-        counted = counters(result)
+        counted = counters_of(result)
     return counted
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from gansynth.errors import ConfigError
 from gansynth.io import files, listing, urls
 from transforms.manifest import Row
-from transforms.write_rows import status_of, write_files
+from transforms.row_files import status_of, write_files
 
 LISTS = {"manifest.jsonl": "rendered", "errors.jsonl": "failed"}
 """Names of the lists in an output folder, and the status of their rows."""

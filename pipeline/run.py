@@ -13,7 +13,7 @@ from typing import Any
 from gansynth.errors import ConfigError
 from gansynth.io import files, listing, paths, retry, urls
 from gansynth.io.probe import OutputError, check_writable
-from pipeline import dataflow, inputs, outputs, remote, resume, rows, runners, write_report
+from pipeline import inputs, outputs, resume, rows, runners
 from pipeline.config import JobConfig
 from pipeline.earlier import Earlier
 from pipeline.earlier import read as read_earlier
@@ -24,12 +24,11 @@ from pipeline.local.slices import SliceResult
 from pipeline.lock import Lock, Owner
 from pipeline.options import check_beam_options
 from pipeline.progress import Progress
-from pipeline.remote import JobError
 from pipeline.report import Summary, done_text, summarise, summary_text, write
+from pipeline.runners import JobError
 from pipeline.stopping import Stop
 from pipeline.terminal import say
 from pipeline.unused_rules import has_rules, rules_used, unused_rules
-from transforms.attempts import Attempts
 from transforms.elements import Failure, Source
 from transforms.manifest import ErrorRow, Row
 
@@ -168,6 +167,8 @@ def dry_run(config: JobConfig, beam_args: Sequence[str] = (), overwrite: bool = 
     if len(waiting) > _SHOWN:
         lines.append(f"  and {len(waiting) - _SHOWN} more")
     if runner != runners.LOCAL:
+        from pipeline import remote  # imports Beam
+
         lines.append(remote.request_text(config, args, runner, sources))
     elif waiting:
         resolve(config)
@@ -189,7 +190,7 @@ def check(config: JobConfig, beam_args: Sequence[str]) -> tuple[Sequence[str], s
     """
     urls.configure(config.storage)
     args: Sequence[str] = (*_flags(config.beam), *beam_args)
-    runner = check_beam_options(args)
+    runner = check_beam_options(args) if args else runners.LOCAL
     args = (*args, f"--runner={runner}")  # Beam compares names too
     if config.max_failures is not None and runner != runners.LOCAL:
         raise ConfigError(
@@ -197,7 +198,9 @@ def check(config: JobConfig, beam_args: Sequence[str]) -> tuple[Sequence[str], s
             f"{runner}, failed songs are listed in errors.jsonl and the exit code is 3."
         )
     found = inputs.list_sources(config.input)
-    if runner == dataflow.RUNNER:
+    if runner == runners.DATAFLOW:
+        from pipeline import dataflow  # imports Beam
+
         args, found = dataflow.complete(config, args), dataflow.check_sources(found)
     sources = inputs.Listing(outputs.check_sources(config.output, found))
     inputs.check_readable(next(iter(sources)))
@@ -231,11 +234,13 @@ def find_earlier(
 def _finished_before(job: _Job, earlier: Earlier) -> _Outcome | None:
     """Returns the outcome of a job that has nothing to render, and collects its rows; None for any other."""
     config, taken_from = job.config, job.lock.taken_from
-    if remote.template(job.args):
+    if not job.is_local and _is_template(job.args):
         return None  # whoever waits for the template starts a job from it, which finds that all songs are done
     if taken_from is not None and taken_from.remote:
         outcome = _Outcome(rows_folder(config.output, taken_from.job))
         if _are_all(outcome.rows, job.sources):
+            from pipeline import write_report  # imports Beam
+
             outcome.summary = write_report.read(outcome.rows)
             return outcome
     if not job.goes_on or not all(source.song_id in earlier.known for source in job.sources):
@@ -292,7 +297,8 @@ def _slices(job: _Job, progress: Progress) -> Iterator[SliceResult]:
     config = job.config
     cut = slices.cut(job.sources, config)
     first = list(itertools.islice(cut, slices.workers(config)))
-    with WorkerPool(config, job.args, len(first), stop=job.stop) as pool:
+    processes = len(first) if slices.workers(config) > 1 else 0
+    with WorkerPool(config, job.args, processes, stop=job.stop) as pool:
         progress.watch(pool.in_flight)
         resolved = pool.resolve(job.goes_on, job.lock.owner.job)
         resume.mark(config)
@@ -301,6 +307,9 @@ def _slices(job: _Job, progress: Progress) -> Iterator[SliceResult]:
 
 def _render_remotely(job: _Job, earlier: Earlier, outcome: _Outcome) -> _Outcome:
     """Renders the corpus in one pipeline elsewhere, which writes its lists and pages itself."""
+    from pipeline import remote, write_report  # import Beam
+    from transforms.attempts import Attempts
+
     config, name = job.config, job.lock.owner.job
     pipeline = remote.draw(config, job.goes_on, job.args, job.runner, job.sources, name, earlier.fits)
     resume.mark(config)
@@ -321,9 +330,20 @@ def _render_remotely(job: _Job, earlier: Earlier, outcome: _Outcome) -> _Outcome
     return outcome
 
 
+def _is_template(args: Sequence[str]) -> bool:
+    """Tells whether the job is not started, but written as a template."""
+    from pipeline import remote  # imports Beam
+
+    return bool(remote.template(args))
+
+
 def _has_ended(config: JobConfig, owner: Owner, sources: inputs.Listing, args: Sequence[str]) -> bool | None:
     """Tells whether a remote job has ended: it has left the rows of all songs, or its runner says so."""
-    return _are_all(rows_folder(config.output, owner.job), sources) or remote.has_ended(owner.remote, args)
+    if _are_all(rows_folder(config.output, owner.job), sources):
+        return True
+    from pipeline import remote  # imports Beam
+
+    return remote.has_ended(owner.remote, args)
 
 
 def _report(job: _Job, outcome: _Outcome, earlier: Earlier) -> Summary:

@@ -7,11 +7,12 @@ import importlib
 import os
 from typing import TYPE_CHECKING
 
-from gansynth.errors import ConfigError
+from gansynth.errors import ConfigError, GansynthError
 
 if TYPE_CHECKING:
     from apache_beam.options.pipeline_options import PipelineOptions
 
+DATAFLOW = "DataflowRunner"
 LOCAL = "FnApiRunner"
 """The runner of this process."""
 
@@ -35,6 +36,16 @@ _PROGRAMS = {
     "SparkRunner": ("spark_job_server_jar", "the jar of Beam's job server for Spark"),
 }
 """Runners that start a program of their own, the option that says where it is, and how to get it."""
+
+
+class JobError(GansynthError):
+    """A job that failed.
+
+    Attributes:
+        has_ended: true if it was started and is known to have ended.
+    """
+
+    has_ended = False
 
 
 def resolve(name: str | None) -> str:

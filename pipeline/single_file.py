@@ -61,6 +61,8 @@ def render(config: JobConfig, beam_args: Sequence[str] = (), quiet: bool = False
         ConfigError: the settings do not fit one file, or the output cannot be written.
         GansynthError: the song or the checkpoint cannot be used.
     """
+    from transforms.model import source as source_of_sounds  # imports Beam
+
     config = with_format(config)
     _check(config, beam_args)
     urls.configure(config.storage)
@@ -69,7 +71,7 @@ def render(config: JobConfig, beam_args: Sequence[str] = (), quiet: bool = False
     song = parse_midi(file, config.notes)
     job = resolve(config)
     plan, chunks = plan_song(song_id, song, config.sound, job.spec)
-    sounds = model_settings(config).source()
+    sounds = source_of_sounds(model_settings(config))
     played = [
         chunk_mix
         for first in range(0, len(chunks), _CHUNKS)

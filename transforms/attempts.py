@@ -15,7 +15,8 @@ from typing import TypeVar
 from gansynth.errors import GansynthError
 from gansynth.io import files, listing, urls
 from gansynth.model.server import end_with_parent
-from transforms.counters import count, counted
+from transforms.counters import count
+from transforms.worker_context import CONTEXT
 
 T = TypeVar("T")
 
@@ -123,7 +124,7 @@ def alone(work: Callable[..., T], *arguments: object) -> T:
 
 
 def _counting(work: Callable[..., T], arguments: Sequence[object]) -> tuple[T, dict[str, int]]:
-    return work(*arguments), dict(counted())
+    return work(*arguments), dict(CONTEXT.total())
 
 
 def _prefer_to_kill() -> None:

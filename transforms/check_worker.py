@@ -15,7 +15,8 @@ from typing import Any
 import apache_beam as beam
 
 from gansynth.errors import ConfigError, GansynthError
-from transforms.synthesize import ModelSettings
+from transforms.model import acquire
+from transforms.model_settings import ModelSettings
 
 _PACKAGES = ("gansynth", "transforms", "pipeline")
 
@@ -69,7 +70,7 @@ class _Check(beam.DoFn):
                 "image from this checkout (gcloud builds submit), or submit from the checkout it was built from."
             )
         try:
-            self._model.acquire().check()
+            acquire(self._model).check()
         except GansynthError as error:
             raise ConfigError(f"{error} This worker: {machine()}.") from None
 

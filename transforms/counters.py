@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from apache_beam.metrics import Metrics
 
@@ -27,7 +28,7 @@ def count(name: str, number: int = 1) -> None:
 
 @contextmanager
 def counting(prefix: str, tally: object) -> Iterator[None]:
-    """Adds the attributes of an object to counters when the block ends; `counted` includes them during the block.
+    """Adds the attributes of an object to counters when the block ends; `CONTEXT.total` includes them during the block.
 
     Args:
         prefix: prefix of the counters' names.
@@ -45,10 +46,14 @@ def counting(prefix: str, tally: object) -> Iterator[None]:
             Metrics.counter(NAMESPACE, prefix + name).inc(number)
 
 
-def counted() -> Counter[str]:
-    """Returns this process's counters so far; Beam gives access to a local run's counters only after its end."""
-    with CONTEXT.lock:
-        total = CONTEXT.counted.copy()
-        for prefix, tally in CONTEXT.growing.values():
-            total.update({prefix + name: number for name, number in vars(tally).items()})
+def counters_of(result: Any) -> Counter[str]:
+    """Collects this project's counters of a finished run, by name.
+
+    Args:
+        result: Beam's result object.
+    """
+    total: Counter[str] = Counter()
+    for counter in result.metrics().query()["counters"]:
+        if counter.key.metric.namespace == NAMESPACE:
+            total[counter.key.metric.name] += counter.result or 0
     return total

@@ -2,118 +2,25 @@
 
 from __future__ import annotations
 
-import functools
-import os
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import apache_beam as beam
 from apache_beam.metrics import Metrics
-from apache_beam.utils.shared import Shared
 
 from gansynth.config import EnvelopeConfig
-from gansynth.io.urls import StorageConfig
-from gansynth.model import machine
-from gansynth.model.findings import KnownModel, known_model
-from gansynth.model.server import Load, ModelClient, ask_server, load_model
-from gansynth.model.sound_bank import LIMIT, open_bank
-from gansynth.model.sounds import SoundSource, Tally
-from gansynth.model.synthesizer import Synthesizer
+from gansynth.model.sounds import Tally
 from gansynth.rendering.player import ChunkMix, play
 from gansynth.score.plan import NoteChunk
+from transforms import model
 from transforms.attempts import WorkerDied
 from transforms.counters import NAMESPACE, count, counting
 from transforms.dead_letters import DeadLetterDoFn
 from transforms.elements import Failure
+from transforms.model_settings import ModelSettings
 from transforms.worker_context import CONTEXT
-
-_MODEL, _CLIENT = Shared(), Shared()
-
-
-@dataclass(frozen=True)
-class ModelSettings:
-    """Settings with which a worker loads its model; equal settings share one model in a process.
-
-    Attributes:
-        checkpoint, batch_rows, cache_bytes, threads, device, precision, xla, sound_bank, sound_bank_bytes: see
-            Synthesizer.from_checkpoint.
-        storage: credentials for reading the checkpoint.
-        loader: function that loads the model, called as `loader(storage, checkpoint=..., batch_rows=..., ...)`.
-    """
-
-    checkpoint: str
-    batch_rows: int
-    cache_bytes: int
-    threads: int
-    device: str
-    precision: str
-    xla: bool
-    sound_bank: str = "off"
-    sound_bank_bytes: int = LIMIT
-    storage: StorageConfig = field(default_factory=StorageConfig)
-    loader: Callable[..., Synthesizer] = load_model
-
-    @property
-    def load(self) -> Load:
-        """Function that loads the model; it does not need Beam."""
-        options = vars(self).copy()
-        return functools.partial(options.pop("loader"), options.pop("storage"), **options)
-
-    def acquire(self) -> Synthesizer:
-        """Returns the model of this process, which the first caller loads.
-
-        Raises:
-            CheckpointError: the checkpoint cannot be used.
-            ConfigError: the device is not available.
-        """
-        return _MODEL.acquire(self.load, tag=repr(self))
-
-    def share_machine(self) -> ModelSettings:
-        """Makes the processes of this machine use one model server, which one of them starts; a GPU then has one model.
-
-        Returns:
-            The settings of this process, whose cache is its share of one half; the server has the other half.
-        """
-        server = replace(self, cache_bytes=self.cache_bytes // 2)
-        CONTEXT.model_address = machine.join(server.load, repr(server))
-        return replace(self, cache_bytes=server.cache_bytes // len(os.sched_getaffinity(0)))
-
-    def check(self) -> None:
-        """Plays a note to itself, with the model that `source` uses.
-
-        Raises:
-            ConfigError: no note can be played.
-            EOFError, OSError: the model server has died.
-        """
-        if CONTEXT.model_address is None:
-            self.acquire().check()
-        else:
-            ask_server(CONTEXT.model_address, self.load, Synthesizer.check)
-
-    def source(self) -> SoundSource:
-        """Returns the source of this process's sounds.
-
-        A client of the model server if there is one, or of this process, if the model need not be loaded before a sound
-        is missing from the bank; else the model.
-        """
-        address, known = CONTEXT.model_address, self.known()
-        if address is None and known is None:
-            return self.acquire()
-        load = self.acquire if address is None else self.load
-
-        def connect() -> ModelClient:
-            bank = open_bank(self.sound_bank, known.collection, self.sound_bank_bytes) if known else None
-            return ModelClient(address, load, self.cache_bytes, known, bank)
-
-        return _CLIENT.acquire(connect, tag=f"{self!r} at {address} {known}")
-
-    def known(self) -> KnownModel | None:
-        """Returns the facts about the model that were kept; None if it must be loaded."""
-        if self.sound_bank == "off":
-            return None
-        return known_model(self.checkpoint, self.precision, self.xla, self.device)
 
 
 @dataclass
@@ -166,7 +73,7 @@ class _Play(DeadLetterDoFn):
     def setup(self) -> None:
         began = time.perf_counter()
         shares = self.attempts is not None and self._model.device == "gpu"  # local ways have a server of their own
-        self._synth = (self._model.share_machine() if shares else self._model).source()
+        self._synth = model.source(model.share_machine(self._model) if shares else self._model)
         self._loading = int(1000 * (time.perf_counter() - began))
 
     def __getstate__(self) -> dict[str, Any]:
@@ -214,7 +121,9 @@ class _Play(DeadLetterDoFn):
         except Exception as error:
             if len(chunks) == 1:
                 if CONTEXT.model_address is None or self.attempts is not None:
-                    self._model.check()  # raises if this worker cannot play any song; another worker may be able to
+                    model.check(
+                        self._model
+                    )  # raises if this worker cannot play any song; another worker may be able to
                 yield self.dead_letter(chunks[0].song_id, "", "", error)
                 return
             half = len(chunks) // 2

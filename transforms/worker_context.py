@@ -9,12 +9,13 @@ import itertools
 import os
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 from gansynth.audio.mix import SparseMix
+from transforms.elements import Source
 
 
 @dataclass
@@ -25,6 +26,7 @@ class WorkerContext:
         model_address: address of the `gansynth.model.server.ModelServer` to use; None if this process loads a model.
         publish: overwrites this process's row of the shared counters; None if it has no row.
         mixes: mixes kept in this process by number, while the runner passes only the numbers; None to pickle mixes.
+        sources: the songs of the slice that is rendered, for `list_files.ListHeld`.
         counted: counters of finished work.
         growing: counters of unfinished work: a prefix, and an object whose attributes are integers.
         lock: guards `counted` and `growing`.
@@ -33,6 +35,7 @@ class WorkerContext:
     model_address: Any = None
     publish: Callable[[Counter[str]], None] | None = None
     mixes: dict[int, SparseMix] | None = None
+    sources: Sequence[Source] = ()
     counted: Counter[str] = field(default_factory=Counter)
     growing: dict[int, tuple[str, object]] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -49,6 +52,14 @@ class WorkerContext:
             yield
         finally:
             self.mixes = None
+
+    def total(self) -> Counter[str]:
+        """Sums this process's counters so far; Beam gives access to a local run's counters only after its end."""
+        with self.lock:
+            total = self.counted.copy()
+            for prefix, tally in self.growing.values():
+                total.update({prefix + name: number for name, number in vars(tally).items()})
+        return total
 
     def keep(self, mix: SparseMix) -> tuple[int, int]:
         """Keeps a mix; returns the process id and the number by which `kept` finds it."""

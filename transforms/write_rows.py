@@ -1,17 +1,18 @@
-"""The rows of songs to files, sorted by song id, each of one status: parts of manifest.jsonl and of errors.jsonl."""
+"""The rows of songs to files."""
 
 from __future__ import annotations
 
 import bisect
+import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
 
 import apache_beam as beam
 
-from gansynth.io import files, urls
+from gansynth.io import urls
 from gansynth.io.urls import StorageConfig
+from transforms.row_files import write_files
 
 
 @dataclass
@@ -20,7 +21,7 @@ class WriteRows(beam.PTransform):
 
     Attributes:
         folder: folder for the files.
-        name: prefix of the files' names, unique among the pipelines that share the folder.
+        name: prefix of the files' names. A digest of the first song follows, so that pipelines may share the folder.
         bounds: song ids, sorted; rows from one id to before the next share a file, so files follow on each other.
         storage: credentials for writing.
     """
@@ -39,7 +40,9 @@ class WriteRows(beam.PTransform):
 
         def write(shard: int, group: Iterable[tuple[str, str]]) -> list[str]:
             urls.configure(config)
-            return write_files(folder, f"{name}-{shard:05d}", (json.loads(text) for _, text in group))
+            texts = sorted(group)
+            first = hashlib.sha256(texts[0][0].encode("utf-8", "surrogateescape")).hexdigest()[:16]
+            return write_files(folder, f"{name}-{shard:05d}-{first}", (json.loads(text) for _, text in texts))
 
         return (
             rows
@@ -47,30 +50,3 @@ class WriteRows(beam.PTransform):
             | "Group" >> beam.GroupByKey()
             | "Write" >> beam.FlatMapTuple(write).with_output_types(str)
         )
-
-
-def write_files(folder: str, name: str, rows: Iterable[Mapping[str, Any]]) -> list[str]:
-    """Writes a file NAME.STATUS.jsonl for each status of some rows, sorted by song id; the lines have no status.
-
-    Args:
-        folder: path or URL of the folder.
-        name: beginning of the names.
-        rows: the rows, all in memory at once.
-
-    Returns:
-        URLs of the files.
-    """
-    lines: dict[str, list[str]] = {}
-    for row in sorted(rows, key=lambda row: str(row["song_id"])):
-        line = json.dumps({key: value for key, value in row.items() if key != "status"}, sort_keys=True)
-        lines.setdefault(row["status"], []).append(f"{line}\n")
-    found = []
-    for status, texts in sorted(lines.items()):
-        found.append(urls.join(folder, f"{name}.{status}.jsonl"))
-        files.write_bytes(found[-1], "".join(texts).encode())
-    return found
-
-
-def status_of(name: str) -> str:
-    """Returns the status of the rows in a file that `write_files` wrote: NAME.STATUS.jsonl."""
-    return name.split(".")[-2]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from gansynth.figures import axes
 from gansynth.midi.notes import Channel, Timeline
 from gansynth.score.planned_notes import PlannedNotes
-from gansynth.score.rendered_notes import curves
+from gansynth.score.rendered_notes import bends_of
 
 HEIGHT = 290
 COLOURS = (
@@ -80,7 +80,7 @@ def write_png(
 
     width, plot_height = axes.WIDTH - axes.LEFT - axes.RIGHT, height - axes.TOP - axes.BOTTOM
     seconds = axes.seconds_across(samples, sample_rate)
-    bends = curves(notes, sample_rate, channels or {})[0]
+    bends = bends_of(notes, sample_rate, channels or {})
     low, rows = _rows(notes, bends)
     colours, table = _fit_palette(_colours(notes, instruments))
     straight = np.setdiff1d(np.arange(len(notes)), list(bends))

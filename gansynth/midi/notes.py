@@ -109,6 +109,13 @@ class Timeline:
         padded = np.concatenate([np.zeros(1, np.float32), self.values])
         return padded[np.searchsorted(self.times, times, side="right")]
 
+    def moves(self, starts: NDArray[np.float64], ends: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Tells for each span whether any value in it, from its start up to but without its end, is not 0; bool [n]."""
+        others = np.cumsum(np.append([0, 0], self.values != 0))
+        first = np.searchsorted(self.times, starts, side="right")
+        last = np.maximum(np.searchsorted(self.times, ends, side="left"), first)
+        return others[last + 1] > others[first]
+
     def between(self, start: float, end: float) -> Timeline:
         """Cuts out the value at `start` and the steps after it, up to but without `end`."""
         first = np.searchsorted(self.times, start, side="right")

@@ -78,8 +78,10 @@ def play(
             # Bent and held notes may reach past their end: they hear what a sound of their own bucket has.
             heard = audio[: synth.samples_of(rows)]
             finite = bool(np.isfinite(heard).all())
-            for take, alike in _takes(chunks, notes).items():
-                note = _shaped(heard, take, chunks, alike[0], config, synth) if finite else None
+            takes = _takes(chunks, notes)
+            tuned = _tuned(heard, takes, synth.sample_rate) if finite else {}
+            for take, alike in takes.items():
+                note = _shaped(heard, tuned, take, chunks, alike[0], config, synth) if finite else None
                 for c, n in alike:
                     drafts[c].place(chunks[c], n, note, finite)
             tally.notes += len(notes)
@@ -133,6 +135,11 @@ class _Take(NamedTuple):
     decay: int = 0
     moving: tuple[int, int, int] | None = None
 
+    @property
+    def bends(self) -> bool:
+        """Tells whether the pitch moves."""
+        return self.moving is not None and bool(self.moving[2] & MOVING_BEND)
+
 
 def _takes(chunks: Sequence[NoteChunk], notes: Iterable[tuple[int, int]]) -> dict[_Take, list[tuple[int, int]]]:
     """Groups the notes of one sound by take."""
@@ -157,8 +164,24 @@ def _takes(chunks: Sequence[NoteChunk], notes: Iterable[tuple[int, int]]) -> dic
     return groups
 
 
+def _tuned(
+    audio: NDArray[np.float32], takes: Iterable[_Take], rate: int
+) -> dict[tuple[float, int], NDArray[np.float32]]:
+    """Resamples a sound to every other pitch that some notes hold, by its semitones and skip: once, for the longest."""
+    longest: dict[tuple[float, int], int] = {}
+    for take in takes:
+        if take.semitones and not take.held and not take.bends:
+            key = take.semitones, take.skip
+            longest[key] = max(longest.get(key, 0), take.sustain + take.tail)
+    return {
+        (semitones, skip): bent(audio[skip:], Curve.constant(semitones), samples, rate)
+        for (semitones, skip), samples in longest.items()
+    }
+
+
 def _shaped(
     audio: NDArray[np.float32],
+    tuned: Mapping[tuple[float, int], NDArray[np.float32]],
     take: _Take,
     chunks: Sequence[NoteChunk],
     note: tuple[int, int],
@@ -175,17 +198,18 @@ def _shaped(
         key = int(chunk.notes.keys[n])
         audio = held(audio[: held_from(synth.note_samples)], take.source + take.skip, key, rate)
     audio = audio[take.skip :]
-    flags = take.moving[2] if take.moving else 0
     start, state = int(chunk.notes.start[n]) / rate, chunk.channel_of(n)
-    if flags & MOVING_BEND:
+    if take.bends:
         audio = bent(audio, bend_curve(state.bend, start, start + samples / rate, take.semitones), samples, rate)
+    elif take.semitones and not take.held:
+        audio = tuned[take.semitones, take.skip]
     elif take.semitones:
         audio = bent(audio, Curve.constant(take.semitones), samples, rate)
     shaped = audio[:samples] * envelope(take.sustain, config, rate, take.tail, take.decay)[: len(audio)]
     if not shaped.any():
         return None
     shaped = shaped * (take.gain / peak_divisor(shaped, config.note_peak))
-    if flags & MOVING_GAIN:
+    if take.moving and take.moving[2] & MOVING_GAIN:
         steps = state.gain.between(start, start + samples / rate)
         shaped = shaped * _curve(steps, start, len(shaped), rate)
     return quantize(shaped)

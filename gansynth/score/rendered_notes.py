@@ -69,7 +69,7 @@ def to_json(
         "instruments": list(instruments),
         "notes": columns,
     }
-    bends, gains = curves(notes, sample_rate, channels or {})
+    bends, gains = bends_of(notes, sample_rate, channels or {}), gains_of(notes, sample_rate, channels or {})
     if bends:
         song["bends"] = {str(n): _steps(steps) for n, steps in bends.items()}
     if gains:
@@ -84,27 +84,40 @@ def to_json(
     return json.dumps(song, separators=(",", ":")).encode()
 
 
-def curves(
-    notes: PlannedNotes, sample_rate: int, channels: Mapping[int, Channel]
-) -> tuple[dict[int, Timeline], dict[int, Timeline]]:
-    """Cuts the parts under each note out of the channels' timelines, without those at their default.
+def bends_of(notes: PlannedNotes, sample_rate: int, channels: Mapping[int, Channel]) -> dict[int, Timeline]:
+    """Cuts the bend under each bent note out of its channel's timeline.
 
     Returns:
-        Bends in semitones and gains in dB, by row of the note, with times in seconds of the clip.
+        Semitones, by row of the note, with times in seconds of the clip.
     """
-    bends: dict[int, Timeline] = {}
-    gains: dict[int, Timeline] = {}
+    bends = {number: state.bend for number, state in channels.items()}
+    return _under_notes(notes, notes.program != DRUMS, sample_rate, bends)
+
+
+def gains_of(notes: PlannedNotes, sample_rate: int, channels: Mapping[int, Channel]) -> dict[int, Timeline]:
+    """Cuts the gain under each note whose level is not the default out of its channel's timeline.
+
+    Returns:
+        Decibels, by row of the note, with times in seconds of the clip.
+    """
+    gains = {number: state.gain for number, state in channels.items()}
+    return _under_notes(notes, np.ones(len(notes), bool), sample_rate, gains)
+
+
+def _under_notes(
+    notes: PlannedNotes, chosen: NDArray[np.bool_], sample_rate: int, timelines: Mapping[int, Timeline]
+) -> dict[int, Timeline]:
+    """Cuts out the parts of timelines under notes, without those that are 0."""
     if notes.channel is None:
-        return bends, gains
+        return {}
     start = notes.start / sample_rate
     end = (notes.start + notes.sustain + notes.tails) / sample_rate
-    for n in np.flatnonzero(np.isin(notes.channel, list(channels))).tolist():
-        state = channels[int(notes.channel[n])].between(float(start[n]), float(end[n]))
-        if state.bend.values.any() and notes.program[n] != DRUMS:
-            bends[n] = state.bend
-        if state.gain.values.any():
-            gains[n] = state.gain
-    return bends, gains
+    found: dict[int, Timeline] = {}
+    for number, timeline in timelines.items():
+        rows = np.flatnonzero(chosen & (notes.channel == number))
+        for n in rows[timeline.moves(start[rows], end[rows])].tolist():
+            found[n] = timeline.between(float(start[n]), float(end[n]))
+    return dict(sorted(found.items()))
 
 
 def _steps(steps: Timeline) -> list[list[float | None]]:

@@ -16,6 +16,7 @@ from pipeline.job import model_settings, resolve
 from pipeline.local.slices import Slice
 from pipeline.local.worker import render_slice
 from transforms.elements import Source
+from transforms.model import acquire
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ def calibrate(config: JobConfig, sources: tuple[Source, ...], ladder: tuple[int,
 def _calibrate(config: JobConfig, sources: tuple[Source, ...], ladder: tuple[int, ...], began: float) -> Calibration:
     compute = config.compute.model_copy(update={"sound_bank": "off"})  # the network is to be timed
     config = config.model_copy(update={"compute": compute})
-    synth = model_settings(config).acquire()
+    synth = acquire(model_settings(config))
     startup = time.time() - began
     sound = {}
     for rows in ladder:

@@ -27,13 +27,14 @@ from pipeline.forecast.calibrate import calibrate
 from pipeline.forecast.distinct import DistinctKeys
 from pipeline.forecast.forecast import Forecast
 from pipeline.forecast.text import as_text
-from pipeline.job import ResolvedJob, counters, with_kit
+from pipeline.job import ResolvedJob, with_kit
 from pipeline.local.pool import WorkerPool
 from pipeline.local.slices import Slice, SliceResult, cut, workers
 from pipeline.run import check, find_earlier, without_row
+from transforms.counters import counters_of
 from transforms.elements import Source
 from transforms.plan_songs import PlanSongs
-from transforms.write_rows import status_of
+from transforms.row_files import status_of
 
 _SLICE_SONGS, _SLICE_BYTES = 1024, 1_000_000
 """Limits of a slice for one process: a song that is only planned takes a tenth of the memory of a rendered one."""
@@ -109,7 +110,7 @@ def plan_slice(job: ResolvedJob, beam_args: Sequence[str], songs: Slice, shape: 
     sources | PlanSongs(config.sound, job.spec, shape, folder, songs.name, storage=config.storage, records=job.records)
     result = pipeline.run()
     result.wait_until_finish()
-    return SliceResult(len(songs.sources), counters(result))
+    return SliceResult(len(songs.sources), counters_of(result))
 
 
 def _rows(
@@ -120,13 +121,14 @@ def _rows(
     larger = {"slice_songs": _SLICE_SONGS * count, "slice_bytes": _SLICE_BYTES * count}
     sized = config.model_copy(update={"compute": config.compute.model_copy(update=larger)})
     slices = list(cut(sources, sized))
+    processes = min(count, len(slices))
     work = partial(plan_slice, shape=shape, folder=str(folder))
     lost: set[str] = set()
     console = Console(stderr=True)
     columns = (TextColumn("Reading"), BarColumn(), MofNCompleteColumn(), TextColumn("songs"), TimeRemainingColumn())
     with (
         Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal) as progress,
-        WorkerPool(config, (), min(count, len(slices)), work, model=False) as pool,
+        WorkerPool(config, (), processes if processes > 1 else 0, work, model=False) as pool,
     ):
         task = progress.add_task("", total=len(sources))
         for done in pool.render(slices, job):

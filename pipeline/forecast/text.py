@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gansynth.figures.axes import clock
-from pipeline import dataflow
+from pipeline import runners
 from pipeline.config import JobConfig
 from pipeline.forecast.forecast import Forecast
 from pipeline.outcomes import event_outcomes, note_outcomes
@@ -101,7 +101,7 @@ def _facts(result: Forecast, config: JobConfig) -> Iterator[tuple[str, str]]:
     else:
         yield "This machine", "not calibrated"
     prices = config.plan.prices
-    if result.runner == dataflow.RUNNER or any(
+    if result.runner == runners.DATAFLOW or any(
         price is not None for price in (prices.worker_hour, prices.gpu_worker_hour)
     ):
         yield "Dataflow", _on_dataflow(result, config)

@@ -14,7 +14,15 @@ from multiprocessing.context import ForkServerContext
 from pipeline import stopping
 from pipeline.config import JobConfig
 
-_MODULES = ["pipeline.local.worker", "matplotlib.cm", "PIL.ImageDraw", "PIL.ImageFont", "scipy.sparse", "soundfile"]
+_MODULES = [
+    "pipeline.local.pool",
+    "pipeline.local.worker",
+    "matplotlib.cm",
+    "PIL.ImageDraw",
+    "PIL.ImageFont",
+    "scipy.sparse",
+    "soundfile",
+]
 
 
 def start(config: JobConfig) -> ForkServerContext:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -11,7 +12,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
-from gansynth.model.server import ModelServer
+from gansynth.model.server import ModelServer, end_with_parent
 from gansynth.model.sound_bank import open_bank
 from gansynth.score.spec import checked_spec
 from pipeline import stopping
@@ -20,9 +21,15 @@ from pipeline.job import ResolvedJob, model_settings, resolve, with_kit
 from pipeline.local import fork_server
 from pipeline.local.shared_counters import SharedCounters
 from pipeline.local.slices import Slice, SliceResult
-from pipeline.local.worker import render_slice, start_worker
 from pipeline.stopping import Stop
-from transforms.counters import counted
+from transforms.worker_context import CONTEXT
+
+
+def render_slice(job: ResolvedJob, beam_args: Sequence[str], songs: Slice) -> SliceResult:
+    """Renders a slice, see pipeline.local.worker."""
+    from pipeline.local import worker  # imports Beam, which the process that only starts others does without
+
+    return worker.render_slice(job, beam_args, songs)
 
 
 class WorkerPool:
@@ -34,7 +41,7 @@ class WorkerPool:
     Args:
         config: the job's settings.
         beam_args: Beam options.
-        count: number of processes; with 1, slices are rendered in this process.
+        count: number of processes beside this one; with 0, slices are rendered in this one.
         work: function that processes one slice: `work(job, beam_args, slice)`.
         model: if true, several processes get a model server.
         stop: the request to stop; once it is made, processes are ended instead of waited for.
@@ -50,7 +57,7 @@ class WorkerPool:
         stop: Stop | None = None,
     ) -> None:
         self._count, self._work = count, work
-        self._config = config if count == 1 else _share(config, count)
+        self._config = _share(config, count) if count else config
         self._args = tuple(beam_args)
         self._server: ModelServer | None = None
         self._is_warm = False
@@ -59,7 +66,7 @@ class WorkerPool:
         self._shared: SharedCounters | None = None
         self._stop = stop or Stop()
         self._scratch = tempfile.TemporaryDirectory(prefix="gansynth-workers-")
-        if count > 1:
+        if count:
             with stopping.blocked():
                 fork_server.start(config)
                 if model:
@@ -67,7 +74,7 @@ class WorkerPool:
                     self._server = _model_server(config, lazily=self._is_warm)
                     self._address = self._server.address
             self._pool, self._shared = self._start_processes(count, self._address)
-        self._before = counted()
+        self._before = CONTEXT.total()
 
     def __enter__(self) -> WorkerPool:
         return self
@@ -102,7 +109,7 @@ class WorkerPool:
 
     def in_flight(self) -> Counter[str]:
         """Returns the counters of the slices that are being rendered."""
-        return counted() - self._before if self._shared is None else self._shared.total()
+        return CONTEXT.total() - self._before if self._shared is None else self._shared.total()
 
     def render(self, slices: Iterable[Slice], job: ResolvedJob) -> Iterator[SliceResult]:
         """Renders slices, a few at a time.
@@ -117,7 +124,7 @@ class WorkerPool:
         if self._pool is None:
             for only in slices:
                 outcome = self._work(job, self._args, only)
-                self._before = counted()
+                self._before = CONTEXT.total()
                 yield outcome
             return
         waiting = iter(slices)
@@ -159,7 +166,24 @@ class WorkerPool:
         context = fork_server.start(self._config)
         shared = SharedCounters(context, count)
         initargs = (shared, model_address, self._scratch.name)
-        return ProcessPoolExecutor(count, mp_context=context, initializer=start_worker, initargs=initargs), shared
+        return ProcessPoolExecutor(count, mp_context=context, initializer=_start_worker, initargs=initargs), shared
+
+
+def _start_worker(shared: SharedCounters, model_address: Any, scratch: str) -> None:
+    """Initialises a worker process: it ends with its parent, publishes its counters and uses a model server.
+
+    Ctrl-C reaches all processes of a terminal; this one leaves it to its parent.
+
+    Args:
+        shared: the counters' table in shared memory.
+        model_address: address of the model server; None to load a model in this process.
+        scratch: folder for temporary files, which the parent removes.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    tempfile.tempdir = scratch
+    end_with_parent()
+    CONTEXT.publish = shared.claim_row()
+    CONTEXT.model_address = model_address
 
 
 def _share(config: JobConfig, count: int) -> JobConfig:

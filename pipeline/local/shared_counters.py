@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from multiprocessing.context import BaseContext
 from typing import Any
 
-from transforms.counters import counted
 from transforms.worker_context import CONTEXT
 
 NAMES = (
@@ -59,11 +58,11 @@ def publish_counters() -> Iterator[None]:
     if publish is None:
         yield
         return
-    before, over = counted(), threading.Event()
+    before, over = CONTEXT.total(), threading.Event()
 
     def write() -> None:
         while not over.wait(_SECONDS):
-            publish(counted() - before)
+            publish(CONTEXT.total() - before)
 
     writer = threading.Thread(target=write, daemon=True)
     writer.start()

@@ -38,6 +38,10 @@ def test_starts_without_tensorflow_and_beam(code: str) -> None:
     assert not loaded(code) & {"tensorflow", "apache_beam", "magenta"}
 
 
+def test_the_process_that_starts_others_imports_no_beam() -> None:
+    assert "apache_beam" not in loaded("import pipeline.run, pipeline.local.pool, pipeline.local.fork_server")
+
+
 def modules(package: str) -> dict[str, Path]:
     """Finds every module of a package by its dotted name."""
     found = {}

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
 from collections import Counter
 from pathlib import Path
 
+import apache_beam as beam
 import mido
+import pytest
 
 from gansynth.model.checkpoint import PITCHES
 from gansynth.score.instruments import random_bank
 from gansynth.score.spec import SynthSpec
+from pipeline import graph
 from pipeline.config import load_config
 from pipeline.job import ResolvedJob
 from pipeline.local.pool import WorkerPool
 from pipeline.local.slices import Slice, SliceResult, bounded, cut
+from pipeline.local.worker import render_slice
 from transforms.elements import Source
 
 QUICK = ("compute.slice_songs=2", "compute.workers=2", "spectrogram.png=false", "piano_roll.png=false")
@@ -83,6 +88,26 @@ def test_a_song_that_kills_its_process_costs_itself_alone() -> None:
         done = list(pool.render(parts, ResolvedJob(load_config(None), SPEC)))
     assert sum(part.songs for part in done) == 19
     assert [source.song_id for part in done for source in part.lost] == ["kill"]
+
+
+def test_a_process_draws_the_pipeline_of_a_job_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[str] = []
+    build = graph.build
+
+    def counted(pipeline: beam.Pipeline, job: ResolvedJob, listed: beam.PTransform) -> beam.PCollection[str]:
+        drawn.append(job.name)
+        return build(pipeline, job, listed)
+
+    monkeypatch.setattr(graph, "build", counted)
+    config = load_config(None, [], [str(tmp_path)], str(tmp_path / "out"))
+    for job, name in (("one", "a.mid"), ("one", "b.mid"), ("other", "c.mid")):
+        (tmp_path / name).write_bytes(b"no MIDI")
+        part = Slice("part", (Source(name, str(tmp_path / name)),))
+        done = render_slice(ResolvedJob(config, SPEC, name=job), ("--runner=FnApiRunner",), part)
+        assert done.counters["failed_read"] == 1
+    assert drawn == ["one", "other"]
+    files = sorted((tmp_path / "out" / ".rows" / "one").iterdir())
+    assert sorted(json.loads(file.read_text())["song_id"] for file in files) == ["a.mid", "b.mid"]
 
 
 def imported(module: str) -> bool:

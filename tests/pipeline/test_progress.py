@@ -117,8 +117,8 @@ def test_slices_in_work_and_finished_ones_are_added() -> None:
     progress = Progress(4, quiet=True)
     tally = type("Tally", (), {})()
     tally.notes = 3
-    before = counters.counted()
-    progress.watch(lambda: counters.counted() - before)
+    before = CONTEXT.total()
+    progress.watch(lambda: CONTEXT.total() - before)
     with counters.counting("synthesis_", tally):
         assert progress.state().notes == 3
         tally.notes = 5
@@ -162,9 +162,9 @@ def test_the_figures_are_beams_own(tmp_path: Path, data: Path) -> None:
     write_song(tmp_path / "in" / "b.mid", range(50, 55))
     (tmp_path / "in" / "c.mid").write_bytes(b"no MIDI")
     settings = [f"checkpoint={data / 'checkpoints' / 'tiny'}", "compute.slice_songs=2", "compute.workers=1"]
-    before = counters.counted()
+    before = CONTEXT.total()
     summary = run(load_config(None, settings, [str(tmp_path / "in")], str(tmp_path / "out")), quiet=True)
-    found = counters.counted() - before
+    found = CONTEXT.total() - before
     assert found == +Counter(summary.counters)
     assert found["songs_read"] == 2
     assert found["songs_written"] == 2

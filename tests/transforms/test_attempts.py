@@ -12,8 +12,9 @@ import apache_beam as beam
 import pytest
 
 from transforms.attempts import Attempts, WorkerDied, alone, digest
-from transforms.counters import count, counted
+from transforms.counters import count
 from transforms.dead_letters import DeadLetterDoFn
+from transforms.worker_context import CONTEXT
 
 
 class Step(DeadLetterDoFn):
@@ -93,10 +94,10 @@ def test_a_suspect_is_tried_in_a_child_process_and_cleared(step: Step) -> None:
     assert step.attempts is not None
     for song_id in ("a.mid", "bad.mid"):
         leave_marker(step, song_id)
-    before = counted()
+    before = CONTEXT.total()
     (process,) = results(step, "a.mid")
     assert process != os.getpid()
-    assert (counted() - before)["songs_of_step"] == 1
+    assert (CONTEXT.total() - before)["songs_of_step"] == 1
     (letter,) = results(step, "bad.mid")
     assert (letter.value[1].error, letter.value[1].code) == ("ValueError", "internal")
     assert step.attempts.suspects() == frozenset()

@@ -14,7 +14,8 @@ from gansynth.score.plan import NoteChunk
 from gansynth.score.planned_notes import PlannedNotes
 from tests.support.fakes import DeadlyRenderer, FragileRenderer
 from transforms.attempts import Attempts, WorkerDied, digest
-from transforms.synthesize import ModelSettings, Synthesize
+from transforms.model_settings import ModelSettings
+from transforms.synthesize import Synthesize
 
 
 def chunk(song_id: str, pitches: list[int]) -> NoteChunk:

@@ -317,3 +317,17 @@ def test_span_and_indexing() -> None:
     assert make_notes().span == 0
     assert len(notes[notes.pitch > 60]) == 1
     assert notes[1:].span == 2
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 20), st.sampled_from([0.0, 0.0, 1.5, -np.inf])), max_size=6, unique_by=lambda s: s[0]
+    ),
+    st.integers(-1, 21),
+    st.integers(0, 10),
+)
+def test_a_span_moves_if_any_of_its_values_is_not_zero(steps: list[tuple[int, float]], start: int, length: int) -> None:
+    steps.sort()
+    line = Timeline(np.array([t for t, _ in steps], np.float64), np.array([v for _, v in steps], np.float32))
+    moves = line.moves(np.array([float(start)]), np.array([float(start + length)]))
+    assert moves.tolist() == [line.between(start, start + length).values.any()]
