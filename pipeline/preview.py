@@ -221,6 +221,6 @@ def render_page(preview: Preview, bank: Bank, pairs: Sequence[tuple[int, int]]) 
         "axes": axes,
         "style": asset("page.css") + asset("preview.css"),
         "script": script,
-        "script_digest": script_digest(script),
+        "script_digests": [script_digest(script)],
     }
     return environment().get_template("preview.html").render(values)

@@ -15,6 +15,7 @@ import numpy as np
 from gansynth.audio.encode import SUFFIX, AudioFormat, encode_audio
 from gansynth.audio.mastering import master
 from gansynth.audio.mix import SparseMix, pieces
+from gansynth.audio.peaks import peaks
 from gansynth.audio.resample import resampled
 from gansynth.config import InstrumentsConfig, MixConfig
 from gansynth.figures import piano_roll
@@ -166,6 +167,7 @@ class _Write(DeadLetterDoFn):
             peak=clip.peak,
             loudness=clip.loudness,
             true_peak=clip.true_peak,
+            peaks=peaks(clip.clip, clip.scale),
             notes={**plan.counts, "silent": len(song.silent), "broken": len(song.broken)},
             silent_notes=_note_rows(plan.notes, song.silent, settings.sample_rate),
             broken_notes=_note_rows(plan.notes, song.broken, settings.sample_rate),
