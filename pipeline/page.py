@@ -22,10 +22,11 @@ from gansynth.figures import axes, piano_roll
 from gansynth.figures.spectrogram import SpectrogramStyle
 from gansynth.general_midi import DRUMS
 from gansynth.io import files, listing, urls
+from gansynth.io.script_data import ScriptData, sha256
 from pipeline import again
 from pipeline.config import JobConfig
 from pipeline.outcomes import event_outcomes, note_outcomes, repair_outcomes
-from pipeline.web import DataFile, asset, display, environment, script_digest
+from pipeline.web import asset, display, environment
 from transforms.manifest import ErrorRow, PartRow, Row, SongRow
 
 FOLDER = "page"
@@ -42,7 +43,7 @@ _FILTERED_INSTRUMENTS = 200
 _DATA_FILES = re.compile(r"(index|songs)-\d{4,}\.js")
 REPAIRED, SHORTENED, FAILED = 1, 2, 4
 """Marks of an entry of the index."""
-_SCRIPTS = ("base.js", "wave.js", "player.js", "corpus.js", "list.js", "page.js")
+_SCRIPTS = ("base.js", "wave.js", "player.js", "corpus.js", "list.js", "roll.js", "page.js")
 _KINDS = (
     ("midi", "MIDI"),
     ("notes", "JSON"),
@@ -141,11 +142,11 @@ def pages(config: JobConfig, rows: Iterable[Row]) -> Iterator[tuple[str, str]]:
         entries.append(_entry(config, row))
     entries.sort(key=lambda entry: entry.key)
     totals.failures.sort(key=lambda row: natural_key(row["song_id"]))
-    data: dict[str, list[DataFile]] = {"index": [], "songs": []}
+    data: dict[str, list[ScriptData]] = {"index": [], "songs": []}
     for kind, size, text_of in (("index", INDEX_SONGS, _index_text), ("songs", DETAIL_SONGS, _details_text)):
         for first in range(0, len(entries), size):
             name = f"{kind}-{first // size + 1:04d}"
-            file = DataFile.of(name, text_of(entries[first : first + size]))
+            file = ScriptData.of(name, text_of(entries[first : first + size]))
             if len(entries) > EMBEDDED_SONGS:
                 yield f"{FOLDER}/{name}.js", file.script
                 file = file.without_text()
@@ -168,8 +169,11 @@ def natural_key(song_id: str) -> tuple[Any, ...]:
     return (*key, song_id)
 
 
-def _html(config: JobConfig, totals: _Totals, data: dict[str, list[DataFile]], plain: Sequence[dict[str, Any]]) -> str:
+def _html(
+    config: JobConfig, totals: _Totals, data: dict[str, list[ScriptData]], plain: Sequence[dict[str, Any]]
+) -> str:
     scripts = [asset(name) for name in _SCRIPTS]
+    colours = ["#{:02x}{:02x}{:02x}".format(*colour) for colour in piano_roll.palette().tolist()]
     instruments = sorted(map(display, totals.instruments), key=natural_key)
     facts = {
         "inputs": totals.rendered + totals.failed,
@@ -185,9 +189,13 @@ def _html(config: JobConfig, totals: _Totals, data: dict[str, list[DataFile]], p
             "width": axes.WIDTH,
             "left": axes.LEFT,
             "right": axes.RIGHT,
+            "top": axes.TOP,
+            "bottom": axes.BOTTOM,
             "roll": piano_roll.HEIGHT,
             "spectrogram": SpectrogramStyle().height,
+            "per_second": axes.PIXELS_PER_SECOND,
         },
+        "colours": colours,
     }
     return (
         environment()
@@ -203,14 +211,14 @@ def _html(config: JobConfig, totals: _Totals, data: dict[str, list[DataFile]], p
             length=_length(totals.seconds),
             style=asset("page.css") + asset("player.css"),
             scripts=scripts,
-            script_digests=[script_digest(script) for script in scripts],
+            script_digests=[sha256(script) for script in scripts],
             facts=facts,
             embedded=[file for group in data.values() for file in group if file.text],
             plain=plain,
             failures=_failures(config, totals),
             unlisted=totals.failed - len(totals.failures),
             render_again=again.job_command(config),
-            colours=["#{:02x}{:02x}{:02x}".format(*colour) for colour in piano_roll.palette().tolist()],
+            colours=colours,
             axes=axes,
             roll_height=piano_roll.HEIGHT,
             spectrogram_height=SpectrogramStyle().height,
@@ -220,7 +228,7 @@ def _html(config: JobConfig, totals: _Totals, data: dict[str, list[DataFile]], p
 
 def _entry(config: JobConfig, row: Row) -> _Entry:
     if row["status"] == "rendered":
-        details, index = _song(row), _song_index(row)
+        details, index = _song(config, row), _song_index(row)
     else:
         details, index = _failure(config, row), (display(row["song_id"]), 0.0, 0, (), (), FAILED)
     return _Entry(natural_key(row["song_id"]), index, json.dumps(details, separators=(",", ":")))
@@ -255,7 +263,7 @@ def _details_text(entries: Sequence[_Entry]) -> str:
     return f"[{','.join(entry.details for entry in entries)}]"
 
 
-def _song(row: SongRow) -> dict[str, Any]:
+def _song(config: JobConfig, row: SongRow) -> dict[str, Any]:
     """Lists what an opened song shows; texts are ready for display, links are URL-quoted."""
     folder, name = posixpath.split(row["song_id"])
     samples = round(row["seconds"] * row["notes_rate"])
@@ -267,6 +275,7 @@ def _song(row: SongRow) -> dict[str, Any]:
         "seconds": row["seconds"],
         "clock": axes.clock(row["seconds"]),
         "across": axes.seconds_across(samples, row["notes_rate"]),
+        "spectrogram": _spectrogram(config, samples, row["notes_rate"]),
         "notes": notes["played"],
         "outcomes": [
             *note_outcomes(notes),
@@ -282,6 +291,16 @@ def _song(row: SongRow) -> dict[str, Any]:
         ],
         "peaks": row.get("peaks", ""),
     }
+
+
+def _spectrogram(config: JobConfig, samples: int, sample_rate: int) -> list[float]:
+    """Lists where a spectrogram is in its picture: width and height of the plot, lowest pitch, semitones."""
+    if config.spectrogram.range == "full":
+        grid = axes.Grid.of(samples, sample_rate)
+        return [grid.width, grid.rows, axes.LOWEST, grid.rows / axes.ROWS_PER_SEMITONE]
+    style = SpectrogramStyle()
+    width, height = style.width - axes.LEFT - axes.RIGHT, style.height - axes.TOP - axes.BOTTOM
+    return [width, height, style.min_pitch, style.bins * 12 / style.bins_per_octave]
 
 
 def _failure(config: JobConfig, row: ErrorRow) -> dict[str, Any]:

@@ -53,22 +53,23 @@ var gansynth = {};
   const waiting = new Map();
   gansynth.take = (name, text) => waiting.get(name)?.(text);
 
-  gansynth.read = async (name, [integrity, digest], folder) => {
+  /* Promises data by name; src: its file, without suffix; digests: [of the script, of the text], or null for those of one song. */
+  gansynth.read = async (name, src, digests = null) => {
     const embedded = document.getElementById(name);
     if (embedded) return JSON.parse(embedded.textContent);
     const isServed = location.protocol.startsWith("http");
     const text = await new Promise((resolve, reject) => {
       const script = document.createElement("script");
       waiting.set(name, resolve);
-      script.src = `${folder}/${name}.js`;
-      if (isServed) { script.integrity = `sha256-${integrity}`; script.crossOrigin = "anonymous"; }
-      script.onerror = () => reject(new Error(`${folder}/${name}.js cannot be read, or is of another run`));
-      script.onload = () => { script.remove(); reject(new Error(`${folder}/${name}.js holds other data`)); };
+      script.src = `${src}.js`;
+      if (isServed && digests) { script.integrity = `sha256-${digests[0]}`; script.crossOrigin = "anonymous"; }
+      script.onerror = () => reject(new Error(`${src}.js cannot be read, or is of another run`));
+      script.onload = () => { script.remove(); reject(new Error(`${src}.js holds other data`)); };
       document.head.append(script);
     }).finally(() => waiting.delete(name));
-    if (!isServed && crypto.subtle) {
+    if (!isServed && digests && crypto.subtle) {
       const hash = new Uint8Array(await crypto.subtle.digest("SHA-256", new TextEncoder().encode(text)));
-      if (btoa(String.fromCharCode(...hash)) !== digest) throw new Error(`${folder}/${name}.js is of another run`);
+      if (btoa(String.fromCharCode(...hash)) !== digests[1]) throw new Error(`${src}.js is of another run`);
     }
     return JSON.parse(text);
   };

@@ -80,7 +80,7 @@ gansynth.Corpus = class {
   /* Returns the entry of a name, or undefined. */
   named(name) { return this.entries.find((entry) => entry.name === name); }
 
-  #file(name) { return gansynth.read(name, this.#facts.files[name], this.#facts.folder); }
+  #file(name) { return gansynth.read(name, `${this.#facts.folder}/${name}`, this.#facts.files[name]); }
 
   #add(columns) {
     const { names, seconds, notes, instruments, programs, marks, instrument_names: words } = columns;

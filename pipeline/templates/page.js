@@ -214,44 +214,33 @@
 
   function song(entry) {
     const root = gansynth.copy("song-template"), part = (selector) => root.querySelector(selector);
-    const number = entry.number + 1, slider = part(".seek"), head = part(".head"), hover = part(".hover"), frame = part(".plates");
-    let across = entry.seconds || 1;
-    part(".number").textContent = String(number).padStart(3, "0");
+    let pictures = null, gone = false;
+    part(".number").textContent = String(entry.number + 1).padStart(3, "0");
     root.setAttribute("aria-label", entry.title);
     if (entry.folder) part(".folder").textContent = entry.folder; else part(".folder").remove();
     part(".of").textContent = clock(entry.seconds);
-    slider.setAttribute("aria-label", `Position in ${entry.title}`);
     const mark = playButton(part(".play"), entry);
-    const place = (line, seconds) => { line.style.left = `${100 * (plot.left + plot.width * seconds / across)}%`; };
-    const timeAt = (event, box) => gansynth.clamp(((event.clientX - box.left) / box.width - plot.left) / plot.width * across, 0, entry.seconds);
-    gansynth.scrub(slider, {
-      timeAt,
-      seek: (seconds, done) => start(entry, { at: seconds, play: done || player.playing }),
-      tapOnly: () => frame.scrollWidth > frame.clientWidth + 1,
-    });
-    slider.addEventListener("pointermove", (event) => {
-      if (event.pointerType === "touch") return;
-      const time = timeAt(event, slider.getBoundingClientRect());
-      place(hover, time);
-      hover.hidden = false;
-      hover.firstElementChild.textContent = clock(time);
-    });
-    slider.addEventListener("pointerleave", () => { hover.hidden = true; });
-    slider.addEventListener("keydown", async (event) => {
-      if (event.ctrlKey || event.metaKey || event.altKey) return;
-      if (!/^(Arrow|Page|Home|End|Enter| )/.test(event.key)) return;
+    const seek = (seconds, done) => start(entry, { at: seconds, play: done || player.playing });
+    const key = async (event) => {
+      if (event.ctrlKey || event.metaKey || event.altKey || !/^(Arrow|Page|Home|End|Enter| )/.test(event.key)) return;
       event.preventDefault();
-      if (!isCurrent(entry)) {
-        if (event.key === "Enter" || event.key === " ") { event.stopPropagation(); start(entry); return; }
-        event.stopPropagation();
-        await start(entry, { play: false });
-      }
-      player.sliderKey(event);
-    });
+      event.stopPropagation();
+      if (isCurrent(entry)) { player.sliderKey(event); return; }
+      await start(entry, { play: event.key === "Enter" || event.key === " " });
+      if (event.key !== "Enter" && event.key !== " ") player.sliderKey(event);
+    };
+    const draw = async (details) => {
+      const make = isDrawn(details) ? drawnPictures : plainPictures;
+      const made = await make(entry, details, { seek, key });
+      if (gone) { made.removed(); return; }
+      pictures = made;
+      part(".plates").replaceChildren(pictures.root);
+      pictures.show(isCurrent(entry) ? player.at : 0, false);
+    };
+    root.addEventListener("removed", () => { gone = true; pictures?.removed(); });
     return {
       root, entry,
       fill(details) {
-        across = details.across || 1;
         part(".legend").replaceChildren(...details.legend.map(([colour, name, plays]) => {
           const item = element("li"), label = element("b", "", name);
           label.dir = "auto";
@@ -275,33 +264,86 @@
           link.dir = "auto";
           stems.append(" ", link);
         }
-        slider.setAttribute("aria-valuemax", details.seconds.toFixed(1));
-        const pictures = [["piano_roll", "roll", "Piano roll", facts.layout.roll], ["spectrogram", "spectrogram", "Spectrogram", facts.layout.spectrogram]];
-        const drawn = pictures.filter(([kind]) => details.links[kind]);
-        slider.prepend(...drawn.map(([kind, className, text, height], i) => {
-          const box = element("div", className + (drawn.length > 1 && !i ? " upper" : "")), image = new Image(WIDTH, height);
-          image.loading = "lazy";
-          image.decoding = "async";
-          image.draggable = false;
-          image.alt = `${text} of ${entry.title}`;
-          image.src = details.links[kind];
-          box.append(image);
-          return box;
-        }), ...(drawn.length ? [] : [element("div", "bare")]));
+        part(".plates").classList.toggle("drawn", isDrawn(details));
+        const sight = new IntersectionObserver((seen) => { // notes and pictures are read when they come near
+          if (!seen.some((one) => one.isIntersecting)) return;
+          sight.disconnect();
+          draw(details);
+        }, { rootMargin: "600px" });
+        sight.observe(root);
       },
       show(type) {
         const at = isCurrent(entry) ? player.at : 0;
         if (type !== "time") mark();
         root.classList.toggle("begun", isCurrent(entry));
-        place(head, at);
         part(".now").textContent = clock(at);
+        pictures?.show(at, type === "time" && player.playing);
+      },
+    };
+  }
+
+  /* Whether the pictures are drawn by roll.js: from the notes, or in a layout that only it knows. */
+  function isDrawn(details) {
+    return Boolean(details.links.roll_data) || details.spectrogram[1] !== facts.layout.spectrogram - facts.layout.top - facts.layout.bottom;
+  }
+
+  async function drawnPictures(entry, details, { seek, key }) {
+    const { links, spectrogram: [width, height, low, semitones] } = details, { left, right, top, bottom, per_second } = facts.layout;
+    const path = links.roll_data;
+    const roll = path ? await gansynth.read(decodeURIComponent(path.slice(path.indexOf("/") + 1, -3)), path.slice(0, -3)).catch((error) => { complain(error.message); return null; }) : null;
+    return new gansynth.Pictures({
+      seconds: details.seconds, across: details.across, per_second, roll, colours: facts.colours, seek, key, label: `Position in ${entry.title}`,
+      spectrogram: links.spectrogram ? {
+        src: links.spectrogram, width, height, left, top, imageWidth: left + width + right, imageHeight: top + height + bottom, low, semitones,
+      } : null,
+    });
+  }
+
+  /* Pictures as earlier releases drew them, or without the notes: scaled to the page's width. */
+  function plainPictures(entry, details, { seek, key }) {
+    const slider = element("div", "seek"), head = element("div", "head"), hover = element("div", "hover"), across = details.across || 1;
+    const kinds = [["piano_roll", "roll", "Piano roll", facts.layout.roll], ["spectrogram", "spectrogram", "Spectrogram", facts.layout.spectrogram]];
+    const drawn = kinds.filter(([kind]) => details.links[kind]);
+    slider.append(...drawn.map(([kind, className, text, height], i) => {
+      const box = element("div", className + (drawn.length > 1 && !i ? " upper" : "")), image = new Image(WIDTH, height);
+      image.loading = "lazy";
+      image.decoding = "async";
+      image.draggable = false;
+      image.alt = `${text} of ${entry.title}`;
+      image.src = details.links[kind];
+      box.append(image);
+      return box;
+    }), ...(drawn.length ? [] : [element("div", "bare")]), head, hover);
+    hover.append(element("span"));
+    hover.hidden = true;
+    slider.setAttribute("role", "slider");
+    slider.tabIndex = 0;
+    slider.setAttribute("aria-label", `Position in ${entry.title}`);
+    slider.setAttribute("aria-valuemin", "0");
+    slider.setAttribute("aria-valuemax", details.seconds.toFixed(1));
+    const place = (line, seconds) => { line.style.left = `${100 * (plot.left + plot.width * seconds / across)}%`; };
+    const timeAt = (event, box) => gansynth.clamp(((event.clientX - box.left) / box.width - plot.left) / plot.width * across, 0, entry.seconds);
+    gansynth.scrub(slider, { timeAt, seek, tapOnly: () => slider.parentElement.scrollWidth > slider.parentElement.clientWidth + 1 });
+    slider.addEventListener("pointermove", (event) => {
+      if (event.pointerType === "touch") return;
+      const time = timeAt(event, slider.getBoundingClientRect());
+      place(hover, time);
+      hover.hidden = false;
+      hover.firstElementChild.textContent = clock(time);
+    });
+    slider.addEventListener("pointerleave", () => { hover.hidden = true; });
+    slider.addEventListener("keydown", key);
+    return {
+      root: slider,
+      removed() {},
+      show(at, playing) {
+        place(head, at);
         slider.setAttribute("aria-valuenow", at.toFixed(1));
         slider.setAttribute("aria-valuetext", `${clock(at)} of ${clock(entry.seconds)}`);
-        const over = frame.scrollWidth - frame.clientWidth; // pictures wider than the screen scroll with the playhead
-        if (type === "time" && player.playing && over > 0) {
-          const x = (plot.left + plot.width * at / across) * slider.clientWidth - frame.scrollLeft;
-          if (x < 0 || x > 0.85 * frame.clientWidth) frame.scrollLeft += x - 0.2 * frame.clientWidth;
-        }
+        const frame = slider.parentElement, over = frame.scrollWidth - frame.clientWidth;
+        if (!playing || over <= 0) return; // pictures wider than the screen scroll with the playhead
+        const x = (plot.left + plot.width * at / across) * slider.clientWidth - frame.scrollLeft;
+        if (x < 0 || x > 0.85 * frame.clientWidth) frame.scrollLeft += x - 0.2 * frame.clientWidth;
       },
     };
   }

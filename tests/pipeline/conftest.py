@@ -63,3 +63,14 @@ def large(site: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("manifest.jsonl", "errors.jsonl", "config.yaml"):
         os.link(site / name, out / name)
     return out
+
+
+@pytest.fixture(scope="session")
+def reference(tiny: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Returns the output folder of a job with pictures as earlier releases made them: one song, eight seconds."""
+    folder = tmp_path_factory.mktemp("reference")
+    write_song(folder / "in" / "one.mid", range(60, 75))
+    settings = (f"checkpoint={tiny}", "spectrogram.range=reference", "piano_roll.data=false")
+    options = [word for setting in settings for word in ("--set", setting)]
+    assert main(["render", str(folder / "in"), "--output", str(folder / "out"), "--quiet", *options]) == 0
+    return folder / "out"

@@ -5,7 +5,9 @@ Needs Chromium (on Debian and Ubuntu: apt-get install chromium); it is found on 
 
 from __future__ import annotations
 
+import base64
 import itertools
+import json
 import os
 import re
 import shutil
@@ -14,9 +16,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlencode
 
+import mido
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from gansynth.figures import axes
+from pipeline.__main__ import main
 from tests.support.pages import BROKEN, NAMES, data, manifest, read_site
 
 sync_api = pytest.importorskip("playwright.sync_api")
@@ -52,7 +58,8 @@ def tab(browser: sync_api.Browser) -> Iterator[sync_api.Page]:
     tab.on("request", lambda request: request.url.startswith("file://") or troubles.append(f"left: {request.url}"))
     yield tab
     context.close()
-    assert not [trouble for trouble in troubles if "ERR_ABORTED" not in trouble]
+    # Players drop what they are loading, and tests read many canvases.
+    assert not [text for text in troubles if "ERR_ABORTED" not in text and "willReadFrequently" not in text]
 
 
 def song(tab: sync_api.Page, title: str) -> sync_api.Locator:
@@ -208,12 +215,14 @@ def test_every_song_can_be_heard(tab: sync_api.Page, site: Path, name: str) -> N
 
 
 @pytest.mark.parametrize("viewport", [LAPTOP, PHONE], ids=["laptop", "phone"])
-def test_a_click_in_a_picture_seeks_to_where_it_is(tab: sync_api.Page, site: Path, viewport: dict[str, int]) -> None:
+def test_a_click_in_a_plain_picture_seeks_to_where_it_is(
+    tab: sync_api.Page, reference: Path, viewport: dict[str, int]
+) -> None:
     """A click in either picture seeks to its position, before and after the audio is loaded."""
     tab.set_viewport_size(viewport)
-    open_page(tab, site)
-    one = song(tab, "same.midi")
-    (row,) = [row for row in manifest(site) if row["song_id"] == "same.midi"]
+    open_page(tab, reference)
+    one = song(tab, "one")
+    (row,) = manifest(reference)
     across = axes.seconds_across(round(row["seconds"] * 16000), 16000)
     for picture, seconds in ((".spectrogram", 4.0), (".roll", 1.0)):
         one.locator(picture).scroll_into_view_if_needed()
@@ -230,26 +239,179 @@ def test_a_click_in_a_picture_seeks_to_where_it_is(tab: sync_api.Page, site: Pat
         box, head = one.locator(picture).bounding_box(), one.locator(".head").bounding_box()
         expected = box["width"] * (56 + (1200 - 56 - 72) * now(tab) / across) / 1200
         assert head["x"] + head["width"] / 2 - box["x"] == pytest.approx(expected, abs=2)
+    assert tab.evaluate("[...document.images].every(image => image.naturalWidth === 1200)")
 
 
-def test_dragging_in_a_picture_scrubs(tab: sync_api.Page, site: Path) -> None:
-    open_page(tab, site)
-    one = song(tab, "same")
-    one.locator(".spectrogram").scroll_into_view_if_needed()
-    box = one.locator(".seek").bounding_box()
-    y = box["y"] + box["height"] / 2
-    tab.mouse.move(box["x"] + box["width"] * 0.3, y)
-    tab.mouse.down()
-    wait_until(tab, "!document.querySelector('#player').hidden")
-    places = []
-    for part in (0.4, 0.5, 0.6):
-        tab.mouse.move(box["x"] + box["width"] * part, y, steps=3)
-        tab.wait_for_timeout(60)
-        places.append(one.locator(".head").bounding_box()["x"] - box["x"])
-    assert places == pytest.approx([box["width"] * part for part in (0.4, 0.5, 0.6)], abs=3)
-    assert playing(tab) == ""
-    tab.mouse.up()
-    wait_until(tab, "!document.querySelector('#player audio').paused")
+def test_dragging_in_a_picture_scrubs(tab: sync_api.Page, site: Path, reference: Path) -> None:
+    for folder, title in ((site, "same"), (reference, "one")):
+        open_page(tab, folder)
+        one = song(tab, title)
+        one.scroll_into_view_if_needed()
+        one.locator("img").last.scroll_into_view_if_needed()
+        box = one.locator(".seek").bounding_box()
+        y = box["y"] + box["height"] / 2
+        tab.mouse.move(box["x"] + box["width"] * 0.3, y)
+        tab.mouse.down()
+        wait_until(tab, "!document.querySelector('#player').hidden")
+        places = []
+        for part in (0.4, 0.5, 0.6):
+            tab.mouse.move(box["x"] + box["width"] * part, y, steps=3)
+            tab.wait_for_timeout(60)
+            places.append(one.locator(".head").bounding_box()["x"] - box["x"])
+        assert places == pytest.approx([box["width"] * part for part in (0.4, 0.5, 0.6)], abs=3)
+        assert playing(tab) == ""
+        tab.mouse.up()
+        wait_until(tab, "!document.querySelector('#player audio').paused")
+
+
+# Pictures
+
+
+def canvas_pixels(tab: sync_api.Page, canvas: str) -> NDArray[np.uint8]:
+    """Returns the pixels of a canvas, uint8 [height, width, 3]."""
+    width, height, pixels = tab.eval_on_selector(
+        canvas,
+        """canvas => {
+          const {width, height} = canvas, {data} = canvas.getContext("2d").getImageData(0, 0, width, height);
+          let text = "";
+          for (let i = 0; i < data.length; i += 32768) text += String.fromCharCode(...data.subarray(i, i + 32768));
+          return [width, height, btoa(text)];
+        }""",
+    )
+    return np.frombuffer(base64.b64decode(pixels), np.uint8).reshape(height, width, 4)[..., :3]
+
+
+def shown_notes(tab: sync_api.Page, title: str) -> tuple[sync_api.Locator, dict[str, float]]:
+    """Scrolls to a song's roll; returns the song, and the roll's place."""
+    one = song(tab, title)
+    one.scroll_into_view_if_needed()
+    wait_until(tab, "document.querySelectorAll('.view-roll').length > 0")
+    one.locator(".view-roll").scroll_into_view_if_needed()
+    tab.wait_for_timeout(200)
+    return one, one.locator(".view-roll").bounding_box()
+
+
+def seconds_of(out: Path, name: str) -> float:
+    """Returns the seconds that a song's pictures span."""
+    (row,) = [row for row in manifest(out) if row["song_id"] == name]
+    return axes.seconds_across(round(row["seconds"] * 16000), 16000)
+
+
+@pytest.mark.parametrize("scale", [1, 2])
+def test_the_roll_is_drawn_from_the_notes_on_the_spectrograms_axes(
+    browser: sync_api.Browser, site: Path, scale: int
+) -> None:
+    context = browser.new_context(viewport=LAPTOP, offline=True, device_scale_factor=scale)
+    tab = context.new_page()
+    open_page(tab, site, "#pictures=0&song=same.mid")
+    one, box = shown_notes(tab, "same")
+    image = one.locator("img")
+    wait_until(tab, "document.images[0].complete && document.images[0].naturalWidth > 0")
+    notes = json.loads((site / "notes" / "same.json").read_text())["notes"]
+    pixels = canvas_pixels(tab, ".view-roll")
+    assert pixels.shape[1] == pytest.approx(box["width"] * scale, abs=1)  # sharp on any screen
+    # The picture's plot lies over the box, so that a time and a pitch are at the same place in both.
+    picture, frame = image.bounding_box(), one.locator(".view-spectrogram").bounding_box()
+    natural = tab.evaluate("[document.images[0].naturalWidth, document.images[0].naturalHeight]")
+    across, seconds = picture["width"] / natural[0], seconds_of(site, "same.mid")
+    assert picture["x"] + axes.LEFT * across == pytest.approx(frame["x"], abs=0.6)
+    assert frame["x"] == pytest.approx(box["x"], abs=0.6)
+    plot = natural[0] - axes.LEFT - axes.RIGHT
+    assert plot * across / seconds >= 40
+    down, rows = picture["height"] / natural[1], natural[1] - axes.TOP - axes.BOTTOM
+    for n in range(0, len(notes["pitch"]), 3):
+        x = (notes["start"][n] + notes["end"][n]) / 2 / seconds * plot * across
+        y = box["height"] - (notes["pitch"][n] - 24 + 0.5) * down * 3
+        assert pixels[int(y * scale), int(x * scale)].astype(int).sum() > 150, n
+        in_picture = picture["y"] + (axes.TOP + rows - 0.5 - 3 * (notes["pitch"][n] - 24)) * down - frame["y"]
+        assert in_picture == pytest.approx(y, abs=down)
+    context.close()
+
+
+def test_the_pointer_tells_the_note(tab: sync_api.Page, site: Path) -> None:
+    open_page(tab, site, "#pictures=0&song=same.mid")
+    one, box = shown_notes(tab, "same")
+    notes = json.loads((site / "notes" / "same.json").read_text())
+    n = next(n for n, program in enumerate(notes["notes"]["program"]) if program == 33)
+    pitch, velocity = notes["notes"]["pitch"][n], notes["notes"]["velocity"][n]
+    wide = one.locator(".view-wide").bounding_box()
+    x = wide["x"] + (notes["notes"]["start"][n] + 0.1) / seconds_of(site, "same.mid") * wide["width"]
+    tab.mouse.move(x, box["y"] + box["height"] - (pitch - 24 + 0.5) * box["height"] / 95)
+    said = one.locator(".view-note")
+    said.wait_for()
+    name = notes["instruments"][notes["notes"]["instrument"][n]]
+    assert said.inner_text().startswith(f"C3, {name}, velocity {velocity}, 0:0")
+    tab.mouse.move(x, box["y"] + 3)
+    assert not said.is_visible()
+    assert one.locator(".hover").is_visible()
+
+
+def test_zoom_octaves_and_colours(tab: sync_api.Page, site: Path) -> None:
+    open_page(tab, site, "#pictures=0&song=same.mid")
+    one, _ = shown_notes(tab, "same")
+    wide = one.locator(".view-wide")
+    width, visible = wide.bounding_box()["width"], one.locator(".view-scroll").bounding_box()["width"]
+    one.get_by_role("button", name="Zoom in").click()
+    assert wide.bounding_box()["width"] == pytest.approx(2 * width, abs=2)
+    assert one.locator(".view-roll").bounding_box()["width"] == pytest.approx(visible, abs=1)  # only what is in sight
+    before = canvas_pixels(tab, ".view-roll")
+    one.locator(".view-scroll").evaluate("frame => frame.scrollLeft = 300")
+    tab.wait_for_timeout(100)
+    assert (canvas_pixels(tab, ".view-roll") != before).any()
+    one.get_by_role("button", name="Show the whole song").click()
+    assert wide.bounding_box()["width"] == pytest.approx(visible, abs=1)
+    colours = set()
+    for by in ("instrument", "track", "velocity"):
+        one.get_by_label("Colours").select_option(by)
+        tab.wait_for_timeout(50)
+        colours.add(canvas_pixels(tab, ".view-roll").tobytes())
+    assert len(colours) == 2  # each track has an instrument of its own
+    lit = (canvas_pixels(tab, ".view-roll").astype(int).sum(axis=2) > 150).sum()
+    one.get_by_role("button", name="Show only the octaves").click()
+    tab.wait_for_timeout(100)
+    assert (canvas_pixels(tab, ".view-roll").astype(int).sum(axis=2) > 150).sum() > 1.5 * lit  # notes are higher
+
+
+def test_bends_and_dynamics_are_seen(tab: sync_api.Page, tiny: str, tmp_path: Path) -> None:
+    file = mido.MidiFile(ticks_per_beat=480)
+    track = file.add_track()
+    track.append(mido.Message("note_on", note=60, velocity=127))
+    for step in range(1, 17):
+        track.append(mido.Message("pitchwheel", pitch=step * 511, time=60))
+    track.append(mido.Message("control_change", control=7, value=10, time=480))
+    track.append(mido.Message("note_off", note=60, time=960))
+    file.save(tmp_path / "bend.mid")
+    settings = ["--set", f"checkpoint={tiny}", "--quiet"]
+    assert main(["render", str(tmp_path / "bend.mid"), "--output", str(tmp_path / "out"), *settings]) == 0
+    open_page(tab, tmp_path / "out")
+    _, box = shown_notes(tab, "bend")
+    pixels = canvas_pixels(tab, ".view-roll").astype(int).sum(axis=2)
+    per_second = box["width"] / seconds_of(tmp_path / "out", "bend.mid")
+
+    def brightest(seconds: float) -> tuple[int, int]:
+        column = pixels[:, int(seconds * per_second)]
+        return int(column.argmax()), int(column.max())
+
+    (start, loud), (end, _), (_, soft) = brightest(0.03), brightest(1.2), brightest(2)
+    assert start - end == pytest.approx(2 * box["height"] / 95, abs=1.5)  # two semitones up
+    assert soft < 0.6 * loud
+
+
+def test_notes_that_are_gone_leave_the_spectrogram(browser: sync_api.Browser, site: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "copy"
+    shutil.copytree(site, folder)
+    (folder / "rolls" / "same.js").unlink()
+    context = browser.new_context(offline=True)
+    tab = context.new_page()
+    open_page(tab, folder, "#pictures=0&song=same.mid")
+    tab.locator("#trouble").wait_for()
+    assert "rolls/same.js cannot be read" in tab.locator("#trouble").inner_text()
+    assert tab.locator(".view-spectrogram img").count() == 1
+    assert tab.locator(".view-roll").count() == 0
+    context.close()
+
+
+# The bar
 
 
 def test_the_bar_seeks_with_mouse_and_keys(tab: sync_api.Page, site: Path) -> None:
@@ -332,6 +494,7 @@ def test_a_button_reached_with_tab_is_pressed_by_space(tab: sync_api.Page, site:
 
 def test_a_focused_picture_is_a_slider(tab: sync_api.Page, site: Path) -> None:
     open_page(tab, site)
+    song(tab, "same").scroll_into_view_if_needed()
     slider = song(tab, "same").get_by_role("slider")
     slider.focus()
     tab.keyboard.press("ArrowRight")
@@ -544,7 +707,8 @@ def test_a_song_has_an_address(tab: sync_api.Page, large: Path) -> None:
     one = song(tab, "song 333")
     one.wait_for()
     assert "song=set+0%2Fsong+333.mid" in tab.url
-    assert one.locator("img").count() == 2
+    one.locator("img").wait_for()
+    assert one.locator(".view-roll").count() == 1
     url = tab.url
     tab.go_back()
     wait_until(tab, "!document.querySelector('.song')")
@@ -661,9 +825,9 @@ def test_a_phone_scrubs_and_taps(browser: sync_api.Browser, site: Path) -> None:
     wait_for_time(tab, length * 0.7)
     tab.locator(".bar-more").tap()
     assert tab.locator(".bar-speed").is_visible()
-    one.locator(".roll").scroll_into_view_if_needed()
-    box = one.locator(".plates").bounding_box()
-    tab.touchscreen.tap(box["x"] + 60, box["y"] + 60)
+    one.locator(".view-roll").scroll_into_view_if_needed()
+    box = one.locator(".view-roll").bounding_box()
+    tab.touchscreen.tap(box["x"] + 20, box["y"] + 60)
     wait_until(tab, f"document.querySelector('#player audio').currentTime < {length * 0.5}")
     context.close()
 

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from gansynth.errors import ConfigError
-from pipeline.config import JobConfig, load_config
+from pipeline.config import LATER, JobConfig, load_config
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 
@@ -138,6 +138,34 @@ def test_the_word_off_is_understood_as_yaml_reads_it(tmp_path: Path) -> None:
         assert load_config(None, [f"notes.salvage={word}"]).notes.salvage == "off"
     with pytest.raises(ConfigError, match=r"notes\.salvage: .*'off', 'safe' or 'aggressive'"):
         load_config(None, ["notes.salvage=on"])
+
+
+def test_settings_saved_by_earlier_releases_mean_what_they_did(tmp_path: Path) -> None:
+    """A saved config without the later settings has the pictures of its time, and the digest that it had then."""
+    file = tmp_path / "config.yaml"
+    values = yaml.safe_load(load_config(None).to_yaml())
+    for name in LATER:
+        section, key = name.split(".")
+        del values[section][key]
+    file.write_text(yaml.safe_dump(values))
+    saved = load_config(str(file))
+    assert saved.spectrogram.range == "reference"
+    assert not saved.piano_roll.data
+    # What the release before had for its defaults (commit 245f9e1).
+    assert saved.digest == "sha256:f0a487ccf57811825ac5985bfab8da809afc54cad941a3f820cfe1ad0247c788"
+    assert load_config(str(file), ["spectrogram.range=full"]).spectrogram.range == "full"
+    del values["sound_version"]  # which only saved configs and configs/local.yaml have
+    file.write_text(yaml.safe_dump(values))
+    assert load_config(str(file)).digest == load_config(None).digest != saved.digest
+    assert load_config(str(CONFIGS / "magenta.yaml")).spectrogram.range == "reference"
+
+
+def test_settings_of_pictures_that_are_not_drawn_do_not_matter() -> None:
+    none = ["spectrogram.png=false", "piano_roll.png=false", "piano_roll.data=false"]
+    before = load_config(None, none).digest
+    assert load_config(None, [*none, "spectrogram.range=reference", "piano_roll.colour=track"]).digest == before
+    assert load_config(None, [*none, "spectrogram.array=true"]).digest != before
+    assert load_config(None, ["piano_roll.colour=track"]).digest != load_config(None).digest
 
 
 def test_digest_follows_the_sound_and_not_the_work() -> None:
