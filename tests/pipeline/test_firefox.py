@@ -77,6 +77,7 @@ def test_plays_scrubs_and_obeys_keys(tab: Firefox, site: Path) -> None:
     tab.wait_until(f"Math.abs({AUDIO}.currentTime - {length / 4}) < 0.2")
     tab.press("n")
     tab.wait_until(f"document.querySelector('.bar-title a').textContent !== {titles(tab)[0]!r}")
+    tab.wait_until("document.querySelector('.seek') !== null")  # the notes are read
     tab.evaluate("document.querySelector('.seek').scrollIntoView({block: 'center'})")
     tab.drag(".seek", [(0.2, 0.3), (0.3, 0.3), (0.5, 0.3)])
     tab.wait_until("Math.abs(parseFloat(document.querySelector('.head').style.left) - 50) < 0.5")
