@@ -34,7 +34,35 @@ CODES = {
     "song-lost": "The runner lost the song.",
     "worker-died": "The process that rendered the song died, possibly because memory ran out.",
 }
-"""Meaning of each code; docs/errors.md says what to do about it."""
+"""Meaning of each code."""
+REMEDIES = {
+    "checkpoint": "See the message.",
+    "config": "See the message.",
+    "input-unreadable": "Run again.",
+    "internal": "Report it.",
+    "job-stopped": "See the message, run again.",
+    "midi-bad-division": "The file is damaged.",
+    "midi-bad-event": "The file is damaged; `notes.salvage=aggressive` plays the rest.",
+    "midi-bad-tempo": "Set the tempo in a sequencer.",
+    "midi-data-byte": "The file is damaged; `notes.salvage=aggressive` plays the rest.",
+    "midi-empty": "Fetch it again.",
+    "midi-no-notes": "Nothing to play.",
+    "midi-not-midi": "Fetch or unpack it again.",
+    "midi-only-drums": "`notes.drums=play`",
+    "midi-out-of-range": "`notes.out_of_range=fold`, or other pitches.",
+    "midi-too-dense": "Raise the limit.",
+    "midi-too-large": "Raise the limit; each MB may take 5 s and 300 MB of memory to read.",
+    "midi-too-long": "Raise the limit; ticks have a fixed one.",
+    "midi-too-many-notes": "Raise the limit.",
+    "midi-too-many-tracks": "The file is damaged.",
+    "midi-truncated": "Fetch it again.",
+    "midi-unreadable": "See the message; with `notes.salvage=off`, try `safe`.",
+    "notes-lost": "Run again.",
+    "output-unwritable": "See the message, run again.",
+    "song-lost": "Run again.",
+    "worker-died": "Run again with fewer `compute.workers`, or on workers with more memory.",
+}
+"""What to do about each code; docs/errors.md has the same."""
 
 
 class GansynthError(Exception):

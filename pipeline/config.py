@@ -33,8 +33,14 @@ from gansynth.io.urls import StorageConfig
 _LOG = logging.getLogger(__name__)
 RENAMED = {"stems.most": "stems.max_files"}
 """New names of settings by their old names, which configs and finished outputs may still use."""
-LATER = ("metadata",)
-"""Settings of the sound version that were added when there were finished outputs already, which stay valid."""
+LATER = {
+    "audio.metadata": False,
+    "spectrogram.range": "reference",
+    "piano_roll.colour": "instrument",
+    "piano_roll.data": False,
+}
+"""Settings that came later, by the value that does what releases before them did. A saved config without them means
+this value, and it does not enter the digest, so that what those releases finished stays valid."""
 
 
 class AudioConfig(Section):
@@ -62,13 +68,20 @@ class SpectrogramConfig(Section):
     """If true, the spectrogram is drawn as a PNG."""
     array: bool = False
     """If true, the constant-Q transform is saved as .npy: float32 [bins, frames], in dB relative to its maximum."""
+    range: Literal["full", "reference"] = "full"
+    """Pitches of picture and array. full: from C1 to half the notes' sample rate, on axes shared with the piano roll,
+    as wide as the song is long; reference: the five octaves and the width of Magenta's notebook."""
 
 
 class PianoRollConfig(Section):
     """Settings of each song's piano roll."""
 
     png: bool = True
-    """If true, the notes are drawn as a PNG: as they are heard, coloured by instrument."""
+    """If true, the notes are drawn as a PNG, as they are heard."""
+    colour: Literal["instrument", "track", "velocity"] = "instrument"
+    """What colours stand for in the PNG; on the page one can choose."""
+    data: bool = True
+    """If true, the notes are saved in rolls/ for the page, which draws them with zoom."""
 
 
 class ManifestConfig(Section):
@@ -223,25 +236,30 @@ class JobConfig(Section):
     @property
     def digest(self) -> str:
         """sha256 of all settings that a song's files depend on; the checkpoint has a digest of its own."""
-        parts = (
-            *(self.notes, self.instruments, self.envelope, self.mix, self.drums, self.stems),
-            *(self.audio, self.spectrogram, self.piano_roll),
+        sections = (
+            *("notes", "instruments", "envelope", "mix", "drums", "stems"),
+            *("audio", "spectrogram", "piano_roll"),
         )
-        values: list[Any] = [*map(_digested, parts), self.compute.precision]
-        values += [self.note_files, SOUND_VERSION]
+        parts = {name: getattr(self, name).model_dump(mode="json", by_alias=True) for name in sections}
+        for name, earlier in LATER.items():
+            section, key = name.split(".")
+            if parts[section][key] == earlier or name in self._unused:
+                del parts[section][key]
+        values = [*parts.values(), self.compute.precision, self.note_files, SOUND_VERSION]
         text = json.dumps(values, sort_keys=True)
         return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
+
+    @property
+    def _unused(self) -> set[str]:
+        """Settings of pictures that are not drawn."""
+        unused = set() if self.piano_roll.png else {"piano_roll.colour"}
+        if not (self.piano_roll.png or self.spectrogram.png or self.spectrogram.array):
+            unused.add("spectrogram.range")
+        return unused
 
     def to_yaml(self) -> str:
         """Formats all settings as YAML that `load_config` reads."""
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
-
-
-def _digested(section: Section) -> dict[str, Any]:
-    """Returns the settings of a section that enter the digest; a later one does so where it is not at its default."""
-    fields, values = type(section).model_fields, section.model_dump(mode="json", by_alias=True)
-    later = (name for name in LATER if name in fields and getattr(section, name) == fields[name].default)
-    return {name: value for name, value in values.items() if name not in set(later)}
 
 
 def load_config(
@@ -285,6 +303,8 @@ def load_config(
         values["input"] = (values["input"],)
     if output is not None:
         values["output"] = output
+    if "sound_version" in values:
+        complete_settings(values)
     for old, new in rename_settings(values):
         _LOG.warning("config: %s is now called %s; the old name still works.", old, new)
     try:
@@ -318,6 +338,19 @@ def rename_settings(values: dict[str, Any]) -> list[tuple[str, str]]:
             group.setdefault(new.split(".")[1], group.pop(key))
             renamed.append((old, new))
     return renamed
+
+
+def complete_settings(values: dict[str, Any]) -> None:
+    """Adds the settings that a config saved by an earlier release lacks, in place: LATER has their values.
+
+    Args:
+        values: a config as an output folder has it.
+    """
+    for name, earlier in LATER.items():
+        section, key = name.split(".")
+        group = values.setdefault(section, {})
+        if isinstance(group, dict):
+            group.setdefault(key, earlier)
 
 
 def _apply_setting(values: dict[str, Any], setting: str) -> None:

@@ -17,10 +17,10 @@ from pipeline.config import JobConfig
 from pipeline.job import ROWS
 from pipeline.outputs import is_ours
 from transforms.elements import Source
-from transforms.manifest import Row, SongRow
+from transforms.manifest import LATER_COLUMNS, Row, SongRow
 
 _THREADS = 8
-_COLUMNS = SongRow.__annotations__.keys() - {"status"}
+_COLUMNS = SongRow.__annotations__.keys() - {"status"} - LATER_COLUMNS
 
 
 class Known(NamedTuple):

@@ -13,7 +13,19 @@ from gansynth.io import archives, files, listing, records, urls
 from transforms.elements import Source
 
 FOLDERS = frozenset(
-    {"audio", "spectrograms", "piano_rolls", "notes", "stems", "dataset", records.FOLDER, ".rows", ".temp", ".staging"}
+    {
+        "audio",
+        "spectrograms",
+        "piano_rolls",
+        "notes",
+        "stems",
+        "dataset",
+        "page",
+        records.FOLDER,
+        ".rows",
+        ".temp",
+        ".staging",
+    }
 )
 """Folders below an output folder that only jobs write into."""
 _FILES = re.compile(r"(index|page-\d+)\.html|manifest\.(jsonl|parquet)|errors\.jsonl|config\.yaml|\.lock")

@@ -1,176 +1,324 @@
-"""The listening page: index.html, page-2.html, ... in the output folder, from the rows of a job.
+"""The listening page: index.html in the output folder, with its data in page/, from the rows of a job.
 
-A page works without server and network: style and script are inline, links are relative. It contains no date or time,
-so the same job gives the same bytes. Names come from untrusted files: jinja2 escapes all of them, and a content
-security policy allows only the page's own script.
+A page works without server and network: style and scripts are inline, links are relative, and the data of a large
+corpus are script files, since browsers let a page from the disk read nothing else. It contains no date or time, so the
+same job gives the same bytes. Names come from untrusted files: jinja2 and the page's scripts only ever write them as
+text, and a content security policy allows only the page's own scripts and what these load. See docs/page.md.
 """
 
 from __future__ import annotations
 
+import json
 import posixpath
-from collections import defaultdict
+import re
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from itertools import pairwise
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
+from gansynth.errors import CODES, REMEDIES
 from gansynth.figures import axes, piano_roll
 from gansynth.figures.spectrogram import SpectrogramStyle
 from gansynth.general_midi import DRUMS
-from gansynth.io import files, urls
+from gansynth.io import files, listing, urls
+from gansynth.io.script_data import ScriptData, sha256
+from pipeline import again
 from pipeline.config import JobConfig
 from pipeline.outcomes import event_outcomes, note_outcomes, repair_outcomes
-from pipeline.web import asset, display, environment, script_digest
+from pipeline.web import asset, display, environment
 from transforms.manifest import ErrorRow, PartRow, Row, SongRow
 
-SONGS_PER_PAGE = 200
-INDEXED_SONGS = 5000
-"""Maximum number of songs for which the first page holds an index, so that its search covers all pages."""
+FOLDER = "page"
+"""Folder of the data files."""
+EMBEDDED_SONGS = 200
+"""Highest number of inputs whose data are in index.html itself."""
+INDEX_SONGS = 5000
+"""Inputs in an index file: what the list shows, sorts, filters and searches."""
+DETAIL_SONGS = 200
+"""Inputs in a file of details: what is read when a song comes into sight or is opened."""
 LISTED_FAILURES = 1000
 _LEGEND = 12
+_FILTERED_INSTRUMENTS = 200
+_DATA_FILES = re.compile(r"(index|songs)-\d{4,}\.js")
+REPAIRED, SHORTENED, FAILED = 1, 2, 4
+"""Marks of an entry of the index."""
+_SCRIPTS = ("base.js", "wave.js", "player.js", "corpus.js", "list.js", "roll.js", "page.js")
+_KINDS = (
+    ("midi", "MIDI"),
+    ("notes", "JSON"),
+    ("notesequence", "NoteSequence"),
+    ("piano_roll", "Roll"),
+    ("spectrogram", "Spectrogram"),
+    ("cqt", "NPY"),
+)
 
 
-@dataclass(frozen=True)
-class Instrument:
-    """An entry of a song's legend: index of its colour, name, and the MIDI programs or tracks that it plays."""
-
-    colour: int
-    name: str
-    plays: str
-
-
-@dataclass(frozen=True)
-class SongCard:
-    """A rendered song on the page; texts are ready for display, links are URL-quoted.
+class _Entry(NamedTuple):
+    """An input on the page.
 
     Attributes:
-        number: number of the song, from 1, counted over all pages.
-        title, folder, name: file name without .mid, its folder, and the song id.
-        seconds, clock: length of the clip, in seconds and as text.
-        across: seconds that the width of its pictures spans.
-        notes: number of notes played.
-        outcomes: number of other notes, by outcome, ignored MIDI events and repairs of the file, as text.
-        instruments, more_instruments: the legend, and the number of instruments left out of it.
-        links: relative URL of each output, by kind: audio, spectrogram, piano_roll, midi, notes, ...
-        stems: name and relative URL of each stem.
+        key: the position in natural order.
+        row: what the index has of it: name, seconds, notes, instruments, programs, marks.
+        details: all else, as JSON.
     """
 
-    number: int
-    title: str
-    folder: str
-    name: str
-    seconds: float
-    clock: str
-    across: float
-    notes: int
-    outcomes: tuple[str, ...]
-    instruments: tuple[Instrument, ...]
-    more_instruments: int
-    links: dict[str, str]
-    stems: tuple[tuple[str, str], ...]
+    key: tuple[Any, ...]
+    row: tuple[str, float, int, tuple[str, ...], tuple[int, ...], int]
+    details: str
+
+
+@dataclass
+class _Totals:
+    """What the page says of the whole job, added up entry by entry."""
+
+    rendered: int = 0
+    failed: int = 0
+    notes: int = 0
+    seconds: float = 0.0
+    instruments: Counter[str] = field(default_factory=Counter)
+    programs: Counter[int] = field(default_factory=Counter)
+    failures: list[ErrorRow] = field(default_factory=list)
+    codes: Counter[str] = field(default_factory=Counter)
+
+    def add(self, row: Row) -> None:
+        """Adds a row; of the failures, only the first LISTED_FAILURES are kept."""
+        if row["status"] == "rendered":
+            self.rendered += 1
+            self.notes += row["notes"]["played"]
+            self.seconds += row["seconds"]
+            self.instruments.update(set(row["instruments"]))
+            self.programs.update({part["program"] for part in row["parts"]})
+        else:
+            self.failed += 1
+            self.codes[row["code"]] += 1
+            if len(self.failures) < LISTED_FAILURES:
+                self.failures.append(row)
 
 
 def write_pages(config: JobConfig, rows: Iterable[Row]) -> None:
-    """Writes the pages of a job, and removes surplus pages of an earlier run.
+    """Writes the page of a job and its data files, and removes those of an earlier run that are not part of it.
 
     Args:
-        config: the job; pages are written to its output folder.
-        rows: the row of each input, as in manifest.jsonl and errors.jsonl, with its status.
+        config: the job; the page is written into its output folder.
+        rows: the row of each input, as in manifest.jsonl and errors.jsonl, with its status, in any order. They are
+            read once, and less than a kilobyte of each is held in memory.
     """
-    number = 0
-    for number, html in enumerate(pages(config, rows), 1):
-        files.write_bytes(urls.join(config.output, page_name(number)), html.encode())
+    written = set()
+    for name, text in pages(config, rows):
+        files.write_bytes(urls.join(config.output, name), text.encode())
+        written.add(name)
+    fs, folder = urls.filesystem(urls.join(config.output, FOLDER))
+    if listing.kind(urls.join(config.output, FOLDER)) == "folder":
+        for path in fs.ls(folder, detail=False):
+            name = posixpath.basename(str(path))
+            if _DATA_FILES.fullmatch(name) and f"{FOLDER}/{name}" not in written:
+                fs.rm_file(path)
+    _remove_old_pages(config.output)
+
+
+def _remove_old_pages(output: str) -> None:
+    """Removes page-2.html, page-3.html, ... which earlier releases wrote."""
+    number = 2
     while True:
-        number += 1
-        fs, stale = urls.filesystem(urls.join(config.output, page_name(number)))
-        if not fs.exists(stale):
+        fs, path = urls.filesystem(urls.join(output, f"page-{number}.html"))
+        if not fs.exists(path):
             return
-        fs.rm_file(stale)
+        fs.rm_file(path)
+        number += 1
 
 
-def page_name(number: int) -> str:
-    """Returns the file name of a page, counted from 1: index.html, page-2.html, ..."""
-    return "index.html" if number == 1 else f"page-{number}.html"
-
-
-def pages(config: JobConfig, rows: Iterable[Row]) -> Iterator[str]:
-    """Renders a job's pages as HTML, at least one.
+def pages(config: JobConfig, rows: Iterable[Row]) -> Iterator[tuple[str, str]]:
+    """Renders a job's page: name and text of each file, index.html last.
 
     Args:
         config: the job.
-        rows: the row of each input, with its status.
+        rows: the row of each input, with its status, in any order.
     """
-    rows = sorted(rows, key=lambda row: row["song_id"])
-    rendered = [row for row in rows if row["status"] == "rendered"]
-    failed = [row for row in rows if row["status"] != "rendered"]
-    count = max(1, -(-len(rendered) // SONGS_PER_PAGE))
-    script = asset("page.js")
-    common = {
-        "config": config,
-        "settings": display(config.to_yaml(), keep="\n"),
-        "title": display(posixpath.basename(config.output.rstrip("/"))) or "GANSynth",
-        "total_songs": len(rendered),
-        "failed": len(failed),
-        "notes": sum(row["notes"]["played"] for row in rendered),
-        "length": _length(sum(row["seconds"] for row in rendered)),
-        "count": count,
-        "per_page": SONGS_PER_PAGE,
-        "page_name": page_name,
-        "style": asset("page.css"),
-        "script": script,
-        "script_digest": script_digest(script),
-        "colours": ["#{:02x}{:02x}{:02x}".format(*colour) for colour in piano_roll.palette().tolist()],
-        "axes": axes,
-        "roll_height": piano_roll.HEIGHT,
-        "spectrogram_height": SpectrogramStyle().height,
+    totals = _Totals()
+    entries = []
+    for row in rows:
+        totals.add(row)
+        entries.append(_entry(config, row))
+    entries.sort(key=lambda entry: entry.key)
+    totals.failures.sort(key=lambda row: natural_key(row["song_id"]))
+    data: dict[str, list[ScriptData]] = {"index": [], "songs": []}
+    for kind, size, text_of in (("index", INDEX_SONGS, _index_text), ("songs", DETAIL_SONGS, _details_text)):
+        for first in range(0, len(entries), size):
+            name = f"{kind}-{first // size + 1:04d}"
+            file = ScriptData.of(name, text_of(entries[first : first + size]))
+            if len(entries) > EMBEDDED_SONGS:
+                yield f"{FOLDER}/{name}.js", file.script
+                file = file.without_text()
+            data[kind].append(file)
+    plain = [json.loads(entry.details) for entry in entries[:EMBEDDED_SONGS] if not entry.row[-1] & FAILED]
+    yield "index.html", _html(config, totals, data, plain)
+
+
+def natural_key(song_id: str) -> tuple[Any, ...]:
+    """Makes a key that sorts names as people do: "2" before "10", case ignored, a folder's files together.
+
+    Args:
+        song_id: id of a song, any text.
+    """
+    parts = re.split(r"(\d+)", song_id.casefold().replace("/", "\0"))
+    # Numbers are compared by their length without zeros, then as text: they may be too long for int().
+    key = [
+        (part, 0, "") if i % 2 == 0 else ("", len(part.lstrip("0")), part.lstrip("0")) for i, part in enumerate(parts)
+    ]
+    return (*key, song_id)
+
+
+def _html(
+    config: JobConfig, totals: _Totals, data: dict[str, list[ScriptData]], plain: Sequence[dict[str, Any]]
+) -> str:
+    scripts = [asset(name) for name in _SCRIPTS]
+    colours = ["#{:02x}{:02x}{:02x}".format(*colour) for colour in piano_roll.palette().tolist()]
+    instruments = sorted(map(display, totals.instruments), key=natural_key)
+    facts = {
+        "inputs": totals.rendered + totals.failed,
+        "folder": FOLDER,
+        "index_songs": INDEX_SONGS,
+        "detail_songs": DETAIL_SONGS,
+        "files": {file.name: [file.integrity, file.digest] for group in data.values() for file in group},
+        "codes": {display(code): [CODES.get(code, ""), REMEDIES.get(code, "")] for code in sorted(totals.codes)},
+        "programs": {program: _program_name(program) for program in sorted(totals.programs)},
+        "instruments": instruments if len(instruments) <= _FILTERED_INSTRUMENTS else [],
+        "kinds": [["audio", config.audio.format.split("-")[0].upper()], *_KINDS],
+        "layout": {
+            "width": axes.WIDTH,
+            "left": axes.LEFT,
+            "right": axes.RIGHT,
+            "top": axes.TOP,
+            "bottom": axes.BOTTOM,
+            "roll": piano_roll.HEIGHT,
+            "spectrogram": SpectrogramStyle().height,
+            "per_second": axes.PIXELS_PER_SECOND,
+        },
+        "colours": colours,
     }
-    template = environment().get_template("page.html")
-    for number in range(1, count + 1):
-        first = (number - 1) * SONGS_PER_PAGE
-        songs = [_card(first + i, row) for i, row in enumerate(rendered[first : first + SONGS_PER_PAGE], 1)]
-        extra: dict[str, Any] = {"failures": (), "unlisted": 0, "index": None}
-        if number == 1:
-            extra = {
-                "failures": _failures(failed[:LISTED_FAILURES]),
-                "unlisted": len(failed[LISTED_FAILURES:]),
-                "index": _index(rendered) if count > 1 and len(rendered) <= INDEXED_SONGS else None,
-            }
-        yield template.render(common, number=number, near=_near(number, count), songs=songs, **extra)
+    return (
+        environment()
+        .get_template("page.html")
+        .render(
+            config=config,
+            settings=display(config.to_yaml(), keep="\n"),
+            title=display(posixpath.basename(config.output.rstrip("/"))) or "GANSynth",
+            total_songs=totals.rendered,
+            failed=totals.failed,
+            inputs=totals.rendered + totals.failed,
+            notes=totals.notes,
+            length=_length(totals.seconds),
+            style=asset("page.css") + asset("player.css"),
+            scripts=scripts,
+            script_digests=[sha256(script) for script in scripts],
+            facts=facts,
+            embedded=[file for group in data.values() for file in group if file.text],
+            plain=plain,
+            failures=_failures(config, totals),
+            unlisted=totals.failed - len(totals.failures),
+            render_again=again.job_command(config),
+            colours=colours,
+            axes=axes,
+            roll_height=piano_roll.HEIGHT,
+            spectrogram_height=SpectrogramStyle().height,
+        )
+    )
 
 
-def _card(number: int, row: SongRow) -> SongCard:
+def _entry(config: JobConfig, row: Row) -> _Entry:
+    if row["status"] == "rendered":
+        details, index = _song(config, row), _song_index(row)
+    else:
+        details, index = _failure(config, row), (display(row["song_id"]), 0.0, 0, (), (), FAILED)
+    return _Entry(natural_key(row["song_id"]), index, json.dumps(details, separators=(",", ":")))
+
+
+def _song_index(row: SongRow) -> tuple[str, float, int, tuple[str, ...], tuple[int, ...], int]:
+    marks = REPAIRED * bool(row["repairs"]) + SHORTENED * bool(row["notes"].get("shortened"))
+    instruments = dict.fromkeys(map(display, row["instruments"]))
+    programs = sorted({part["program"] for part in row["parts"]})
+    name, seconds, notes = display(row["song_id"]), round(row["seconds"], 1), row["notes"]["played"]
+    return name, seconds, notes, tuple(instruments)[:_LEGEND], tuple(programs), marks
+
+
+def _index_text(entries: Sequence[_Entry]) -> str:
+    """Formats an index file: columns, with the names of instruments once."""
+    names, seconds, notes, instruments, programs, marks = zip(*(entry.row for entry in entries), strict=True)
+    number: dict[str, int] = {}
+    played = [[number.setdefault(name, len(number)) for name in group] for group in instruments]
+    columns = {
+        "names": names,
+        "seconds": seconds,
+        "notes": notes,
+        "instruments": played,
+        "programs": programs,
+        "marks": marks,
+        "instrument_names": list(number),
+    }
+    return json.dumps(columns, separators=(",", ":"))
+
+
+def _details_text(entries: Sequence[_Entry]) -> str:
+    return f"[{','.join(entry.details for entry in entries)}]"
+
+
+def _song(config: JobConfig, row: SongRow) -> dict[str, Any]:
+    """Lists what an opened song shows; texts are ready for display, links are URL-quoted."""
     folder, name = posixpath.split(row["song_id"])
     samples = round(row["seconds"] * row["notes_rate"])
     notes = row["notes"]
-    outcomes = (
-        *note_outcomes(notes),
-        *event_outcomes(row["ignored"]),
-        *repair_outcomes(row["repairs"], row["repaired_notes"]),
-    )
-    instruments = _legend(row["instruments"], row["parts"])
-    return SongCard(
-        number=number,
-        title=display(name.removesuffix(".mid")) or "untitled",
-        folder=display(folder),
-        name=display(row["song_id"]),
-        seconds=row["seconds"],
-        clock=axes.clock(row["seconds"]),
-        across=axes.seconds_across(samples, row["notes_rate"]),
-        notes=notes["played"],
-        outcomes=outcomes,
-        instruments=tuple(instruments[:_LEGEND]),
-        more_instruments=len(instruments[_LEGEND:]),
-        links={kind: quote(path) for kind, path in row["outputs"].items()},
-        stems=tuple(
-            (display(name) or "stem", quote(row["outputs"][f"stem_{number:03d}"]))
+    legend = _legend(row["instruments"], row["parts"])
+    return {
+        "title": display(name.removesuffix(".mid")) or "untitled",
+        "folder": display(folder),
+        "seconds": row["seconds"],
+        "clock": axes.clock(row["seconds"]),
+        "across": axes.seconds_across(samples, row["notes_rate"]),
+        "spectrogram": _spectrogram(config, samples, row["notes_rate"]),
+        "notes": notes["played"],
+        "outcomes": [
+            *note_outcomes(notes),
+            *event_outcomes(row["ignored"]),
+            *repair_outcomes(row["repairs"], row["repaired_notes"]),
+        ],
+        "legend": legend[:_LEGEND],
+        "more": len(legend[_LEGEND:]),
+        "links": {kind: quote(path) for kind, path in row["outputs"].items() if not kind.startswith("stem_")},
+        "stems": [
+            [display(name) or "stem", quote(row["outputs"][f"stem_{number:03d}"])]
             for number, name in enumerate(row["stems"], 1)
-        ),
-    )
+        ],
+        "peaks": row.get("peaks", ""),
+    }
 
 
-def _legend(names: Sequence[str], parts: Sequence[PartRow]) -> list[Instrument]:
-    """Lists every instrument once, with its colour in the piano roll and the programs or tracks that it plays."""
+def _spectrogram(config: JobConfig, samples: int, sample_rate: int) -> list[float]:
+    """Lists where a spectrogram is in its picture: width and height of the plot, lowest pitch, semitones."""
+    if config.spectrogram.range == "full":
+        grid = axes.Grid.of(samples, sample_rate)
+        return [grid.width, grid.rows, axes.LOWEST, grid.rows / axes.ROWS_PER_SEMITONE]
+    style = SpectrogramStyle()
+    width, height = style.width - axes.LEFT - axes.RIGHT, style.height - axes.TOP - axes.BOTTOM
+    return [width, height, style.min_pitch, style.bins * 12 / style.bins_per_octave]
+
+
+def _failure(config: JobConfig, row: ErrorRow) -> dict[str, Any]:
+    """Lists what a failed input shows."""
+    folder, name = posixpath.split(row["song_id"])
+    return {
+        "title": display(name) or "untitled",
+        "folder": display(folder),
+        "code": display(row["code"]),
+        "message": display(row["message"]),
+        "source": display(row["source"]),
+        "link": again.source_link(config, row["source"]),
+        "command": again.command(config, row),
+    }
+
+
+def _legend(names: Sequence[str], parts: Sequence[PartRow]) -> list[tuple[int, str, str]]:
+    """Lists every instrument once: number of its colour in the roll, name, and the programs or tracks that it plays."""
     colours = dict(zip(names, piano_roll.colour_numbers(names), strict=True))
     plays: dict[str, list[str]] = {name: [] for name in colours}
     for part in parts:
@@ -178,7 +326,7 @@ def _legend(names: Sequence[str], parts: Sequence[PartRow]) -> list[Instrument]:
         if label not in plays[part["instrument"]]:
             plays[part["instrument"]].append(label)
     return [
-        Instrument(colour, display(name), display(", ".join(p for p in plays[name] if not _same(p, name))))
+        (colour, display(name), display(", ".join(p for p in plays[name] if not _same(p, name))))
         for name, colour in colours.items()
     ]
 
@@ -193,25 +341,26 @@ def _program_name(program: int) -> str:
     return "drums" if program == DRUMS else program_to_instrument_name(program)
 
 
-def _failures(rows: Sequence[ErrorRow]) -> list[tuple[str, list[tuple[str, str]]]]:
-    """Groups failures by code, the most frequent first; each with the names and messages of its files."""
-    reasons: dict[str, list[tuple[str, str]]] = defaultdict(list)
-    for row in rows:
-        reason = row["code"]
-        reasons[display(reason)].append((display(row["song_id"]), display(row["message"])))
-    return sorted(reasons.items(), key=lambda item: -len(item[1]))
+@dataclass(frozen=True)
+class _Failures:
+    """The failures of one code: how many, what the code means, what to do, and the files that are listed."""
+
+    code: str
+    count: int
+    meaning: str
+    remedy: str
+    files: list[dict[str, Any]]
 
 
-def _index(rendered: Sequence[SongRow]) -> list[tuple[str, int, int]]:
-    """Lists name, seconds and notes of all songs, by which the first page searches and sorts songs on other pages."""
-    return [(display(row["song_id"]), round(row["seconds"]), row["notes"]["played"]) for row in rendered]
-
-
-def _near(number: int, count: int) -> list[int]:
-    """Lists the numbers of the pages to link to: the first, the last and those around `number`; 0 for a gap."""
-    shown = sorted({1, count, *range(max(1, number - 2), min(count, number + 2) + 1)})
-    gaps = [after - before for before, after in pairwise([0, *shown])]
-    return [n for gap, page in zip(gaps, shown, strict=True) for n in ((0, page) if gap > 1 else (page,))]
+def _failures(config: JobConfig, totals: _Totals) -> list[_Failures]:
+    """Groups failures by code, the most frequent first."""
+    listed: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for row in totals.failures:
+        listed[row["code"]].append({"name": display(row["song_id"]), **_failure(config, row)})
+    return [
+        _Failures(display(code), count, CODES.get(code, ""), REMEDIES.get(code, ""), listed[code])
+        for code, count in sorted(totals.codes.items(), key=lambda item: (-item[1], item[0]))
+    ]
 
 
 def _length(seconds: float) -> str:

@@ -15,13 +15,14 @@ from gansynth.errors import ConfigError
 from gansynth.figures import axes
 from gansynth.figures.spectrogram import SpectrogramStyle, cqt, write_png
 from gansynth.io import files, urls
+from gansynth.io.script_data import sha256
 from gansynth.model.synthesizer import Synthesizer
 from gansynth.rendering import audition
 from gansynth.score.instruments import Bank, save_bank
 from gansynth.score.spec import synth_spec
 from pipeline.invocation import command_line
 from pipeline.terminal import say
-from pipeline.web import asset, display, environment, script_digest
+from pipeline.web import asset, display, environment
 
 ALL_PAIRS = 12
 """Maximum number of instruments for which all pairs have an interpolation; beyond it, only neighbours."""
@@ -221,6 +222,6 @@ def render_page(preview: Preview, bank: Bank, pairs: Sequence[tuple[int, int]]) 
         "axes": axes,
         "style": asset("page.css") + asset("preview.css"),
         "script": script,
-        "script_digest": script_digest(script),
+        "script_digests": [sha256(script)],
     }
     return environment().get_template("preview.html").render(values)

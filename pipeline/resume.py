@@ -15,7 +15,7 @@ from gansynth.errors import ConfigError, MidiError
 from gansynth.io import files, listing, structured, urls
 from gansynth.io.records import FOLDER, Records
 from gansynth.midi.load import parse_midi, read_midi
-from pipeline.config import JobConfig, rename_settings
+from pipeline.config import JobConfig, complete_settings, rename_settings
 from pipeline.earlier import Earlier
 from pipeline.job import resolve_without_model
 from transforms.elements import Failure, Source
@@ -133,6 +133,7 @@ def _earlier(output: str) -> dict[str, Any] | None:
     if not isinstance(values, dict):
         return {}
     rename_settings(values)
+    complete_settings(values)
     return values
 
 

@@ -53,6 +53,10 @@ class SongRow(TypedDict):
     peak: Annotated[float, "highest absolute sample of the clip, 0..1"]
     loudness: Annotated[float | None, "integrated loudness in LUFS, with `mix.normalize: loudness`"]
     true_peak: Annotated[float | None, "true peak in dBTP, with `mix.normalize: loudness`"]
+    peaks: Annotated[
+        str,
+        "outline of the clip: base64 of 256 bytes, the highest absolute sample of each 256th, 255 for full scale",
+    ]
     notes: Annotated[
         dict[str, int],
         "notes by outcome: total, played, stretched, folded, shortened, muted, bent, drums_played, silent, ...",
@@ -85,6 +89,8 @@ class ErrorRow(TypedDict):
 
 
 Row: TypeAlias = SongRow | ErrorRow
+LATER_COLUMNS = frozenset({"peaks"})
+"""Columns that the rows of earlier releases lack, whose songs are still those of the same settings."""
 
 
 def columns(row: type) -> Iterator[tuple[str, Any, str]]:

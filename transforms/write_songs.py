@@ -8,6 +8,7 @@ import json
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 import apache_beam as beam
 import numpy as np
@@ -15,10 +16,14 @@ import numpy as np
 from gansynth.audio.encode import SUFFIX, AudioFormat, encode_audio
 from gansynth.audio.mastering import master
 from gansynth.audio.mix import SparseMix, pieces
+from gansynth.audio.peaks import peaks
 from gansynth.audio.resample import resampled
 from gansynth.config import InstrumentsConfig, MixConfig
 from gansynth.figures import piano_roll
-from gansynth.figures.spectrogram import cqt, write_png
+from gansynth.figures.axes import Grid
+from gansynth.figures.piano_roll import ColourBy
+from gansynth.figures.roll_data import roll_script
+from gansynth.figures.spectrogram import SpectrogramStyle, cqt, full_style, write_png
 from gansynth.io import files, paths, urls
 from gansynth.io.probe import check_writable
 from gansynth.io.records import Records
@@ -53,6 +58,9 @@ class WriteSettings:
         storage: credentials for writing.
         audio_rate: sample rate of the audio files in Hz; None for that of the notes.
         metadata: if true, audio files name title, artist and copyright.
+        picture_range: range of the pictures, see SpectrogramConfig.
+        roll_colour: what the colours of the piano roll stand for.
+        roll_data: if true, the notes are saved for the page's piano roll.
     """
 
     output: str
@@ -68,6 +76,9 @@ class WriteSettings:
     storage: StorageConfig = field(default_factory=StorageConfig)
     audio_rate: int | None = None
     metadata: bool = False
+    picture_range: Literal["full", "reference"] = "full"
+    roll_colour: ColourBy = "instrument"
+    roll_data: bool = False
 
 
 @dataclass
@@ -135,16 +146,18 @@ class _Write(DeadLetterDoFn):
         tags = plan.texts if settings.metadata else None
         audio = encode_audio(clip.pieces(), clip.sample_rate, settings.audio_format, channels, tags)
         outputs = {"audio": self._put(f"audio/{name}{SUFFIX[settings.audio_format]}", audio)}
+        grid = Grid.of(plan.samples, settings.sample_rate) if settings.picture_range == "full" else None
         if settings.spectrogram or settings.spectrogram_array:
-            levels = cqt(clip.mono, settings.sample_rate)
+            style = SpectrogramStyle() if grid is None else full_style(grid)
+            levels = cqt(clip.mono, settings.sample_rate, style)
             if settings.spectrogram:
-                picture = write_png(levels, settings.sample_rate, plan.song_id)
+                picture = write_png(levels, settings.sample_rate, plan.song_id, style)
                 outputs["spectrogram"] = self._put(f"spectrograms/{name}.png", picture)
             if settings.spectrogram_array:
                 buffer = io.BytesIO()
                 np.save(buffer, levels)
                 outputs["cqt"] = self._put(f"spectrograms/{name}.npy", buffer.getvalue())
-        outputs |= self._write_notes(song, name) | self._write_stems(song)
+        outputs |= self._write_notes(song, name, grid) | self._write_stems(song)
         count("audio_milliseconds", 1000 * clip.samples // clip.sample_rate)
         digests = settings.digests
         return SongRow(
@@ -166,6 +179,7 @@ class _Write(DeadLetterDoFn):
             peak=clip.peak,
             loudness=clip.loudness,
             true_peak=clip.true_peak,
+            peaks=peaks(clip.clip, clip.scale),
             notes={**plan.counts, "silent": len(song.silent), "broken": len(song.broken)},
             silent_notes=_note_rows(plan.notes, song.silent, settings.sample_rate),
             broken_notes=_note_rows(plan.notes, song.broken, settings.sample_rate),
@@ -180,15 +194,25 @@ class _Write(DeadLetterDoFn):
             kit_digest=digests["kit_digest"],
         )
 
-    def _write_notes(self, song: MixedSong, name: str) -> dict[str, tuple[str, int]]:
+    def _write_notes(self, song: MixedSong, name: str, grid: Grid | None) -> dict[str, tuple[str, int]]:
         settings, plan = self._settings, song.plan
         heard = plan.notes.without(sorted({*song.silent, *song.broken}))
         outputs = {}
         if settings.piano_roll:
             picture = piano_roll.write_png(
-                heard, plan.instruments, plan.samples, settings.sample_rate, plan.song_id, channels=plan.channels
+                heard,
+                plan.instruments,
+                plan.samples,
+                settings.sample_rate,
+                plan.song_id,
+                channels=plan.channels,
+                grid=grid,
+                colour=settings.roll_colour,
             )
             outputs["piano_roll"] = self._put(f"piano_rolls/{name}.png", picture)
+        if settings.roll_data:
+            script = roll_script(name, heard, plan.instruments, plan.samples, settings.sample_rate, plan.channels)
+            outputs["roll_data"] = self._put(f"rolls/{name}.js", script)
         if "midi" in settings.played_notes:
             midi = to_midi(heard, plan.instruments, settings.sample_rate, plan.channels)
             outputs["midi"] = self._put(f"notes/{name}.mid", midi)

@@ -1,7 +1,8 @@
-"""Common layout of the pictures of a song: time axis, font and background, so that one playhead fits all of them.
+"""Common layout of the pictures of a song: axes, font and background, so that one playhead fits all of them.
 
-A picture is `WIDTH` pixels across. Its plot begins `LEFT` pixels in, where time is 0, and ends `RIGHT` pixels
-before the edge, at `seconds_across`. Pillow and matplotlib (for its font) are imported on first use.
+The plot of a picture begins `LEFT` pixels in, where time is 0, and ends `RIGHT` pixels before the edge, at
+`seconds_across`. In the range `reference` pictures are `WIDTH` pixels across and each has a pitch axis of its own; in
+the range `full` both share the axes of a `Grid`. Pillow and matplotlib (for its font) are imported on first use.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import math
 import unicodedata
 from bisect import bisect_right
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,10 +23,47 @@ HOP = 2048
 """Samples between two columns of a spectrogram; the time axis ends half a column after the last one."""
 GROUND, INK = (16, 14, 24), (240, 238, 245)
 
+LOWEST = 24
+"""MIDI number of the lowest pitch of a grid, C1."""
+ROWS_PER_SEMITONE = 3
+PIXELS_PER_SECOND = 40
+MAX_PLOT_WIDTH = 16_384
+"""Pixels across the widest plot; songs longer than 409 s get fewer pixels per second. Browsers stop at 32,767."""
+
 _Ink = int | tuple[int, int, int]
 
 _MIN_TICK_SPACING = 80
 _TICK_STEPS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800)
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The axes that the spectrogram and the piano roll of a song share in the range `full`.
+
+    Attributes:
+        width: pixels across the plot.
+        rows: rows of the spectrogram and pixels down its plot, ROWS_PER_SEMITONE per semitone; the centre of row 0 is
+            the pitch LOWEST.
+    """
+
+    width: int
+    rows: int
+
+    @classmethod
+    def of(cls, samples: int, sample_rate: int) -> Grid:
+        """Returns the axes of a clip: time at PIXELS_PER_SECOND or more, pitch from C1 to half the sample rate.
+
+        Args:
+            samples: length of the clip.
+            sample_rate: in Hz.
+        """
+        wanted = math.ceil(seconds_across(samples, sample_rate) * PIXELS_PER_SECOND)
+        width = min(max(wanted, WIDTH - LEFT - RIGHT), MAX_PLOT_WIDTH)
+        # The highest filter must end below half the sample rate: it reaches up by one part in Q, its quality.
+        ratio = 2 ** (2 / (12 * ROWS_PER_SEMITONE))
+        highest = sample_rate / 2 / (1 + (ratio - 1) / (ratio + 1))
+        lowest = 440 * 2 ** ((LOWEST - 69) / 12)
+        return cls(width, math.floor(12 * ROWS_PER_SEMITONE * math.log2(highest / lowest)) + 1)
 
 
 def seconds_across(samples: int, sample_rate: int, hop: int = HOP) -> float:

@@ -1,9 +1,10 @@
-"""Piano roll of a song: its notes as they were played, coloured by instrument."""
+"""Piano roll of a song: its notes as they were played, coloured by instrument, track or velocity."""
 
 from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,8 @@ from gansynth.score.planned_notes import PlannedNotes
 from gansynth.score.rendered_notes import bends_of
 
 HEIGHT = 290
+ColourBy = Literal["instrument", "track", "velocity"]
+"""What the colours of notes stand for."""
 COLOURS = (
     (86, 180, 233),
     (230, 159, 0),
@@ -28,6 +31,7 @@ COLOURS = (
 _TINT = 0.55
 """Share of white in the colours of instruments 9 to 16, otherwise those of 1 to 8; from the 17th on they repeat."""
 _FAINTEST = 0.45
+_SOFTEST = 0.15
 _ONSET = 0.5
 _TAIL = 0.35
 _RELEASED = 2
@@ -57,8 +61,10 @@ def write_png(
     title: str = "",
     height: int = HEIGHT,
     channels: Mapping[int, Channel] | None = None,
+    grid: axes.Grid | None = None,
+    colour: ColourBy = "instrument",
 ) -> bytes:
-    """Draws a piano roll on the time axis of the same song's spectrogram.
+    """Draws a piano roll on the time axis of the same song's spectrogram, with a grid also on its pitch axis.
 
     A note is drawn as long as it sounds, with a fainter release; its first pixel is bright, and soft notes are darker.
     Notes between two instruments mix their colours. Where notes of one pitch overlap, the latest is in front, except
@@ -70,26 +76,38 @@ def write_png(
         samples: length of the clip in samples.
         sample_rate: in Hz.
         title: any text, see spectrogram.write_png.
-        height: pixels, at least 160.
+        height: pixels, at least 160; with a grid, its rows decide.
         channels: the song's channels on which something moves; bent notes are drawn along their pitch.
+        grid: the axes of the song's spectrogram in the range `full`, which are extended by octaves for notes outside;
+            None for the width axes.WIDTH and the octaves that have notes.
+        colour: what colours stand for: instruments (see `colour_numbers`), tracks in the order of their first notes, or
+            velocity from dark to bright.
 
     Returns:
-        A PNG file of axes.WIDTH x `height` pixels: the same bytes for the same input.
+        A PNG file of axes.WIDTH x `height` pixels, or as large as the grid: the same bytes for the same input.
     """
     from PIL import Image, ImageDraw
 
-    width, plot_height = axes.WIDTH - axes.LEFT - axes.RIGHT, height - axes.TOP - axes.BOTTOM
     seconds = axes.seconds_across(samples, sample_rate)
     bends = bends_of(notes, sample_rate, channels or {})
-    low, rows = _rows(notes, bends)
-    colours, table = _fit_palette(_colours(notes, instruments))
+    if grid is None:
+        low, rows = _rows(notes, bends)
+        width, plot_height = axes.WIDTH - axes.LEFT - axes.RIGHT, height - axes.TOP - axes.BOTTOM
+        row_of = rows - 1 - np.arange(plot_height) * rows // plot_height
+    else:
+        lowest, highest = _span(notes, bends)
+        low, top = min(lowest // 12 * 12, axes.LOWEST), max(highest + 1, _grid_top(grid))
+        rows, width = top - low, grid.width
+        row_of = _grid_rows(low, top, grid)
+        plot_height = len(row_of)
+        height = axes.TOP + plot_height + axes.BOTTOM
+    colours, table = _fit_palette(_colours(notes, instruments, colour))
     straight = np.setdiff1d(np.arange(len(notes)), list(bends))
     cells = _cells(notes[straight], table[straight], low, rows, width, seconds * sample_rate)
     for n, bend in bends.items():
         _draw_bent(cells, notes, n, bend, table, low, seconds * sample_rate, sample_rate)
-    row_of = rows - 1 - np.arange(plot_height) * rows // plot_height
     # One byte per pixel, as in a spectrogram: note colours, then inks from the background's colour to the text's.
-    canvas = Image.new("L", (axes.WIDTH, height), _GROUND)
+    canvas = Image.new("L", (axes.LEFT + width + axes.RIGHT, height), _GROUND)
     canvas.paste(Image.fromarray(cells[row_of]), (axes.LEFT, axes.TOP))
     draw = ImageDraw.Draw(canvas)
     label = axes.font(13)
@@ -103,6 +121,24 @@ def write_png(
     file = io.BytesIO()
     canvas.save(file, "PNG")
     return file.getvalue()
+
+
+def _grid_rows(low: int, top: int, grid: axes.Grid) -> NDArray[np.intp]:
+    """Computes the row of cells of each pixel down a plot on a grid: a pitch is as high as its spectrogram rows.
+
+    Args:
+        low, top: lowest pitch, at most axes.LOWEST, and the pitch above the highest, at least that above the grid.
+        grid: the spectrogram's axes, whose row 0 is the centre of axes.LOWEST.
+    """
+    each = axes.ROWS_PER_SEMITONE
+    below, above = (axes.LOWEST - low) * each, (top - _grid_top(grid)) * each
+    from_bottom = np.arange(-below, grid.rows + above)[::-1]
+    return np.clip((from_bottom + each // 2) // each + axes.LOWEST - low, 0, top - low - 1)
+
+
+def _grid_top(grid: axes.Grid) -> int:
+    """Returns the pitch above the highest of a grid."""
+    return axes.LOWEST + grid.rows // axes.ROWS_PER_SEMITONE + 1
 
 
 def _draw_bent(
@@ -130,12 +166,18 @@ def _draw_bent(
 
 def _rows(notes: PlannedNotes, bends: Mapping[int, Timeline]) -> tuple[int, int]:
     """Lowest pitch and number of rows: whole octaves from C to C that hold all notes, at least two."""
+    low, high = _span(notes, bends)
+    first, last = low // 12 * 12, -(-high // 12) * 12
+    return first, max(last - first, _MIN_OCTAVES * 12) + 1
+
+
+def _span(notes: PlannedNotes, bends: Mapping[int, Timeline]) -> tuple[int, int]:
+    """Finds the lowest and the highest pitch that notes reach; 60 without notes."""
     low, high = (int(notes.pitch.min()), int(notes.pitch.max())) if len(notes) else (60, 60)
     for n, bend in bends.items():
         low = max(0, min(low, int(np.floor(notes.pitch[n] + bend.values.min()))))
         high = min(127, max(high, int(np.ceil(notes.pitch[n] + bend.values.max()))))
-    first, last = low // 12 * 12, -(-high // 12) * 12
-    return first, max(last - first, _MIN_OCTAVES * 12) + 1
+    return low, high
 
 
 def _cells(
@@ -178,11 +220,20 @@ def _cells(
     return cells
 
 
-def _colours(notes: PlannedNotes, instruments: Sequence[str]) -> NDArray[np.uint8]:
+def _colours(notes: PlannedNotes, instruments: Sequence[str], by: ColourBy = "instrument") -> NDArray[np.uint8]:
     """Computes the RGB colours of each note while held, at its onset and in its release, uint8 [notes, 3, 3]."""
-    table = palette()[colour_numbers(instruments)].astype(np.float32)
-    slide = notes.fraction[:, None]
-    full = table[notes.left] * (1 - slide) + table[notes.right] * slide
+    if by == "velocity":
+        import matplotlib
+
+        full = matplotlib.colormaps["viridis"](_SOFTEST + (1 - _SOFTEST) * notes.velocity / 127)[:, :3] * 255
+    elif by == "track":
+        _, first, which = np.unique(notes.track, return_index=True, return_inverse=True)
+        number = np.argsort(np.argsort(first))[which]
+        full = palette()[number % (2 * len(COLOURS))].astype(np.float32)
+    else:
+        table = palette()[colour_numbers(instruments)].astype(np.float32)
+        slide = notes.fraction[:, None]
+        full = table[notes.left] * (1 - slide) + table[notes.right] * slide
     ground = np.array(axes.GROUND, np.float32)
     strength = (_FAINTEST + (1 - _FAINTEST) * notes.velocity / np.float32(127))[:, None]
     held = ground + (full - ground) * strength

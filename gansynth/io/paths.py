@@ -13,7 +13,7 @@ from urllib.parse import unquote_to_bytes
 _PLAIN_SUFFIXES = (".mid", ".midi", ".kar", ".rmi", ".smf")
 MIDI_SUFFIXES = (*_PLAIN_SUFFIXES, *(f"{suffix}.gz" for suffix in _PLAIN_SUFFIXES))
 OUTPUT_SUFFIXES = (
-    *(".wav", ".flac", ".ogg", ".mp3", ".opus", ".png", ".npy", ".mid", ".json"),
+    *(".wav", ".flac", ".ogg", ".mp3", ".opus", ".png", ".npy", ".mid", ".json", ".js"),
     *(".jsonl", ".md"),
 )
 """Suffixes of the files that are written for a song, or beside those; no folder of ours ends in one of them."""

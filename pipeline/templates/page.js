@@ -1,176 +1,446 @@
+/* The listening page: search, sort and filters, the list of songs, and the player. State is kept in the address. */
 "use strict";
 (() => {
+  const { element, clock, count } = gansynth;
   const byId = (id) => document.getElementById(id);
-  const clock = (seconds) => {
-    const s = Math.floor(seconds + 0.001), two = (n) => String(n).padStart(2, "0");
-    return s < 3600 ? `${Math.floor(s / 60)}:${two(s % 60)}`
-      : `${Math.floor(s / 3600)}:${two(Math.floor(s / 60) % 60)}:${two(s % 60)}`;
-  };
-  const root = getComputedStyle(document.documentElement);
-  const left = Number(root.getPropertyValue("--plot-left")), width = Number(root.getPropertyValue("--plot-width"));
+  const facts = JSON.parse(byId("facts").textContent);
+  const PICTURES = 30; // up to this many inputs, pictures are shown from the beginning
+  const MOST_PICTURES = 5000; // browsers cannot lay out pages of any height
+  const { width: WIDTH, left: LEFT, right: RIGHT } = facts.layout;
+  const plot = { left: LEFT / WIDTH, width: (WIDTH - LEFT - RIGHT) / WIDTH };
+
+  const corpus = new gansynth.Corpus(facts);
+  const views = new Map(); // what stands in the document: { entry, show } by element
+  const player = new gansynth.Player(byId("player"), { next: () => step(1), previous: () => step(-1) });
+  const list = new gansynth.List(byId("list"), make);
+
+  /* State: what the address says after "#". */
+  const FIELDS = { words: "find", sort: "sort", show: "show", instrument: "instrument", program: "program", from: "from", to: "to" };
+  const NAMES = { words: "q", sort: "sort", show: "show", instrument: "instrument", program: "program", from: "from", to: "to", pictures: "pictures", song: "song" };
+  const usual = { words: "", sort: "name", show: "", instrument: "", program: "", from: "", to: "", pictures: facts.inputs <= PICTURES ? "1" : "0", song: "" };
+  let state = { ...usual };
+
+  function address(values) {
+    const fields = new URLSearchParams();
+    for (const [key, name] of Object.entries(NAMES)) if (values[key] !== usual[key]) fields.set(name, values[key]);
+    return `#${fields}`;
+  }
+
+  function stateOf(hash) {
+    const fields = new URLSearchParams(hash.slice(1));
+    return Object.fromEntries(Object.entries(NAMES).map(([key, name]) => [key, fields.get(name) ?? usual[key]]));
+  }
+
+  /* Arranges the list anew. */
+  function arrange() {
+    const items = corpus.find(state), pictures = state.pictures === "1" && items.length <= MOST_PICTURES;
+    byId("list").classList.toggle("cards", pictures);
+    byId("list").classList.toggle("compact", !pictures);
+    const height = parseFloat(getComputedStyle(byId("list")).getPropertyValue("--usual")) * parseFloat(getComputedStyle(document.documentElement).fontSize);
+    list.show(items, height);
+    const narrowed = ["words", "show", "instrument", "program", "from", "to"].filter((key) => state[key] !== usual[key]);
+    const reading = corpus.complete ? "" : `reading ${corpus.entries.length.toLocaleString("en")} of ${facts.inputs.toLocaleString("en")}`;
+    const tooMany = state.pictures === "1" && !pictures ? `pictures for up to ${MOST_PICTURES.toLocaleString("en")}` : "";
+    byId("found").textContent = [narrowed.length ? `${items.length.toLocaleString("en")} of ${corpus.entries.length.toLocaleString("en")}` : "", reading, tooMany].filter(Boolean).join(", ");
+    byId("none").hidden = items.length > 0 || !corpus.complete;
+    byId("none").textContent = facts.inputs ? "No song fits." : "No song was rendered.";
+    const filters = narrowed.filter((key) => key !== "words").length;
+    byId("filter").textContent = filters ? `Filter (${filters})` : "Filter";
+  }
+
+  function showControls() {
+    for (const [key, id] of Object.entries(FIELDS)) if (byId(id).value !== state[key]) byId(id).value = state[key];
+    for (const key of ["instrument", "program"]) { // an address may name what no list offers
+      const select = byId(key);
+      if (select.value !== state[key]) { select.add(new Option(state[key], state[key])); select.value = state[key]; }
+    }
+    byId("pictures").checked = state.pictures === "1";
+    if (["show", "instrument", "program", "from", "to"].some((key) => state[key] !== usual[key])) showFilters(true);
+  }
+
+  /* Takes over what the address says. */
+  function visit() {
+    const before = state;
+    state = stateOf(location.hash);
+    if (!byId("filter")) return;
+    const same = Object.keys(usual).every((key) => key === "song" || before[key] === state[key]);
+    if (!same || before === state) { showControls(); arrange(); }
+    if (before.song !== state.song) { redraw(before.song); redraw(state.song); }
+    if (state.song) reach();
+  }
+
+  function redraw(name) {
+    const position = name ? list.items.findIndex((entry) => entry.name === name) : -1;
+    if (position >= 0) list.remake(position);
+  }
+
+  function reach() { // the song that the address names
+    const entry = corpus.named(state.song);
+    if (!entry) {
+      if (corpus.complete) complain(`There is no song “${state.song}” here.`);
+      return;
+    }
+    let position = list.items.indexOf(entry);
+    if (position < 0) { // hidden by the filters of the same address
+      state = { ...usual, pictures: state.pictures, song: state.song };
+      showControls();
+      arrange();
+      position = list.items.indexOf(entry);
+    }
+    list.reveal(position, true);
+  }
+
+  function complain(text) {
+    byId("trouble").textContent = text;
+    byId("trouble").hidden = false;
+  }
+
+  let later = 0;
+  function change(changes) { // by the controls; the address follows a little later, as browsers limit how often it may
+    state = { ...state, song: "", ...changes };
+    arrange();
+    clearTimeout(later);
+    later = setTimeout(() => history.replaceState(null, "", address(state)), 250);
+  }
+
+  /* Playing. */
+  async function track(entry) {
+    const details = await corpus.details(entry);
+    return {
+      key: entry.number, title: entry.title, detail: entry.folder, src: details.links.audio, seconds: details.seconds,
+      peaks: gansynth.decodePeaks(details.peaks), href: address({ ...usual, song: entry.name }),
+    };
+  }
+
   let current = null;
+  const isCurrent = (entry) => current === entry;
 
-  const songs = [...document.querySelectorAll(".song")].map((article) => {
-    const part = (selector) => article.querySelector(selector);
-    const song = {
-      article, audio: part("audio"), button: part(".play"), slider: part(".seek"), head: part(".head"),
-      hover: part(".hover"), now: part(".now"), frame: part(".plates"), title: part("h2").textContent,
-      number: Number(article.dataset.number), seconds: Number(article.dataset.seconds),
-      across: Number(article.dataset.across), notes: Number(article.dataset.notes), at: 0, wanted: null,
-      text: [part("h2"), part(".folder"), ...article.querySelectorAll(".legend li")]
-        .map((e) => e ? e.textContent : "").join(" "),
-    };
-    song.find = song.text.normalize("NFC").toLowerCase();
-    song.audio.controls = false;
-    song.audio.hidden = true;
-    song.button.hidden = false;
-    song.button.addEventListener("click", () => toggle(song));
-    const { audio } = song;
-    audio.addEventListener("play", () => {
-      for (const other of songs) if (other !== song) other.audio.pause();
-      current = song;
-      article.classList.add("playing", "begun");
-      song.button.setAttribute("aria-label", `Pause ${song.title}`);
-      requestAnimationFrame(() => follow(song));
-    });
-    audio.addEventListener("pause", () => {
-      article.classList.remove("playing");
-      song.button.setAttribute("aria-label", `Play ${song.title}`);
-      show(song, song.wanted ?? audio.currentTime);
-    });
-    audio.addEventListener("loadedmetadata", () => {
-      if (song.wanted !== null) audio.currentTime = song.wanted;
-      song.wanted = null;
-    });
-    audio.addEventListener("seeked", () => show(song, audio.currentTime));
-    audio.addEventListener("ended", () => {
-      seek(song, 0);
-      const next = byId("autoplay").checked && shown()[shown().indexOf(song) + 1];
-      if (next) { seek(next, 0); next.audio.play(); next.article.scrollIntoView({ block: "nearest" }); }
-    });
-    audio.addEventListener("error", () => { song.now.textContent = "cannot be played"; });
+  async function start(entry, { at = null, play = true } = {}) {
+    const fresh = current !== entry;
+    current = entry;
+    try { player.load(await track(entry), { at: at ?? 0 }); } catch (error) { complain(String(error.message)); return; }
+    if (current !== entry) return; // another one was chosen meanwhile
+    if (at !== null && !fresh) player.seek(at);
+    if (play) player.play();
+  }
 
-    const timeAt = (event) => {
-      const box = song.slider.getBoundingClientRect();
-      const part = ((event.clientX - box.left) / box.width - left) / width;
-      return Math.min(Math.max(part * song.across, 0), song.seconds);
-    };
-    song.slider.addEventListener("click", (event) => { seek(song, timeAt(event)); audio.play(); });
-    song.slider.addEventListener("pointermove", (event) => {
-      if (event.pointerType === "touch") return;
-      const time = timeAt(event);
-      place(song, song.hover, time);
-      song.hover.hidden = false;
-      song.hover.firstElementChild.textContent = clock(time);
+  function press(entry) { if (isCurrent(entry)) player.toggle(); else start(entry); }
+
+  function step(by) {
+    const { items } = list;
+    if (by < 0 && current && player.at > 3) { player.seek(0); return; } // as players do
+    let position = current ? items.indexOf(current) : by > 0 ? -1 : items.length;
+    do { position += by; } while (items[position] && items[position].marks & gansynth.FAILED);
+    if (!items[position]) return;
+    start(items[position]);
+    list.reveal(position);
+  }
+
+  player.addEventListener("ended", () => { if (byId("autoplay").checked) step(1); });
+  for (const type of ["track", "play", "pause", "time"]) {
+    player.addEventListener(type, () => {
+      for (const view of views.values()) if (type !== "time" || isCurrent(view.entry)) view.show(type);
     });
-    song.slider.addEventListener("pointerleave", () => { song.hover.hidden = true; });
-    song.slider.addEventListener("keydown", (event) => {
-      const step = { ArrowLeft: -5, ArrowDown: -5, ArrowRight: 5, ArrowUp: 5, PageDown: -30, PageUp: 30 }[event.key];
-      if (step) seek(song, song.at + step);
-      else if (event.key === "Home") seek(song, 0);
-      else if (event.key === "End") seek(song, song.seconds);
-      else if (event.key === "Enter" || event.key === " ") toggle(song);
-      else return;
+  }
+
+  /* Views: a row, a song with its pictures, or a failed file. */
+  function make(entry) {
+    const cards = byId("list").classList.contains("cards"), opened = state.song === entry.name;
+    const view = entry.marks & gansynth.FAILED ? (cards || opened ? failure(entry) : row(entry)) : cards || opened ? song(entry) : row(entry);
+    const { root } = view;
+    views.set(root, view);
+    root.addEventListener("removed", () => views.delete(root));
+    root.addEventListener("shown", () => view.show("shown"));
+    const close = root.querySelector(".close");
+    if (close) {
+      close.hidden = cards;
+      close.addEventListener("click", () => { location.hash = address({ ...state, song: "" }); });
+    }
+    for (const link of root.querySelectorAll("h2 a, .name a")) {
+      link.textContent = entry.title;
+      link.href = address({ ...usual, song: entry.name });
+      link.addEventListener("click", (event) => {
+        if (event.ctrlKey || event.metaKey || event.shiftKey) return;
+        event.preventDefault();
+        location.hash = address({ ...state, song: opened && !cards ? "" : entry.name });
+      });
+    }
+    corpus.details(entry).then((details) => { view.fill(details); view.show("filled"); }, (error) => complain(error.message));
+    return root;
+  }
+
+  function playButton(button, entry) {
+    button.addEventListener("click", () => press(entry));
+    return () => {
+      const playing = isCurrent(entry) && player.playing;
+      button.setAttribute("aria-label", `${playing ? "Pause" : "Play"} ${entry.title}`);
+      button.closest(".row, .song").classList.toggle("playing", playing);
+    };
+  }
+
+  function row(entry) {
+    const root = gansynth.copy("row-template"), part = (selector) => root.querySelector(selector);
+    const failed = entry.marks & gansynth.FAILED;
+    let peaks = null;
+    part(".folder").textContent = entry.folder;
+    part(".folder").hidden = !entry.folder;
+    part(".instruments").textContent = failed ? "" : entry.instruments.join(", ");
+    part(".count").textContent = failed ? "" : count(entry.notes, "note");
+    part(".clock").textContent = failed ? "" : clock(entry.seconds);
+    const marks = [[gansynth.FAILED, "failed"], [gansynth.REPAIRED, "repaired"], [gansynth.SHORTENED, "shortened"]];
+    part(".marks").append(...marks.filter(([mark]) => entry.marks & mark).map(([, text]) => element("span", text, text)));
+    root.classList.toggle("failure", Boolean(failed));
+    const wave = part(".wave"), button = part(".play");
+    if (failed) { button.remove(); wave.remove(); }
+    const mark = failed ? () => {} : playButton(button, entry);
+    if (!failed) {
+      gansynth.scrub(wave, {
+        timeAt: (event, box) => (event.clientX - box.left) / box.width * entry.seconds,
+        seek: (seconds, done) => { if (done || isCurrent(entry)) start(entry, { at: seconds, play: done || player.playing }); },
+      });
+    }
+    return {
+      root, entry,
+      fill(details) {
+        if (failed) part(".instruments").textContent = `${details.code}: ${details.message}`;
+        else peaks = gansynth.decodePeaks(details.peaks);
+      },
+      show(type) {
+        if (type !== "time") mark();
+        if (!failed) gansynth.drawWave(wave, peaks, { played: isCurrent(entry) ? player.at / (entry.seconds || 1) : 0 });
+      },
+    };
+  }
+
+  function song(entry) {
+    const root = gansynth.copy("song-template"), part = (selector) => root.querySelector(selector);
+    let pictures = null, gone = false;
+    part(".number").textContent = String(entry.number + 1).padStart(3, "0");
+    root.setAttribute("aria-label", entry.title);
+    if (entry.folder) part(".folder").textContent = entry.folder; else part(".folder").remove();
+    part(".of").textContent = clock(entry.seconds);
+    const mark = playButton(part(".play"), entry);
+    const seek = (seconds, done) => start(entry, { at: seconds, play: done || player.playing });
+    const key = async (event) => {
+      if (event.ctrlKey || event.metaKey || event.altKey || !/^(Arrow|Page|Home|End|Enter| )/.test(event.key)) return;
       event.preventDefault();
       event.stopPropagation();
+      if (isCurrent(entry)) { player.sliderKey(event); return; }
+      await start(entry, { play: event.key === "Enter" || event.key === " " });
+      if (event.key !== "Enter" && event.key !== " ") player.sliderKey(event);
+    };
+    const draw = async (details) => {
+      const make = isDrawn(details) ? drawnPictures : plainPictures;
+      const made = await make(entry, details, { seek, key });
+      if (gone) { made.removed(); return; }
+      pictures = made;
+      part(".plates").replaceChildren(pictures.root);
+      pictures.show(isCurrent(entry) ? player.at : 0, false);
+    };
+    root.addEventListener("removed", () => { gone = true; pictures?.removed(); });
+    return {
+      root, entry,
+      fill(details) {
+        part(".legend").replaceChildren(...details.legend.map(([colour, name, plays]) => {
+          const item = element("li"), label = element("b", "", name);
+          label.dir = "auto";
+          item.append(element("i", `c${colour}`), label);
+          if (plays) item.append(" ", element("span", "", plays));
+          return item;
+        }), ...(details.more ? [element("li", "more", `and ${details.more} more`)] : []));
+        part(".outcomes").replaceChildren(...[count(details.notes, "note"), ...details.outcomes].map((text) => element("li", "", text)));
+        part(".files").replaceChildren(...facts.kinds.filter(([kind]) => details.links[kind]).flatMap(([kind, text]) => {
+          const link = element("a", "", text);
+          link.href = details.links[kind];
+          if (kind !== "piano_roll" && kind !== "spectrogram") link.download = "";
+          return [link, " "];
+        }));
+        const stems = part(".stems");
+        stems.hidden = !details.stems.length;
+        for (const [name, path] of details.stems) {
+          const link = element("a", "", name);
+          link.href = path;
+          link.download = "";
+          link.dir = "auto";
+          stems.append(" ", link);
+        }
+        part(".plates").classList.toggle("drawn", isDrawn(details));
+        const sight = new IntersectionObserver((seen) => { // notes and pictures are read when they come near
+          if (!seen.some((one) => one.isIntersecting)) return;
+          sight.disconnect();
+          draw(details);
+        }, { rootMargin: "600px" });
+        sight.observe(root);
+      },
+      show(type) {
+        const at = isCurrent(entry) ? player.at : 0;
+        if (type !== "time") mark();
+        root.classList.toggle("begun", isCurrent(entry));
+        part(".now").textContent = clock(at);
+        pictures?.show(at, type === "time" && player.playing);
+      },
+    };
+  }
+
+  /* Whether the pictures are drawn by roll.js: from the notes, or in a layout that only it knows. */
+  function isDrawn(details) {
+    return Boolean(details.links.roll_data) || details.spectrogram[1] !== facts.layout.spectrogram - facts.layout.top - facts.layout.bottom;
+  }
+
+  async function drawnPictures(entry, details, { seek, key }) {
+    const { links, spectrogram: [width, height, low, semitones] } = details, { left, right, top, bottom, per_second } = facts.layout;
+    const path = links.roll_data;
+    const roll = path ? await gansynth.read(decodeURIComponent(path.slice(path.indexOf("/") + 1, -3)), path.slice(0, -3)).catch((error) => { complain(error.message); return null; }) : null;
+    return new gansynth.Pictures({
+      seconds: details.seconds, across: details.across, per_second, roll, colours: facts.colours, seek, key, label: `Position in ${entry.title}`,
+      spectrogram: links.spectrogram ? {
+        src: links.spectrogram, width, height, left, top, imageWidth: left + width + right, imageHeight: top + height + bottom, low, semitones,
+      } : null,
     });
-    return song;
-  });
-
-  function place(song, line, seconds) {
-    line.style.left = `${100 * (left + width * seconds / song.across)}%`;
   }
 
-  function show(song, seconds) {
-    song.at = seconds;
-    place(song, song.head, seconds);
-    song.now.textContent = clock(seconds);
-    song.slider.setAttribute("aria-valuenow", seconds.toFixed(1));
-    song.slider.setAttribute("aria-valuetext", `${clock(seconds)} of ${clock(song.seconds)}`);
+  /* Pictures as earlier releases drew them, or without the notes: scaled to the page's width. */
+  function plainPictures(entry, details, { seek, key }) {
+    const slider = element("div", "seek"), head = element("div", "head"), hover = element("div", "hover"), across = details.across || 1;
+    const kinds = [["piano_roll", "roll", "Piano roll", facts.layout.roll], ["spectrogram", "spectrogram", "Spectrogram", facts.layout.spectrogram]];
+    const drawn = kinds.filter(([kind]) => details.links[kind]);
+    slider.append(...drawn.map(([kind, className, text, height], i) => {
+      const box = element("div", className + (drawn.length > 1 && !i ? " upper" : "")), image = new Image(WIDTH, height);
+      image.loading = "lazy";
+      image.decoding = "async";
+      image.draggable = false;
+      image.alt = `${text} of ${entry.title}`;
+      image.src = details.links[kind];
+      box.append(image);
+      return box;
+    }), ...(drawn.length ? [] : [element("div", "bare")]), head, hover);
+    hover.append(element("span"));
+    hover.hidden = true;
+    slider.setAttribute("role", "slider");
+    slider.tabIndex = 0;
+    slider.setAttribute("aria-label", `Position in ${entry.title}`);
+    slider.setAttribute("aria-valuemin", "0");
+    slider.setAttribute("aria-valuemax", details.seconds.toFixed(1));
+    const place = (line, seconds) => { line.style.left = `${100 * (plot.left + plot.width * seconds / across)}%`; };
+    const timeAt = (event, box) => gansynth.clamp(((event.clientX - box.left) / box.width - plot.left) / plot.width * across, 0, entry.seconds);
+    gansynth.scrub(slider, { timeAt, seek, tapOnly: () => slider.parentElement.scrollWidth > slider.parentElement.clientWidth + 1 });
+    slider.addEventListener("pointermove", (event) => {
+      if (event.pointerType === "touch") return;
+      const time = timeAt(event, slider.getBoundingClientRect());
+      place(hover, time);
+      hover.hidden = false;
+      hover.firstElementChild.textContent = clock(time);
+    });
+    slider.addEventListener("pointerleave", () => { hover.hidden = true; });
+    slider.addEventListener("keydown", key);
+    return {
+      root: slider,
+      removed() {},
+      show(at, playing) {
+        place(head, at);
+        slider.setAttribute("aria-valuenow", at.toFixed(1));
+        slider.setAttribute("aria-valuetext", `${clock(at)} of ${clock(entry.seconds)}`);
+        const frame = slider.parentElement, over = frame.scrollWidth - frame.clientWidth;
+        if (!playing || over <= 0) return; // pictures wider than the screen scroll with the playhead
+        const x = (plot.left + plot.width * at / across) * slider.clientWidth - frame.scrollLeft;
+        if (x < 0 || x > 0.85 * frame.clientWidth) frame.scrollLeft += x - 0.2 * frame.clientWidth;
+      },
+    };
   }
 
-  /* Pictures wider than the screen scroll with the playhead. */
-  function follow(song) {
-    if (song.audio.paused) return;
-    show(song, song.wanted ?? song.audio.currentTime);
-    const { frame } = song, over = frame.scrollWidth - frame.clientWidth;
-    if (over > 0) {
-      const x = (left + width * song.at / song.across) * frame.scrollWidth - frame.scrollLeft;
-      if (x < 0 || x > 0.85 * frame.clientWidth) frame.scrollLeft += x - 0.2 * frame.clientWidth;
-    }
-    requestAnimationFrame(() => follow(song));
+  function failure(entry) {
+    const root = gansynth.copy("failure-template"), part = (selector) => root.querySelector(selector);
+    part(".number").textContent = String(entry.number + 1).padStart(3, "0");
+    root.setAttribute("aria-label", `${entry.title}, failed`);
+    if (entry.folder) part(".folder").textContent = entry.folder; else part(".folder").remove();
+    return {
+      root, entry,
+      fill(details) {
+        const [meaning, remedy] = facts.codes[details.code] ?? ["", ""];
+        part(".code").textContent = details.code;
+        part(".message").textContent = details.message;
+        gansynth.withCode(part(".meaning"), meaning);
+        gansynth.withCode(part(".todo"), remedy);
+        part(".command").hidden = !details.command;
+        part(".command code").textContent = details.command;
+        copies(part(".command .copy"), details.command);
+        part(".source").textContent = details.source;
+        if (details.link && location.protocol === "file:") part(".source").href = details.link;
+        else part(".source").removeAttribute("download");
+      },
+      show() {},
+    };
   }
 
-  function seek(song, seconds) {
-    const time = Math.min(Math.max(seconds, 0), song.seconds);
-    song.article.classList.add("begun");
-    current = song;
-    show(song, time);
-    if (song.audio.readyState > 0) song.audio.currentTime = time;
-    else song.wanted = time;
+  function copies(button, text) {
+    button.hidden = false;
+    button.addEventListener("click", async () => {
+      button.textContent = await gansynth.toClipboard(text) ? "Copied" : "Not copied";
+      setTimeout(() => { button.textContent = "Copy"; }, 1500);
+    });
   }
 
-  function toggle(song) {
-    if (song.audio.paused) song.audio.play().catch(() => {}); else song.audio.pause();
+  /* Controls. */
+  function showFilters(open) {
+    byId("filters").hidden = !open;
+    byId("filter").setAttribute("aria-expanded", String(open));
   }
 
-  const shown = () => [...document.querySelectorAll(".song:not([hidden])")]
-    .map((article) => songs.find((song) => song.article === article));
-
+  for (const paragraph of document.querySelectorAll("#failed .command")) copies(paragraph.querySelector(".copy"), paragraph.querySelector("code").textContent);
+  if (location.protocol !== "file:") { // what lies outside of the folder is not served
+    for (const link of document.querySelectorAll("a.source")) link.removeAttribute("href");
+    document.querySelector("#help .local").hidden = true;
+  }
   document.addEventListener("keydown", (event) => {
-    if (event.ctrlKey || event.metaKey || event.altKey) return;
-    if (event.target.closest("input, select, button, a, summary, pre")) return;
-    const song = current || shown()[0];
-    if (!song) return;
-    if (event.key === " ") toggle(song);
-    else if (event.key === "ArrowLeft" && current) seek(song, song.at - 5);
-    else if (event.key === "ArrowRight" && current) seek(song, song.at + 5);
+    if (player.key(event)) return;
+    if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
+    if (event.target.matches?.("textarea, select, input:not([type=range], [type=checkbox])")) {
+      if (event.key === "Escape") event.target.blur();
+      return;
+    }
+    if (event.key === "/" && byId("find")) { byId("find").focus(); byId("find").select(); }
+    else if (event.key === "?") byId("help").showModal();
+    else if (event.key === " " && !current && !player.owns(event.target)) step(1);
     else return;
     event.preventDefault();
+  });
+  document.querySelector(".bar-help").addEventListener("click", () => byId("help").showModal());
+  document.querySelector(".bar-title a").addEventListener("click", (event) => {
+    event.preventDefault();
+    const hash = address({ ...state, song: current.name });
+    if (location.hash === hash) reach(); else location.hash = hash;
   });
 
   const tools = document.querySelector(".tools");
   if (!tools) return;
   tools.hidden = false;
+  for (const name of facts.instruments) byId("instrument").add(new Option(name, name));
+  for (const [number, name] of Object.entries(facts.programs)) byId("program").add(new Option(`${number} ${name}`, number));
   tools.addEventListener("submit", (event) => event.preventDefault());
-  const list = byId("songs"), find = byId("find"), sort = byId("sort"), found = byId("found");
-  const elsewhere = byId("elsewhere");
-  const index = elsewhere ? JSON.parse(byId("index").textContent) : { songs: [], per_page: 1 };
-  const others = index.songs.slice(index.per_page).map(([name, seconds, notes], i) => ({
-    name, seconds, notes, number: index.per_page + i + 1, find: name.normalize("NFC").toLowerCase(),
-  }));
-  const MAX_LISTED = 200;
+  for (const [key, id] of Object.entries(FIELDS)) byId(id).addEventListener("input", (event) => change({ [key]: event.target.value }));
+  byId("pictures").addEventListener("change", (event) => change({ pictures: event.target.checked ? "1" : "0" }));
+  byId("filter").addEventListener("click", () => showFilters(byId("filters").hidden));
+  byId("reset").addEventListener("click", () => { change({ ...usual, words: state.words, sort: state.sort, pictures: state.pictures }); showControls(); });
+  addEventListener("hashchange", () => { if (/^#(failed|songs|job)$/.test(location.hash)) return; visit(); });
 
-  function arrange() {
-    const words = find.value.normalize("NFC").toLowerCase().split(/\s+/).filter(Boolean);
-    const fits = (song) => words.every((word) => song.find.includes(word));
-    const key = sort.value.replace("-", ""), sign = sort.value.startsWith("-") ? -1 : 1;
-    const order = (a, b) => sign * (a[key] - b[key]) || a.number - b.number;
-    let count = 0;
-    for (const song of [...songs].sort(order)) {
-      list.append(song.article);
-      song.article.hidden = !fits(song);
-      count += !song.article.hidden;
+  state = /^#(failed|songs|job)$/.test(location.hash) ? state : stateOf(location.hash);
+  showControls();
+  let drawn = 0;
+  corpus.load(() => {
+    const narrowed = Object.keys(usual).some((key) => !["pictures", "song"].includes(key) && state[key] !== usual[key]);
+    if (narrowed || corpus.complete || !drawn) { // in the order of names, what was read later comes below
+      const { scrollY } = window;
+      arrange();
+      scrollTo({ top: scrollY, behavior: "instant" });
+    } else {
+      byId("found").textContent = `reading ${corpus.entries.length.toLocaleString("en")} of ${facts.inputs.toLocaleString("en")}`;
     }
-    const active = words.length > 0 || sort.selectedIndex > 0;
-    const matches = active ? others.filter(fits).sort(order) : [];
-    found.textContent = !words.length ? "" : `${count} of ${songs.length}` +
-      (others.length ? ` here, ${matches.length} on other pages` : "");
-    if (!elsewhere) return;
-    elsewhere.hidden = !matches.length;
-    elsewhere.querySelector("ol").replaceChildren(...matches.slice(0, MAX_LISTED).map((song) => {
-      const item = document.createElement("li"), link = document.createElement("a"), facts = document.createElement("span");
-      const page = Math.floor((song.number - 1) / index.per_page) + 1;
-      link.href = `page-${page}.html#s${song.number}`;
-      link.dir = "auto";
-      link.textContent = song.name;
-      facts.textContent = `${clock(song.seconds)}, ${song.notes} notes, page ${page}`;
-      item.append(link, facts);
-      return item;
-    }), ...(matches.length > MAX_LISTED ? [Object.assign(document.createElement("li"), { textContent: `and ${matches.length - MAX_LISTED} more` })] : []));
-  }
-  find.addEventListener("input", arrange);
-  sort.addEventListener("change", arrange);
-  byId("pictures").addEventListener("change", (event) => list.classList.toggle("list", !event.target.checked));
-  if (find.value || sort.selectedIndex) arrange();
+    if (!drawn) performance.mark("gansynth-listed"); // benchmarks/page.py reads these
+    if (corpus.complete) performance.mark("gansynth-complete");
+    drawn += 1;
+    if (state.song && (corpus.complete || corpus.named(state.song)) && drawn) reachOnce();
+  }).catch((error) => complain(`${error.message}. The page and its folder page/ belong together; run the job again, or copy the whole folder.`));
+
+  let reached = false;
+  function reachOnce() { if (!reached) { reached = true; reach(); } }
 })();

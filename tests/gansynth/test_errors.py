@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from gansynth.errors import CODES, CheckpointError, ConfigError, GansynthError, MidiError
+from gansynth.errors import CODES, REMEDIES, CheckpointError, ConfigError, GansynthError, MidiError
 from gansynth.midi.repair import REPAIRS
 
 ROOT = Path(__file__).parents[2]
@@ -19,6 +19,7 @@ ROW = re.compile(r"^\| `([a-z-]+)` \| (.+?) \| (.+?) \|$", re.MULTILINE)
 def test_the_page_has_every_code_with_its_meaning_and_no_other() -> None:
     page = (ROOT / "docs" / "errors.md").read_text().split("\n# ")[0]
     assert {code: meaning for code, meaning, _ in ROW.findall(page)} == CODES
+    assert {code: remedy for code, _, remedy in ROW.findall(page)} == REMEDIES
 
 
 def test_codes_by_cause_name_every_code_once() -> None:

@@ -73,7 +73,7 @@ LAYERS = {
     "midi": {"io"},
     "model": {"io"},
     "score": {"midi", "audio", "model", "io"},
-    "figures": {"score", "midi"},
+    "figures": {"score", "midi", "io"},
     "rendering": {"figures", "score", "audio", "model", "midi", "io"},
 }
 """The packages of gansynth, each with those that it may import; the files at the top may be imported by all."""

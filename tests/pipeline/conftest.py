@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from pipeline import page
 from pipeline.__main__ import main
-from tests.support.pages import BROKEN, NAMES, write_song
+from pipeline.config import load_config
+from tests.support.pages import BROKEN, NAMES, all_rows, write_song
 
 
 @pytest.fixture(scope="session")
@@ -34,4 +38,39 @@ def site(tiny: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     settings = (f"checkpoint={tiny}", "played_notes=[midi, json]", "spectrogram.array=true")
     options = [word for setting in settings for word in ("--set", setting)]
     assert main(["render", str(folder / "in"), "--output", str(folder / "out"), "--quiet", *options]) == 3
+    return folder / "out"
+
+
+@pytest.fixture(scope="session")
+def large(site: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Writes a page of 450 songs that share the files of one, and of ten failures."""
+    out = tmp_path_factory.mktemp("large")
+    config = load_config(str(site / "config.yaml")).model_copy(update={"output": str(out)})
+    (row,) = [row for row in all_rows(site) if row["song_id"] == "same.mid"]
+    (failed,) = [row for row in all_rows(site) if row.get("code") == "midi-empty"]
+    songs: list[Any] = []
+    for kind, name in row["outputs"].items():
+        (out / name).parent.mkdir(parents=True, exist_ok=True)
+        os.link(site / name, out / name)
+        assert kind
+    for i in range(450):
+        more = {"repairs": ["hanging_notes"]} if i % 9 == 0 else {}
+        programs = [{**part, "program": 7} for part in row["parts"]] if i == 44 else row["parts"]
+        length = {} if i == 3 else {"seconds": 5.0 + i * 7 % 450}
+        songs.append({**row, "song_id": f"set {i % 3}/song {i}.mid", **length, "parts": programs, **more})
+    songs += [{**failed, "song_id": f"set 9/bad {i}.mid"} for i in range(10)]
+    page.write_pages(config, songs)
+    for name in ("manifest.jsonl", "errors.jsonl", "config.yaml"):
+        os.link(site / name, out / name)
+    return out
+
+
+@pytest.fixture(scope="session")
+def reference(tiny: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Returns the output folder of a job with pictures as earlier releases made them: one song, eight seconds."""
+    folder = tmp_path_factory.mktemp("reference")
+    write_song(folder / "in" / "one.mid", range(60, 75))
+    settings = (f"checkpoint={tiny}", "spectrogram.range=reference", "piano_roll.data=false")
+    options = [word for setting in settings for word in ("--set", setting)]
+    assert main(["render", str(folder / "in"), "--output", str(folder / "out"), "--quiet", *options]) == 0
     return folder / "out"

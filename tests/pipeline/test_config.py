@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import hashlib
+import json
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +9,7 @@ import pytest
 import yaml
 
 from gansynth.errors import ConfigError
-from pipeline.config import JobConfig, load_config
+from pipeline.config import LATER, JobConfig, load_config
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 
@@ -138,6 +140,37 @@ def test_the_word_off_is_understood_as_yaml_reads_it(tmp_path: Path) -> None:
         assert load_config(None, [f"notes.salvage={word}"]).notes.salvage == "off"
     with pytest.raises(ConfigError, match=r"notes\.salvage: .*'off', 'safe' or 'aggressive'"):
         load_config(None, ["notes.salvage=on"])
+
+
+def test_settings_saved_by_earlier_releases_mean_what_they_did(tmp_path: Path) -> None:
+    """A saved config without the later settings has the pictures of its time, and the digest that it had then."""
+    file = tmp_path / "config.yaml"
+    values = yaml.safe_load(load_config(None).to_yaml())
+    for name in LATER:
+        section, key = name.split(".")
+        del values[section][key]
+    file.write_text(yaml.safe_dump(values))
+    saved = load_config(str(file))
+    assert saved.spectrogram.range == "reference"
+    assert not saved.piano_roll.data
+    sections = ("notes", "instruments", "envelope", "mix", "drums", "stems", "audio", "spectrogram", "piano_roll")
+    parts = [values[section] for section in sections]  # as releases before the later settings saw them
+    parts[5]["most"] = parts[5].pop("max_files")
+    text = json.dumps([*parts, saved.compute.precision, saved.note_files, saved.sound_version], sort_keys=True)
+    assert saved.digest == "sha256:" + hashlib.sha256(text.encode()).hexdigest()
+    assert load_config(str(file), ["spectrogram.range=full"]).spectrogram.range == "full"
+    del values["sound_version"]  # which only saved configs and configs/local.yaml have
+    file.write_text(yaml.safe_dump(values))
+    assert load_config(str(file)).digest == load_config(None).digest != saved.digest
+    assert load_config(str(CONFIGS / "magenta.yaml")).spectrogram.range == "reference"
+
+
+def test_settings_of_pictures_that_are_not_drawn_do_not_matter() -> None:
+    none = ["spectrogram.png=false", "piano_roll.png=false", "piano_roll.data=false"]
+    before = load_config(None, none).digest
+    assert load_config(None, [*none, "spectrogram.range=reference", "piano_roll.colour=track"]).digest == before
+    assert load_config(None, [*none, "spectrogram.array=true"]).digest != before
+    assert load_config(None, ["piano_roll.colour=track"]).digest != load_config(None).digest
 
 
 def test_digest_follows_the_sound_and_not_the_work() -> None:

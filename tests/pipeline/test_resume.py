@@ -55,6 +55,25 @@ def job(songs: Path, output: Path, *settings: str) -> JobConfig:
     return load_config(None, [*QUICK, *settings], [str(songs)], str(output))
 
 
+def test_an_output_of_an_earlier_release_goes_on_with_its_own_settings(songs: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    earlier = job(songs, out, "spectrogram.range=reference", "piano_roll.data=false")
+    run(earlier, quiet=True)
+    config = out / "config.yaml"
+    saved = config.read_text()
+    config.write_text(saved.replace("  range: reference\n", "").replace("  data: false\n", ""))
+    assert len(config.read_text()) < len(saved) - 30
+    for path in out.rglob("*.json*"):  # rows of that release have no peaks
+        if path.name == "manifest.jsonl" or path.parent.name == ".done":
+            rows = [json.loads(line) for line in path.read_text().splitlines()]
+            path.write_text("".join(json.dumps({k: v for k, v in row.items() if k != "peaks"}) + "\n" for row in rows))
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("*.wav")}
+    assert run(load_config(str(config), QUICK), quiet=True).counters["songs_resumed"] == 3
+    assert {path: path.stat().st_mtime_ns for path in out.rglob("*.wav")} == before
+    with pytest.raises(ConfigError, match=r"piano_roll.data False -> True, spectrogram.range reference -> full"):
+        run(job(songs, out), quiet=True)
+
+
 def test_a_second_run_renders_only_what_is_missing(songs: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     first = run(job(songs, out), quiet=True)

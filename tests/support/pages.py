@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -54,6 +57,55 @@ def all_rows(out: Path) -> list[dict[str, Any]]:
     ]
 
 
+def data(files: Mapping[str, str]) -> tuple[dict[str, Any], list[dict[str, Any]], list[dict[str, Any]]]:
+    """Reads a page's data, from index.html or its data files, and checks their digests.
+
+    Args:
+        files: texts by name, as `pipeline.page.pages` yields them.
+
+    Returns:
+        The facts, the entries of the index as objects, and the details of each.
+    """
+    scripts = {
+        attributes["id"]: text
+        for attributes, text in Page(files["index.html"]).scripts
+        if attributes.get("type") == "application/json"
+    }
+    facts = json.loads(scripts["facts"])
+    entries: list[dict[str, Any]] = []
+    details: list[dict[str, Any]] = []
+    for name, (integrity, digest) in facts["files"].items():
+        text = scripts.get(name)
+        if text is None:
+            script = files[f"{facts['folder']}/{name}.js"]
+            assert sha256(script) == integrity
+            called = re.fullmatch(r"gansynth\.take\((.+?),(.+)\);\n", script)
+            assert called
+            assert json.loads(called[1]) == name
+            text = json.loads(called[2])
+            assert sha256(text) == digest
+        read = json.loads(text)
+        if name.startswith("songs-"):
+            details += read
+            continue
+        words = read.pop("instrument_names")
+        read["instruments"] = [[words[number] for number in one] for one in read["instruments"]]
+        entries += [dict(zip(read, values, strict=True)) for values in zip(*read.values(), strict=True)]
+    assert len(entries) == len(details) == facts["inputs"]
+    return facts, entries, details
+
+
+def read_site(out: Path) -> dict[str, str]:
+    """Reads index.html and the data files of an output folder."""
+    return {
+        str(path.relative_to(out)): path.read_text("utf-8") for path in (out / "index.html", *out.glob("page/*.js"))
+    }
+
+
+def sha256(text: str) -> str:
+    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
 VOID = {"meta", "input", "img", "link", "br", "hr", "path"}
 
 
@@ -64,6 +116,7 @@ class Page(HTMLParser):
         super().__init__(convert_charrefs=True)
         self.elements: list[tuple[str, dict[str, str]]] = []
         self.texts: list[tuple[str, str]] = []
+        self.scripts: list[tuple[dict[str, str], str]] = []
         self._open: list[str] = []
         self.feed(html)
         self.close()
@@ -80,6 +133,12 @@ class Page(HTMLParser):
 
     def handle_data(self, data: str) -> None:
         self.texts.append((self._open[-1] if self._open else "", data))
+        if self._open and self._open[-1] == "script":
+            attributes = self.elements[-1][1]
+            if self.scripts and self.scripts[-1][0] is attributes:
+                self.scripts[-1] = (attributes, self.scripts[-1][1] + data)
+            else:
+                self.scripts.append((attributes, data))
 
     def all(self, tag: str, **attributes: str) -> list[dict[str, str]]:
         wanted = {name.rstrip("_"): value for name, value in attributes.items()}
@@ -89,8 +148,10 @@ class Page(HTMLParser):
     def text(self) -> str:
         return " ".join("".join(text for tag, text in self.texts if tag not in ("script", "style")).split())
 
-    def script(self) -> str:
-        return "".join(text for tag, text in self.texts if tag == "script")
+    @property
+    def commands(self) -> list[str]:
+        """The commands that the page shows to be pasted."""
+        return [text for tag, text in self.texts if tag == "code" and text.startswith("gansynth-beam render ")]
 
 
 def links(found: Page) -> Iterator[str]:

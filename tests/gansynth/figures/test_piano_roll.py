@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tracemalloc
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -214,6 +215,60 @@ def test_hundreds_of_thousands_of_notes_in_bounded_memory() -> None:
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 32 << 20
+
+
+# On the spectrogram's axes
+
+
+def on_grid(notes: PlannedNotes, seconds: float, **more: Any) -> np.ndarray:
+    grid = axes.Grid.of(round(seconds * RATE), RATE)
+    png = piano_roll.write_png(notes, NAMES, round(seconds * RATE), RATE, grid=grid, **more)
+    return np.asarray(Image.open(io.BytesIO(png)).convert("RGB"))
+
+
+@pytest.mark.parametrize("pitch", [24, 31, 60, 84, 100, 118])
+def test_pitch_and_time_axes_are_the_spectrograms(pitch: int) -> None:
+    """A note and a sine of the same pitch and time are at the same pixels of the two pictures."""
+    seconds, begin, end = 40, 10, 14
+    times = np.arange(seconds * RATE) / RATE
+    wave = np.sin(2 * np.pi * 440 * 2 ** ((pitch - 69) / 12) * times) * ((times >= begin) & (times < end))
+    grid = axes.Grid.of(seconds * RATE, RATE)
+    style = spectrogram.full_style(grid)
+    png = spectrogram.write_png(spectrogram.cqt(wave.astype(np.float32), RATE, style), RATE, "", style)
+    spectrum = np.asarray(Image.open(io.BytesIO(png)).convert("L")).astype(int)
+    roll = on_grid(notes_of((pitch, begin, end)), seconds).astype(int).sum(axis=2)
+    assert roll.shape == spectrum.shape
+    plot = (slice(axes.TOP, -axes.BOTTOM), slice(axes.LEFT, -axes.RIGHT))
+    spectrum, roll = spectrum[plot], roll[plot]
+    assert grid.width / axes.seconds_across(seconds * RATE, RATE) >= 40
+    x = round(12 * grid.width / axes.seconds_across(seconds * RATE, RATE))
+    held = np.flatnonzero(roll[:, x] > 150)
+    assert len(held) == (2 if pitch == 24 else 3)  # the lowest row of C1 would be below the spectrogram's centre of it
+    assert abs(spectrum[:, x].argmax() - (held[0] if pitch == 24 else held[1])) <= 1
+    row = held[0]
+    sounding = np.flatnonzero(roll[row] > 150)
+    assert sounding[0] == pytest.approx(begin * grid.width / axes.seconds_across(seconds * RATE, RATE), abs=1)
+
+
+@pytest.mark.parametrize(("pitch", "more"), [(23, 36), (12, 36), (5, 72), (119, 0), (127, 24), (60, 0)])
+def test_notes_outside_the_spectrogram_extend_the_roll(pitch: int, more: int) -> None:
+    grid = axes.Grid.of(10 * RATE, RATE)
+    image = on_grid(notes_of((pitch, 1, 3)), 10)
+    assert len(image) == axes.TOP + grid.rows + more + axes.BOTTOM
+    assert (image[axes.TOP : -axes.BOTTOM, axes.LEFT : -axes.RIGHT] == piano_roll.COLOURS[0]).all(axis=2).any()
+
+
+def test_colours_by_track_and_by_velocity() -> None:
+    notes = notes_of((60, 1, 3, 0, 0, 0, 127), (72, 4, 6, 0, 0, 0, 127), (84, 7, 9, 0, 0, 0, 20))
+    notes = replace(notes, track=np.array([7, 2, 7], np.int32))
+    plot = (slice(axes.TOP, -axes.BOTTOM), slice(axes.LEFT, -axes.RIGHT))
+    by_track = {tuple(colour) for colour in on_grid(notes, 10, colour="track")[plot].reshape(-1, 3).tolist()}
+    assert set(piano_roll.COLOURS[:2]) <= by_track
+    by_velocity = on_grid(notes, 10, colour="velocity")[plot]
+    brightest = [by_velocity[:, x].astype(int).sum(axis=1).max() for x in (214, 535, 855)]
+    assert brightest[0] == brightest[1] > 400 > brightest[2] > 60
+    by_instrument = {tuple(colour) for colour in on_grid(notes, 10)[plot].reshape(-1, 3).tolist()}
+    assert piano_roll.COLOURS[1] not in by_instrument
 
 
 def test_same_input_same_bytes() -> None:

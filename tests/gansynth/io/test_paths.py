@@ -122,7 +122,7 @@ def outputs_of(song: str) -> list[str]:
         *(f"audio/{name}{suffix}" for suffix in sorted(set(SUFFIX.values()))),
         *(f"spectrograms/{name}{suffix}" for suffix in (".png", ".npy")),
         *(f"notes/{name}{suffix}" for suffix in (".mid", ".json")),
-        *(f"piano_rolls/{name}.png", f".done/{name}.json"),
+        *(f"piano_rolls/{name}.png", f"rolls/{name}.js", f".done/{name}.json"),
         *stems,
     ]
 
@@ -149,7 +149,7 @@ def test_distinct_songs_have_distinct_files_and_none_is_a_folder_of_another(song
     assert all(path.split("/")[0] in FOLDERS and ".." not in path.split("/") for path in written)
 
 
-FOLDERS = {"audio", "spectrograms", "piano_rolls", "notes", "stems", ".done"}
+FOLDERS = {"audio", "spectrograms", "piano_rolls", "rolls", "notes", "stems", ".done"}
 
 
 def _above(path: str) -> list[str]:
