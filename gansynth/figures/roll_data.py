@@ -13,7 +13,7 @@ from gansynth.figures.piano_roll import colour_numbers
 from gansynth.io.script_data import ScriptData
 from gansynth.midi.notes import Channel, Timeline
 from gansynth.score.planned_notes import PlannedNotes
-from gansynth.score.rendered_notes import curves
+from gansynth.score.rendered_notes import bends_of, gains_of
 
 MAX_STEPS = 50_000
 """Most steps of bends, and of gains, in a song's data; if there are more, steps are left out evenly."""
@@ -57,7 +57,7 @@ def roll_script(
     }
     if notes.fraction.any():
         columns |= {"next": notes.right, "fraction": np.round(notes.fraction.astype(np.float64), 3)}
-    bends, gains = curves(notes, sample_rate, channels or {})
+    bends, gains = (of(notes, sample_rate, channels or {}) for of in (bends_of, gains_of))
     song = {
         "seconds": samples / sample_rate,
         "instruments": list(instruments),
