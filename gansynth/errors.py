@@ -8,7 +8,7 @@ CODES = {
     "input-unreadable": "The file could not be read: it is gone, access was denied, or the storage failed.",
     "internal": "An unexpected error occurred; the row's `trace` shows where.",
     "job-stopped": "The job ended before it reached this song: more than `max_failures` songs had failed, a signal "
-    "stopped it, or its output could not be written any more.",
+    "stopped it, its output could not be written any more, or, on other machines, it failed or was cancelled.",
     "midi-bad-division": "The header has no valid time division.",
     "midi-bad-event": "A track contains bytes that are not MIDI events: an undefined or missing status byte, or a "
     "delta time or length above the highest that MIDI files can encode.",
