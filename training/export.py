@@ -130,13 +130,16 @@ def _save(values: dict[str, NDArray[Any]], prefix: Path) -> None:
 
 
 def write_bank(instruments: Sequence[Instrument], size: int, path: Path) -> None:
-    """Writes instruments.yaml: name, family, programs and latent of each."""
+    """Writes instruments.yaml: name, family, programs, level and latent of each."""
     check_programs(instruments)
-    text = "# Named instruments, and the General MIDI programs (from 0; 128: drums) each stands for.\ninstruments:\n"
+    text = "# Named instruments, the General MIDI programs (from 0; 128: drums) each stands for, and levels in dB.\n"
+    text += "instruments:\n"
     for instrument, latent in zip(instruments, latents(len(instruments), size), strict=True):
         if not instrument.programs:
             continue
         entry = {"name": instrument.name, "family": instrument.family, "programs": list(instrument.programs)}
+        if instrument.level:
+            entry["level"] = instrument.level
         entry["latent"] = [round(float(x), 6) for x in latent]
         lines = [f"{key}: {json.dumps(value)}" for key, value in entry.items()]
         text += "- " + "\n  ".join(lines) + "\n"

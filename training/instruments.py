@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,12 +24,14 @@ class Instrument:
         source: the GM program, from 0, that FluidSynth renders; None where the sound comes from a folder.
         programs: the GM programs it plays, from 0; 128 stands for drums. One that plays none is trained, but not listed
             in instruments.yaml: what the network makes of it is not good enough.
+        level: dB by which it is played louder than the others, which all sound equally loud without.
     """
 
     name: str
     family: str
     source: int | None = None
     programs: tuple[int, ...] = ()
+    level: float = 0.0
 
 
 # Each program goes to the instrument of its family (General MIDI's groups of eight) whose timbre measures nearest to
@@ -42,12 +44,12 @@ BUNDLED = (
     Instrument("music_box", "mallets", 10, (10,)),
     Instrument("vibraphone", "mallets", 11, (8, 11)),
     Instrument("marimba", "mallets", 12, (9, 12, 13, 14, 15, 112, 128)),
-    Instrument("drawbar_organ", "organ", 16),
     Instrument("church_organ", "organ", 19, (16, 17, 18, 19, 20, 22, 23)),
     Instrument("accordion", "organ", 21, (21, 104, 124)),
-    Instrument("nylon_guitar", "plucked", 24, (24, 28, 107)),
+    Instrument("nylon_guitar", "plucked", 24, (24, 107)),
     Instrument("steel_guitar", "plucked", 25, (25,)),
     Instrument("jazz_guitar", "plucked", 26, (26, 27)),
+    Instrument("muted_guitar", "plucked", 28, (28,)),
     Instrument("distortion_guitar", "guitar", 30, (29, 30, 31)),
     Instrument("bass", "plucked", 33, (33, 34, 36, 37, 39)),
     Instrument("synth_bass", "plucked", 38, (32, 35, 38)),
@@ -73,10 +75,10 @@ BUNDLED = (
 
 
 def listed(text: str) -> tuple[Instrument, ...]:
-    """Parses instruments.json; bundled instruments get the programs that BUNDLED gives them now."""
-    today = {(entry.name, entry.source): entry.programs for entry in BUNDLED}
+    """Parses instruments.json; bundled instruments get the programs and levels that BUNDLED gives them now."""
+    today = {(entry.name, entry.source): entry for entry in BUNDLED}
     found = [Instrument(**{**entry, "programs": tuple(entry["programs"])}) for entry in json.loads(text)]
-    return tuple(replace(one, programs=today.get((one.name, one.source), one.programs)) for one in found)
+    return tuple(today.get((one.name, one.source), one) for one in found)
 
 
 def latents(count: int, size: int, seed: int = 7) -> NDArray[np.float64]:
