@@ -1,4 +1,4 @@
-"""Command line: python -m training prepare | train | export | evaluate | measure | card | releases | kits."""
+"""Command line: python -m training prepare | train | export | evaluate | measure | programs | card | releases | kits."""
 
 from __future__ import annotations
 
@@ -55,6 +55,11 @@ def main(arguments: list[str] | None = None) -> None:
     measure = command("measure", "Compare the voice that evaluate played with the recordings; writes an audition page.")
     measure.add_argument("--notes", type=Path, default=_HERE / "runs" / "figures" / "notes.npz")
     measure.add_argument("--out", type=Path, default=_HERE / "runs" / "figures")
+
+    programs = command("programs", "Choose each GM program's nearest instrument, and measure instruments' levels.")
+    programs.add_argument("--notes", type=Path, default=_HERE / "runs" / "figures" / "notes.npz")
+    programs.add_argument("--soundfont", type=Path, help="for FluidSynth; default: FluidR3_GM")
+    programs.add_argument("--out", type=Path, default=_HERE / "runs" / "figures")
 
     card = command("card", "Write a voice's model card from what evaluate measured.")
     card.add_argument("--checkpoint", default="mini")
@@ -117,6 +122,11 @@ def main(arguments: list[str] | None = None) -> None:
 
         result = run_measure(options.data, options.notes, options.out)
         print(json.dumps({key: result[key] for key in ("summary", "targets", "lowest")}, indent=1))
+    elif options.command == "programs":
+        from training import render
+        from training.programs import measure_programs
+
+        measure_programs(options.data, options.notes, options.out, options.soundfont or render.SOUNDFONT)
     else:
         from gansynth.model import checkpoint
         from training.card import card as run_card

@@ -143,7 +143,6 @@ def noise_power(channels: NDArray[np.float64], pitch: int, hertz: NDArray[np.flo
     exact = frequency(pitch) * np.arange(1, len(hertz) + 1)
     places = np.concatenate([hertz, exact])
     taken = (np.abs(bins[:, np.newaxis] - places) < reach * SAMPLE_RATE / FRAME).any(axis=1)
-    taken |= bins < 0.5 * frequency(pitch)
     if taken.all():
         return np.zeros([ROWS, BINS], np.float32)
     smooth = scipy.ndimage.uniform_filter1d(power, 5, axis=0, mode="nearest")
@@ -155,6 +154,19 @@ def noise_power(channels: NDArray[np.float64], pitch: int, hertz: NDArray[np.flo
     right = np.minimum(left + 1, len(free) - 1)
     filled = log[:, left] + (place - left) * (log[:, right] - log[:, left])
     return np.exp(filled).astype(np.float32)
+
+
+def without_half_harmonics(parts: Parts, pitch: int) -> Parts:
+    """Parts whose partials half way between harmonics are 10 dB softer.
+
+    An organ's fifth, at one and a half times the fundamental, makes its highest notes repeat every other period only:
+    by their harmonics they are in tune, and yet they are heard an octave down.
+    """
+    spacing = SAMPLE_RATE / FRAME
+    halves = frequency(pitch) * (np.arange(partials(pitch)) + 0.5)
+    away = np.arange(1, BINS + 1)[:, np.newaxis] * spacing - halves
+    near = (np.abs(away) < np.minimum(0.03 * halves + 2.5 * spacing, 0.2 * frequency(pitch))).any(axis=1)
+    return Parts(parts.harmonics, np.where(near, 0.1 * parts.noise, parts.noise).astype(np.float32))
 
 
 def hold_attack(harmonics: NDArray[np.float32], longest: float = 0.06) -> NDArray[np.float32]:
@@ -189,6 +201,26 @@ def movement(harmonics: NDArray[np.float32]) -> tuple[float, float]:
     return float(moving[0]), float(np.median(moving[1:]))
 
 
+def beating(harmonics: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Measures how deep each harmonic beats: standard deviations of its level in dB from 0.3 to 3 s, about a parabola.
+
+    Returns:
+        float64 [partials]; only what is within 50 dB of the harmonic's loudest moment counts.
+    """
+    first, last = int(0.3 * SAMPLE_RATE / ENVELOPE_HOP), int(3 * SAMPLE_RATE / ENVELOPE_HOP)
+    level = 20 * np.log10(np.maximum(harmonics[:, first:last], 1e-9).astype(np.float64))
+    time = np.linspace(-1, 1, level.shape[1])
+    powers = np.stack([np.ones_like(time), time, time**2], axis=1)
+    found = np.zeros(len(level))
+    for h, curve in enumerate(level):
+        heard = curve > curve.max() - 50
+        if heard.sum() < 40:
+            continue
+        fit = np.linalg.lstsq(powers[heard], curve[heard], rcond=None)[0]
+        found[h] = (curve - powers @ fit)[heard].std()
+    return found
+
+
 def steady(harmonics: NDArray[np.float32], deviation: float, attack: float = 0.3) -> NDArray[np.float32]:
     """Harmonics without quick changes after the attack: smoothed over `deviation` seconds, in dB.
 
@@ -207,31 +239,22 @@ def steady(harmonics: NDArray[np.float32], deviation: float, attack: float = 0.3
     return np.exp(log + share * (smooth - log)).astype(np.float32)
 
 
-SWELL_BANDS = 20
-"""Parts of the spectrum, evenly spaced on a mel scale, whose levels move each in its own way."""
+DEPTH = 6.14
+"""Standard deviation in dB of the level of two sinusoids, one much softer, by the ratio of their amplitudes."""
 
 
-def swell(harmonics: NDArray[np.float32], pitch: int, common: float, own: float, seed: int) -> NDArray[np.float32]:
-    """Harmonics whose levels move slowly, by an instrument's pattern over time and frequency, the same at all pitches.
+def swell(harmonics: NDArray[np.float32], deviation: float) -> NDArray[np.float32]:
+    """Harmonics whose level moves slowly by so many dB, by a pattern that all instruments and pitches share.
 
     Args:
         harmonics: float [partials, FRAMES], steady.
-        pitch: MIDI pitch.
-        common: standard deviation in dB of what all harmonics do.
-        own: and of what each part of the spectrum does besides.
-        seed: of the pattern.
+        deviation: standard deviation of the level in dB.
     """
-    random = np.random.RandomState(seed)
+    random = np.random.RandomState(5)
     time = np.arange(FRAMES) * ENVELOPE_HOP / SAMPLE_RATE
-    rates = random.uniform(0.7, 1.6, [SWELL_BANDS + 1, 3, 1])
-    waves = np.cos(2 * np.pi * (rates * time + random.uniform(size=rates.shape))).sum(axis=1)
-    waves /= waves.std(axis=1, keepdims=True)
-    hertz = frequency(pitch) * np.arange(1, len(harmonics) + 1)
-    place = np.log1p(hertz / 700) / np.log1p(8000 / 700) * (SWELL_BANDS - 1)
-    left = np.minimum(place.astype(int), SWELL_BANDS - 2)
-    share = (place - left)[:, np.newaxis]
-    mixed = (1 - share) * waves[1:][left] + share * waves[1:][left + 1]
-    level = (common * waves[0] + own * mixed) * np.clip((time - 0.2) / 0.3, 0.0, 1.0)
+    rates = random.uniform(0.7, 1.6, [3, 1])
+    wave = np.cos(2 * np.pi * (rates * time + random.uniform(size=rates.shape))).sum(axis=0)
+    level = deviation * wave / wave.std() * np.clip((time - 0.2) / 0.3, 0.0, 1.0)
     return (harmonics * 10 ** (level / 20)).astype(np.float32)
 
 

@@ -131,14 +131,17 @@ def _save(values: dict[str, NDArray[Any]], prefix: Path) -> None:
 
 
 def write_bank(instruments: Sequence[Instrument], size: int, path: Path) -> None:
-    """Writes instruments.yaml: name, family, programs, release and latent of each."""
+    """Writes instruments.yaml: name, family, programs, level, release and latent of each."""
     check_programs(instruments)
-    text = "# Named instruments, and the General MIDI programs (from 0; 128: drums) each stands for.\ninstruments:\n"
+    text = "# Named instruments, the General MIDI programs (from 0; 128: drums) each stands for, and levels in dB.\n"
+    text += "instruments:\n"
     for instrument, latent in zip(instruments, latents(len(instruments), size), strict=True):
         if not instrument.programs:
             continue
         entry: dict[str, Any] = {"name": instrument.name, "family": instrument.family}
         entry["programs"] = list(instrument.programs)
+        if instrument.level:
+            entry["level"] = instrument.level
         if instrument.source is not None and instrument.name in releases.SECONDS:
             entry["release"] = releases.SECONDS[instrument.name]
         entry["latent"] = [round(float(x), 6) for x in latent]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,59 +24,65 @@ class Instrument:
         source: the GM program, from 0, that FluidSynth renders; None where the sound comes from a folder.
         programs: the GM programs it plays, from 0; 128 stands for drums. One that plays none is trained, but not listed
             in instruments.yaml: what the network makes of it is not good enough.
+        level: dB by which it is played louder than the others, which all sound equally loud without.
     """
 
     name: str
     family: str
     source: int | None = None
     programs: tuple[int, ...] = ()
+    level: float = 0.0
 
 
 # Each program goes to the instrument of its family (General MIDI's groups of eight) whose timbre measures nearest to
-# its own, as the soundfont plays both; the model card lists the distances.
+# its own, as the soundfont plays both; the model card lists the distances. Levels are the soundfont's at velocity 100.
 BUNDLED = (
-    Instrument("piano", "keys", 0, (0, 1, 3)),
-    Instrument("epiano", "keys", 4, (4,)),
-    Instrument("harpsichord", "keys", 6, (2, 5, 6, 105, 106)),
-    Instrument("clavinet", "keys", 7, (7,)),
-    Instrument("music_box", "mallets", 10, (10,)),
-    Instrument("vibraphone", "mallets", 11, (8, 11)),
-    Instrument("marimba", "mallets", 12, (9, 12, 13, 14, 15, 112, 128)),
-    Instrument("drawbar_organ", "organ", 16),
-    Instrument("church_organ", "organ", 19, (16, 17, 18, 19, 20, 22, 23)),
-    Instrument("accordion", "organ", 21, (21, 104, 124)),
-    Instrument("nylon_guitar", "plucked", 24, (24, 28, 107)),
-    Instrument("steel_guitar", "plucked", 25, (25,)),
-    Instrument("jazz_guitar", "plucked", 26, (26, 27)),
-    Instrument("distortion_guitar", "guitar", 30, (29, 30, 31)),
-    Instrument("bass", "plucked", 33, (33, 34, 36, 37, 39)),
-    Instrument("synth_bass", "plucked", 38, (32, 35, 38)),
+    Instrument("piano", "keys", 0, (0, 1, 3), level=-4.0),
+    Instrument("epiano", "keys", 4, (4,), level=1.0),
+    Instrument("harpsichord", "keys", 6, (2, 5, 6, 105, 106), level=-1.0),
+    Instrument("clavinet", "keys", 7, (7,), level=-0.5),
+    Instrument("music_box", "mallets", 10, (10,), level=-2.0),
+    Instrument("vibraphone", "mallets", 11, (8, 11), level=-5.0),
+    Instrument("marimba", "mallets", 12, (9, 12, 13, 14, 15, 112, 128), level=1.0),
+    Instrument("church_organ", "organ", 19, (16, 17, 18, 19, 20, 22, 23), level=1.5),
+    Instrument("accordion", "organ", 21, (21, 104, 124), level=-3.5),
+    Instrument("nylon_guitar", "plucked", 24, (24, 107), level=0.5),
+    Instrument("steel_guitar", "plucked", 25, (25,), level=-2.0),
+    Instrument("jazz_guitar", "plucked", 26, (26, 27), level=-0.5),
+    Instrument("muted_guitar", "plucked", 28, (28,), level=-4.0),
+    Instrument("distortion_guitar", "guitar", 30, (29, 30, 31), level=4.0),
+    Instrument("bass", "plucked", 33, (33, 34, 36, 37, 39), level=1.0),
+    Instrument("synth_bass", "plucked", 38, (32, 35, 38), level=1.0),
     Instrument(
-        "pizzicato", "plucked", 45, (45, 47, 55, 98, 108, 113, 114, 115, 116, 117, 118, 119, 120, 121, 123, 127)
+        "pizzicato",
+        "plucked",
+        45,
+        (45, 47, 55, 98, 108, 113, 114, 115, 116, 117, 118, 119, 120, 121, 123, 127),
+        level=2.0,
     ),
-    Instrument("harp", "plucked", 46, (46,)),
-    Instrument("violin", "bowed", 40, (40, 41, 43, 109, 110, 122, 126)),
-    Instrument("cello", "bowed", 42, (42, 125)),
-    Instrument("strings", "bowed", 48, (44, 48, 49, 54, 82, 85, 86, 90, 94, 97)),
-    Instrument("choir", "choir", 52, (52,)),
-    Instrument("trumpet", "wind", 56, (56, 59)),
-    Instrument("trombone", "wind", 57, (57,)),
-    Instrument("french_horn", "wind", 60, (58, 60, 63, 88, 91, 92, 96, 99, 100, 102, 103)),
-    Instrument("brass_section", "wind", 61, (61, 62, 80)),
-    Instrument("saxophone", "wind", 65, (64, 65, 66, 67)),
-    Instrument("oboe", "wind", 68, (68, 69, 70, 111)),
-    Instrument("clarinet", "wind", 71, (71,)),
-    Instrument("flute", "wind", 73, (72, 73, 74, 75, 76, 77, 78, 79)),
-    Instrument("synth_lead", "lead", 81, (50, 51, 53, 81, 83, 84, 87)),
-    Instrument("warm_pad", "pad", 89, (89, 93, 95, 101)),
+    Instrument("harp", "plucked", 46, (46,), level=-2.5),
+    Instrument("violin", "bowed", 40, (40, 41, 43, 109, 110, 122, 126), level=1.5),
+    Instrument("cello", "bowed", 42, (42, 125), level=0.5),
+    Instrument("strings", "bowed", 48, (44, 48, 49, 54, 82, 85, 86, 90, 94, 97), level=-3.0),
+    Instrument("choir", "choir", 52, (52,), level=-4.5),
+    Instrument("trumpet", "wind", 56, (56, 59), level=-2.5),
+    Instrument("trombone", "wind", 57, (57,), level=3.0),
+    Instrument("french_horn", "wind", 60, (58, 60, 63, 88, 91, 92, 96, 99, 100, 102, 103), level=2.0),
+    Instrument("brass_section", "wind", 61, (61, 62, 80), level=-0.5),
+    Instrument("saxophone", "wind", 65, (64, 65, 66, 67), level=1.0),
+    Instrument("oboe", "wind", 68, (68, 69, 70, 111), level=0.5),
+    Instrument("clarinet", "wind", 71, (71,), level=1.0),
+    Instrument("flute", "wind", 73, (72, 73, 74, 75, 76, 77, 78, 79), level=0.5),
+    Instrument("synth_lead", "lead", 81, (50, 51, 53, 81, 83, 84, 87), level=-1.5),
+    Instrument("warm_pad", "pad", 89, (89, 93, 95, 101), level=-4.0),
 )
 
 
 def listed(text: str) -> tuple[Instrument, ...]:
-    """Parses instruments.json; bundled instruments get the programs that BUNDLED gives them now."""
-    today = {(entry.name, entry.source): entry.programs for entry in BUNDLED}
+    """Parses instruments.json; bundled instruments get the programs and levels that BUNDLED gives them now."""
+    today = {(entry.name, entry.source): entry for entry in BUNDLED}
     found = [Instrument(**{**entry, "programs": tuple(entry["programs"])}) for entry in json.loads(text)]
-    return tuple(replace(one, programs=today.get((one.name, one.source), one.programs)) for one in found)
+    return tuple(today.get((one.name, one.source), one) for one in found)
 
 
 def latents(count: int, size: int, seed: int = 7) -> NDArray[np.float64]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
-import zlib
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -24,6 +23,8 @@ MOST_INSTRUMENTS = 64
 """Number of instruments that a network of this size can distinguish; each takes 16 MB of memory in training."""
 _RANGE = 9.2
 """Natural logarithm of the range below the loudest in which harmonics are kept: 80 dB."""
+FAINT = 0.03
+"""Share of an instrument's usual amplitude below which a note is taken for a gap in the recordings."""
 _NOISE_SHAPES = 4
 """Number of spectra, each with its course over time, that represent a note's noise."""
 
@@ -143,25 +144,39 @@ def _instrument(
     else:
         audio = {pitch: render.read_note(path) for pitch, path in files.items() if pitch in PITCHES}
     known = {pitch: analysis.take_apart(note, pitch) for pitch, note in audio.items()}
-    # Some samples sound an octave up (FluidR3's harp at 47..50): those pitches borrow like those that have no file.
+    # Some samples sound an octave up (FluidR3's harp at 47..50), and some hardly at all (its three highest): those
+    # pitches borrow like those that have no file.
+    usual = np.median([parts.harmonics.max() for parts in known.values()])
     in_tune = {
         pitch: parts
         for pitch, parts in known.items()
-        if cents_off(targets.resynthesize(parts.harmonics, pitch), pitch) <= IN_TUNE
+        if parts.harmonics.max() > FAINT * usual
+        and cents_off(targets.resynthesize(parts.harmonics, pitch), pitch) <= IN_TUNE
     }
+    for pitch, one in in_tune.items():
+        if cents_off(mono(audio[pitch]), pitch) > IN_TUNE:
+            in_tune[pitch] = analysis.without_half_harmonics(one, pitch)
     parts = {pitch: borrowed(pitch, in_tune or known) for pitch in PITCHES}
     falls = float(np.mean([analysis.decays(one.harmonics) for one in parts.values()])) > 0.5
+    ratios = beat_ratios({pitch: one.harmonics for pitch, one in parts.items()})
     moves = np.array([(0.0, 0.0) if falls else analysis.movement(one.harmonics) for one in parts.values()])
-    kept: dict[str, list[NDArray[np.generic]]] = {"harmonics": [], "loudest": [], "course": [], "spectra": []}
+    kept: dict[str, list[NDArray[np.generic]]] = {
+        "harmonics": [],
+        "ratios": [],
+        "loudest": [],
+        "course": [],
+        "spectra": [],
+    }
     strays = {}
     for label, (pitch, one) in enumerate(parts.items()):
         harmonics = analysis.hold_attack(one.harmonics, 0.05 if falls else 0.025)
-        harmonics = analysis.steady(harmonics, 0.08, 0.1) if falls else analysis.steady(harmonics, 0.25)
-        common, each = np.median(moves[max(0, label - 3) : label + 4], axis=0)
-        common, own = min(0.8 * common, 2.0), min(0.5 * max(each - common, 0.0), 2.5)
-        if common + own > 0.2:
-            seed = zlib.crc32(instrument.name.encode()) % 1000
-            harmonics = analysis.swell(harmonics, pitch, float(common), float(own), seed)
+        harmonics = analysis.steady(harmonics, 0.25, 0.1 if falls else 0.3)
+        common = np.median(moves[max(0, label - 3) : label + 4, 0])
+        power = np.square(harmonics.astype(np.float64)).sum(axis=1)
+        beat = analysis.DEPTH * ratios[pitch]
+        left = np.sqrt(max(0.0, common**2 - np.square(beat * power / power.sum()).sum()))
+        if left > 0.2:
+            harmonics = analysis.swell(harmonics, min(float(left), 2.0))
         level = targets.level(harmonics)
         amplitudes = analysis.rows(harmonics) * level
         noise = one.noise * level**2
@@ -169,6 +184,7 @@ def _instrument(
         strays[pitch] = analysis.strays(noise, float(loudest))
         steps = np.log(np.maximum(amplitudes / loudest, 1e-9)) / _RANGE + 1.0
         kept["harmonics"].append(np.round(np.clip(steps, 0.0, 1.0) * 255).astype(np.uint8))
+        kept["ratios"].append(np.round(ratios[pitch] * 255).astype(np.uint8))
         kept["loudest"].append(np.float32(loudest))
         log = np.log(np.maximum(noise, np.exp(targets.FLOOR)))
         left, size, right = np.linalg.svd(log, full_matrices=False)
@@ -177,6 +193,7 @@ def _instrument(
     np.savez_compressed(
         folder / f"{instrument.name}.npz",
         harmonics=np.concatenate(kept["harmonics"]),
+        ratios=np.concatenate(kept["ratios"]),
         **{name: np.stack(kept[name]) for name in ("loudest", "course", "spectra")},
     )
     silence = np.zeros(SAMPLES, np.float32)
@@ -184,6 +201,27 @@ def _instrument(
     loud = max(1.0, max(float(np.abs(one).max()) for one in recordings))
     soundfile.write(folder / f"{instrument.name}.flac", np.concatenate(recordings) / loud, SAMPLE_RATE)
     return strays
+
+
+def beat_ratios(notes: dict[int, NDArray[np.float32]]) -> dict[int, NDArray[np.float64]]:
+    """Chooses the second sinusoids' amplitudes to those of their harmonics, so that levels move as the notes' do.
+
+    Medians over seven pitches and three harmonics: what is the same in neighbouring notes can be learnt.
+    """
+    depths = {pitch: analysis.beating(harmonics) for pitch, harmonics in notes.items()}
+    found = {}
+    for pitch, own in depths.items():
+        near = [depths[other] for other in range(pitch - 3, pitch + 4) if other in depths]
+        count = len(own)
+        table = np.full([len(near), 3, count], np.nan)
+        for row, depth in zip(table, near, strict=True):
+            for i, shift in enumerate((-1, 0, 1)):
+                index = np.arange(count) + shift
+                fits = (index >= 0) & (index < len(depth))
+                row[i, fits] = depth[index[fits]]
+        depth = np.nanmedian(table.reshape(-1, count), axis=0)
+        found[pitch] = np.clip(depth / analysis.DEPTH, 0.02, 0.95)
+    return found
 
 
 def mono(audio: NDArray[np.floating]) -> NDArray[np.float32]:
@@ -227,5 +265,5 @@ def _images(path: Path) -> NDArray[np.float16]:
         amplitudes = kept["loudest"][label] * np.exp((steps / 255.0 - 1.0) * _RANGE) * (steps > 0)
         course, spectra = kept["course"][label].astype(np.float64), kept["spectra"][label].astype(np.float64)
         noise = np.exp(course @ spectra)
-        images.append(targets.image(amplitudes, noise, pitch, gain).astype(np.float16))
+        images.append(targets.image(amplitudes, kept["ratios"][own] / 255.0, noise, pitch, gain).astype(np.float16))
     return np.stack(images)

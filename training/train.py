@@ -48,13 +48,13 @@ class Recipe:
     """The settings that determine a run's result. Steps count from 0 over all stages."""
 
     shape: Shape = field(default_factory=Shape)
-    stages: tuple[Stage, ...] = (Stage(4, 256, 0.32, 1.0), Stage(6, 128, 0.25, 0.6), Stage(8, 64, 0.43, 0.35))
-    steps: int = 10800
+    stages: tuple[Stage, ...] = (Stage(4, 256, 0.44, 1.0), Stage(6, 128, 0.25, 0.6), Stage(8, 64, 0.31, 0.35))
+    steps: int = 38500
     first_rate: float = 1e-3
     conv_rate: float = 1e-4
     last_rate: float = 0.03
     average: float = 0.998
-    pure: float = 0.8
+    pure: float = 0.88
     seed: int = 1
     weights: Mapping[str, float] = field(default_factory=dict)
 
@@ -120,7 +120,7 @@ class Sampler:
         mixed = np.flatnonzero(weights.max(axis=1) < 1.0)
         if len(mixed):
             rest = torch.from_numpy(mixed).to(self._device)
-            for i in range(1, 4):
+            for i in range(1, strongest.shape[1]):
                 out[rest] += self._images[which[rest, i], pitch[rest]].float() * shares[rest, i, None, None]
         return out
 
@@ -292,7 +292,10 @@ class Trainer:
             if state["shape"] != dataclasses.asdict(recipe.shape):
                 raise SystemExit(f"{folder}: holds a run of another shape; choose another folder")
             self.net.load_state_dict(state["net"])
-            self.optimizer.state = state["optimizer"]
+            self.optimizer.state = {
+                name: (count, mean.to(self.device), square.to(self.device))
+                for name, (count, mean, square) in state["optimizer"].items()
+            }
             self.step, self.seconds, self.fitted = state["step"], state["seconds"], state["fitted"]
             self.began = state.get("began", 0)
         self.average = {name: value.detach().clone() for name, value in self.net.named_parameters()}

@@ -42,16 +42,20 @@ def yin(audio: NDArray[np.floating], expected: float, threshold: float = 0.3) ->
         difference[0] = 0.0
         normalised = np.ones(longest)
         normalised[1:] = difference[1:] * lags[1:] / np.maximum(np.cumsum(difference[1:]), 1e-12)
+        # A dip's depth between samples: a short period would else lose against a multiple nearer to a whole number.
+        before, at, after = normalised[:-2], normalised[1:-1], normalised[2:]
+        bend = np.maximum(before - 2 * at + after, 1e-12)
+        depths = np.maximum(at - (before - after) ** 2 / (8 * bend), 0.0)
         candidates = [
             lag
             for lag in range(shortest, longest - 1)
-            if normalised[lag] < threshold and normalised[lag - 1] >= normalised[lag] <= normalised[lag + 1]
+            if depths[lag - 1] < threshold and normalised[lag - 1] >= normalised[lag] <= normalised[lag + 1]
         ]
         if not candidates:
             continue
         # The first dip within a little of the deepest: a multiple of the period fits as well as the period.
-        deepest = min(normalised[lag] for lag in candidates)
-        lag = next(lag for lag in candidates if normalised[lag] <= deepest + 0.1)
+        deepest = min(depths[lag - 1] for lag in candidates)
+        lag = next(lag for lag in candidates if depths[lag - 1] <= deepest + 0.1)
         before, at, after = difference[lag - 1 : lag + 2]
         bend = before - 2 * at + after
         found.append(_RATE / (lag + (0.5 * (before - after) / bend if bend > 0 else 0.0)))

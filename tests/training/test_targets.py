@@ -16,6 +16,11 @@ def tone(pitch: int, strength: list[float], decay: float = 0.0) -> np.ndarray:
     return np.sum(waves, axis=0) * np.exp(-decay * time)
 
 
+def steady(pitch: int) -> np.ndarray:
+    """Ratios of second sinusoids that no one hears."""
+    return np.full(targets.partials(pitch), 0.02)
+
+
 @pytest.mark.parametrize("pitch", [30, 60, 84])
 def test_envelopes_are_the_partials_amplitudes(pitch: int) -> None:
     found = analysis.take_apart(tone(pitch, [0.5, 0.0, 0.25]), pitch).harmonics
@@ -67,7 +72,7 @@ def test_noise_comes_out_as_loud_as_it_was() -> None:
     white = np.random.RandomState(0).normal(size=targets.SAMPLES) * 0.01
     audio = tone(60, [0.3, 0.1]) + white
     parts = analysis.take_apart(audio, 60)
-    image = targets.image(analysis.rows(parts.harmonics), parts.noise, 60, targets.gains(60))
+    image = targets.image(analysis.rows(parts.harmonics), steady(60), parts.noise, 60, targets.gains(60))
     got = targets.invert(image, targets.phase_image(targets.frequency_images(60)))
 
     def between(sound: np.ndarray) -> float:
@@ -77,12 +82,37 @@ def test_noise_comes_out_as_loud_as_it_was() -> None:
     assert between(got) == pytest.approx(between(audio), abs=2.5)
 
 
-def test_movement_is_the_same_pattern_at_all_pitches() -> None:
+def test_a_level_moves_by_as_much_as_it_is_told_to() -> None:
     flat = np.full([10, analysis.FRAMES], 0.1, np.float32)
-    low, high = (analysis.swell(flat, pitch, 1.5, 0.0, seed=3) for pitch in (48, 60))
-    np.testing.assert_array_equal(low, high)
-    assert analysis.movement(low)[0] == pytest.approx(1.5, rel=0.35)
+    moving = analysis.swell(flat, 1.5)
+    np.testing.assert_array_equal(moving[0], moving[9])
+    assert analysis.movement(moving)[0] == pytest.approx(1.5, rel=0.35)
     assert analysis.movement(flat)[0] < 0.01
+
+
+@pytest.mark.parametrize("pitch", [40, 60, 76])
+def test_harmonics_beat_as_deeply_as_they_are_told_to_and_no_deeper(pitch: int) -> None:
+    rows = np.full([targets.partials(pitch), targets.ROWS], 0.02)
+    silence = np.zeros([targets.ROWS, targets.BINS])
+    depths = []
+    for ratio in (0.02, 0.3):
+        image = targets.image(rows, np.full(len(rows), ratio), silence, pitch, targets.gains(pitch))
+        audio = targets.invert(image, targets.phase_image(targets.frequency_images(pitch)))
+        heard = analysis.take_apart(audio, pitch).harmonics[:, : len(audio) // analysis.ENVELOPE_HOP]
+        split = np.flatnonzero(targets.beats(pitch).second.any(axis=1))
+        depths.append(float(np.median(analysis.beating(heard)[split])))
+    assert depths[0] < 0.5
+    assert depths[1] == pytest.approx(0.3 * analysis.DEPTH, rel=0.35)
+
+
+def test_a_partial_half_way_between_harmonics_is_made_softer() -> None:
+    f0 = targets.frequency(76)
+    time = np.arange(targets.SAMPLES) / targets.SAMPLE_RATE
+    parts = analysis.take_apart(tone(76, [0.3, 0.2]) + 0.2 * np.cos(2 * np.pi * 1.5 * f0 * time), 76)
+    softer = analysis.without_half_harmonics(parts, 76)
+    fifth = round(1.5 * f0 * targets.FRAME / targets.SAMPLE_RATE) - 1
+    np.testing.assert_allclose(softer.noise[:, fifth], 0.1 * parts.noise[:, fifth])
+    np.testing.assert_array_equal(softer.harmonics, parts.harmonics)
 
 
 def test_a_partial_that_is_no_harmonic_keeps_its_frequency() -> None:
@@ -91,7 +121,7 @@ def test_a_partial_that_is_no_harmonic_keeps_its_frequency() -> None:
     parts = analysis.take_apart(audio, 60)
     found = analysis.strongest(analysis.strays(parts.noise, 0.3))
     assert found[0] == pytest.approx(stray, abs=2.0)
-    image = targets.image(analysis.rows(parts.harmonics), parts.noise, 60, targets.gains(60))
+    image = targets.image(analysis.rows(parts.harmonics), steady(60), parts.noise, 60, targets.gains(60))
     got = targets.invert(image, targets.phase_image(targets.frequency_images(60, found)))
     power = np.abs(np.fft.rfft(got[8000:40768] * np.hanning(32768)))
     near = slice(int((stray - 20) * 2.048), int((stray + 20) * 2.048))
@@ -104,7 +134,8 @@ def test_targets_survive_the_way_through_the_references_inverse(pitch: int) -> N
     strength = np.where(np.arange(count) < 10, 0.3 / np.arange(1, count + 1), 0.0)
     amplitudes = strength[:, np.newaxis] * np.exp(-np.linspace(0, 3, analysis.FRAMES))
     silence = np.zeros([targets.ROWS, targets.BINS])
-    image = targets.image(analysis.rows(amplitudes.astype(np.float32)), silence, pitch, targets.gains(pitch))
+    rows = analysis.rows(amplitudes.astype(np.float32))
+    image = targets.image(rows, steady(pitch), silence, pitch, targets.gains(pitch))
     got = targets.invert(image, targets.phase_image(targets.frequency_images(pitch)))
     wanted = targets.resynthesize(amplitudes, pitch, 4.0)
     # A high note has strong partials above 5 kHz, where the mel bands are too wide for their phases.
