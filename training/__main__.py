@@ -1,4 +1,4 @@
-"""Command line: python -m training prepare | train | export | evaluate | measure | programs | card | releases | kits."""
+"""Command line of the training tool: python -m training prepare, train, export, evaluate, measure, card and others."""
 
 from __future__ import annotations
 
