@@ -49,7 +49,16 @@ def expected(songs: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str,
     assert main(arguments(songs, out, "compute.workers=1")) == 3
     found = hashes(out)
     kinds = {name.split("/")[0] for name in found}
-    assert kinds == {".done", "audio", "spectrograms", "piano_rolls", "notes", "manifest.jsonl", "errors.jsonl"}
+    assert kinds == {
+        ".done",
+        "audio",
+        "spectrograms",
+        "piano_rolls",
+        "rolls",
+        "notes",
+        "manifest.jsonl",
+        "errors.jsonl",
+    }
     assert sum(name.startswith("audio/") for name in found) == len(SONGS) - 1
     return found
 

@@ -22,6 +22,6 @@ def test_every_counter_is_explained(tmp_path: Path) -> None:
     assert {name for name in counters if not name.startswith("failure_")} <= explained
     assert all(f"`{name.removeprefix('failure_')}`" in CODES for name in counters if name.startswith("failure_"))
     assert counters["songs_written"] == counters["songs_failed"] == 1
-    written = [path for path in tmp_path.rglob("*") if path.parent.name in ("audio", "piano_rolls")]
+    written = [path for path in tmp_path.rglob("*") if path.parent.name in ("audio", "piano_rolls", "rolls")]
     assert counters["bytes_written"] == sum(path.stat().st_size for path in written)
     assert counters["bytes_read"] == sum(Path(path).stat().st_size for path in inputs)
