@@ -34,6 +34,7 @@ from benchmarks.common import CORPUS, parser, scratch
 from benchmarks.fluidsynth import SOUNDFONT
 from gansynth.config import SoundConfig
 from gansynth.errors import MidiError
+from gansynth.general_midi import SUSTAINED
 from gansynth.midi.load import load_midi
 from gansynth.midi.notes import Timeline
 from gansynth.rendering.performance import perform
@@ -44,8 +45,6 @@ RANGE = 40.0
 """Decibels below the channel's peak that count."""
 WANTED = 0.9
 SHARED = CORPUS.parent
-SUSTAINED = frozenset({*range(16, 24), *range(40, 45), *range(48, 55), *range(56, 96), 109, 110, 111})
-"""General MIDI programs whose notes last while they are held."""
 SOUND = SoundConfig.model_validate(
     {"mix": {"clip_peak": "none", "velocity": "general_midi"}, "instruments": {"variation": 0}}
 )

@@ -11,6 +11,9 @@ FAMILIES = (
 )
 """Families of eight programs each, then the drum channel. Source: General MIDI System Level 1 (MMA RP-003)."""
 
+SUSTAINED = frozenset({*range(16, 24), *range(40, 45), *range(48, 55), *range(56, 96), 109, 110, 111})
+"""Programs whose notes last while they are held."""
+
 
 def family_of(program: int) -> str:
     """Returns the family of a program, 0..128."""

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from gansynth.general_midi import DRUMS
+from gansynth.general_midi import DRUMS, SUSTAINED
 from training import render
 from training.instruments import Instrument
 from training.measure import features
@@ -47,20 +47,22 @@ def nearest(timbres: NDArray[np.floating], instruments: Sequence[Instrument]) ->
 
     Args:
         timbres: float [programs, features].
-        instruments: rendered from programs of their own.
+        instruments: rendered from programs of their own; those that play no program are passed over.
 
     Returns:
         One for each program, in order: the instrument of its family (General MIDI's groups of eight) whose timbre is
-        nearest, or one of another family that is much nearer.
+        nearest, or one of another family that is much nearer, and decays or sustains as the program does.
     """
     scaled = timbres / np.maximum(timbres.std(axis=0), 1e-9)
-    sources = [entry.source for entry in instruments]
-    assert None not in sources
+    instruments = [entry for entry in instruments if entry.programs]
+    sources = [entry.source for entry in instruments if entry.source is not None]
+    assert len(sources) == len(instruments)
     found = []
     for program, timbre in enumerate(scaled):
         away = np.sqrt(np.square(scaled[sources] - timbre).mean(axis=1))
-        own = [i for i, source in enumerate(sources) if source is not None and source // 8 == program // 8]
-        best = int(away.argmin())
+        own = [i for i, source in enumerate(sources) if source // 8 == program // 8]
+        alike = [i for i, source in enumerate(sources) if (source in SUSTAINED) == (program in SUSTAINED)]
+        best = min(alike, key=lambda i: away[i])
         if own:
             related = min(own, key=lambda i: away[i])
             best = best if away[best] < NEAR * away[related] else related
@@ -83,6 +85,11 @@ def loudest(audio: NDArray[np.floating]) -> float:
     return float(10 * np.log10((energy[FRAME:] - energy[:-FRAME]).max() / FRAME + 1e-12))
 
 
+def peak_one(audio: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Scales a note to the peak 1, as the player does before it applies levels (`envelope.note_peak`)."""
+    return audio / max(float(np.abs(audio).max()), 1e-9)
+
+
 def levels(data: Prepared, notes: Mapping[tuple[str, int], NDArray[np.floating]]) -> dict[str, float]:
     """Measures how much louder than the voice plays it each instrument is in the recordings, in dB.
 
@@ -98,7 +105,7 @@ def levels(data: Prepared, notes: Mapping[tuple[str, int], NDArray[np.floating]]
         recordings = data.recordings(entry.name)
         for (name, pitch), audio in notes.items():
             if name == entry.name and pitch >= 36 and recordings[pitch - PITCHES.start].any():
-                away.setdefault(name, []).append(loudest(recordings[pitch - PITCHES.start]) - loudest(audio))
+                away.setdefault(name, []).append(loudest(recordings[pitch - PITCHES.start]) - loudest(peak_one(audio)))
     middle = {name: float(np.median(each)) for name, each in away.items()}
     return {name: round(2 * (one - float(np.median(list(middle.values()))))) / 2 for name, one in middle.items()}
 
