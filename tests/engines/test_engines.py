@@ -116,7 +116,7 @@ def test_a_cluster_goes_on_when_one_of_its_machines_dies(engine: str, tmp_path: 
         while not list(out.glob("audio/**/*.wav")):
             assert job.poll() is None
             time.sleep(0.05)
-        for process in cluster.machine("worker-1"):
+        for process in cluster.machine(1):
             process.kill()
         assert job.wait(600) == 0
     assert hashes(out) == hashes(alone)

@@ -43,8 +43,8 @@ def prism_options() -> list[str]:
     return ["--runner=PrismRunner", f"--prism_location={prism()}", "--prism_log_level=error"]
 
 
-def pool_options(port: int) -> list[str]:
-    return ["--environment_type=EXTERNAL", f"--environment_config=localhost:{port}"]
+def pool_options(port: int, host: str = "localhost") -> list[str]:
+    return ["--environment_type=EXTERNAL", f"--environment_config={host}:{port}"]
 
 
 def pool(port: int) -> tuple[str, ...]:
