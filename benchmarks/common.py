@@ -87,6 +87,8 @@ def checkpoint_folder(name: str) -> str:
 @contextlib.contextmanager
 def scratch(parent: Path | None = None) -> Iterator[Path]:
     """Provides a folder for outputs, which is removed afterwards; below `parent`, or with the system's others."""
+    if parent:
+        parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="gansynth-benchmark-", dir=parent) as name:
         yield Path(name)
 

@@ -11,10 +11,11 @@ from __future__ import annotations
 import json
 import posixpath
 import re
+import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 from urllib.parse import quote
 
 from gansynth.errors import CODES, REMEDIES
@@ -58,14 +59,41 @@ class _Entry(NamedTuple):
     """An input on the page.
 
     Attributes:
-        key: the position in natural order.
         row: what the index has of it: name, seconds, notes, instruments, programs, marks.
         details: all else, as JSON.
     """
 
-    key: tuple[Any, ...]
     row: tuple[str, float, int, tuple[str, ...], tuple[int, ...], int]
     details: str
+
+
+class _Entries:
+    """All inputs of a page in natural order. They are kept in a file; memory has only their order and places."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self._places: list[tuple[tuple[Any, ...], int, int]] = []
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def add(self, song_id: str, entry: _Entry) -> None:
+        """Adds an input; ids differ."""
+        text = json.dumps(entry).encode()
+        self._places.append((natural_key(song_id), self._file.tell(), len(text)))
+        self._file.write(text)
+
+    def sort(self) -> None:
+        """Puts the inputs in order; none is added afterwards."""
+        self._places.sort()
+
+    def read(self, first: int, count: int) -> list[_Entry]:
+        """Reads `count` inputs from position `first` on; fewer at the end."""
+        found = []
+        for _, start, length in self._places[first : first + count]:
+            self._file.seek(start)
+            found.append(_Entry(*json.loads(self._file.read(length))))
+        return found
 
 
 @dataclass
@@ -102,7 +130,7 @@ def write_pages(config: JobConfig, rows: Iterable[Row]) -> None:
     Args:
         config: the job; the page is written into its output folder.
         rows: the row of each input, as in manifest.jsonl and errors.jsonl, with its status, in any order. They are
-            read once, and less than a kilobyte of each is held in memory.
+            read once; the name and the position of each are held in memory, all else in a temporary file.
     """
     written = set()
     for name, text in pages(config, rows):
@@ -135,23 +163,27 @@ def pages(config: JobConfig, rows: Iterable[Row]) -> Iterator[tuple[str, str]]:
         config: the job.
         rows: the row of each input, with its status, in any order.
     """
-    totals = _Totals()
-    entries = []
-    for row in rows:
-        totals.add(row)
-        entries.append(_entry(config, row))
-    entries.sort(key=lambda entry: entry.key)
+    with tempfile.TemporaryFile() as file:
+        totals, entries = _Totals(), _Entries(file)
+        for row in rows:
+            totals.add(row)
+            entries.add(row["song_id"], _entry(config, row))
+        entries.sort()
+        yield from _files(config, totals, entries)
+
+
+def _files(config: JobConfig, totals: _Totals, entries: _Entries) -> Iterator[tuple[str, str]]:
     totals.failures.sort(key=lambda row: natural_key(row["song_id"]))
     data: dict[str, list[ScriptData]] = {"index": [], "songs": []}
     for kind, size, text_of in (("index", INDEX_SONGS, _index_text), ("songs", DETAIL_SONGS, _details_text)):
         for first in range(0, len(entries), size):
             name = f"{kind}-{first // size + 1:04d}"
-            file = ScriptData.of(name, text_of(entries[first : first + size]))
+            file = ScriptData.of(name, text_of(entries.read(first, size)))
             if len(entries) > EMBEDDED_SONGS:
                 yield f"{FOLDER}/{name}.js", file.script
                 file = file.without_text()
             data[kind].append(file)
-    plain = [json.loads(entry.details) for entry in entries[:EMBEDDED_SONGS] if not entry.row[-1] & FAILED]
+    plain = [json.loads(entry.details) for entry in entries.read(0, EMBEDDED_SONGS) if not entry.row[-1] & FAILED]
     yield "index.html", _html(config, totals, data, plain)
 
 
@@ -231,7 +263,7 @@ def _entry(config: JobConfig, row: Row) -> _Entry:
         details, index = _song(config, row), _song_index(row)
     else:
         details, index = _failure(config, row), (display(row["song_id"]), 0.0, 0, (), (), FAILED)
-    return _Entry(natural_key(row["song_id"]), index, json.dumps(details, separators=(",", ":")))
+    return _Entry(index, json.dumps(details, separators=(",", ":")))
 
 
 def _song_index(row: SongRow) -> tuple[str, float, int, tuple[str, ...], tuple[int, ...], int]:

@@ -6,7 +6,7 @@ import contextlib
 import itertools
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -113,7 +113,9 @@ def run(
         _check_output(config.output, sources)
         goes_on, earlier = find_earlier(config, sources, overwrite)
         job = _Job(config, goes_on, args, runner, sources, lock, stop or Stop(), quiet, prune)
-        outcome = _finished_before(job, earlier) or _render(job, earlier)
+        outcome, rest = _finished_before(job, earlier)
+        if rest:
+            outcome = _render(job, earlier, outcome, rest)
         if outcome.is_waiting:
             return Summary(is_waiting=True)
         summary = outcome.summary if outcome.summary and not prune else _report(job, outcome, earlier)
@@ -231,44 +233,59 @@ def find_earlier(
     return goes_on, earlier
 
 
-def _finished_before(job: _Job, earlier: Earlier) -> _Outcome | None:
-    """Returns the outcome of a job that has nothing to render, and collects its rows; None for any other."""
+def _finished_before(job: _Job, earlier: Earlier) -> tuple[_Outcome, Collection[Source]]:
+    """Collects the rows of songs that are done; of a remote job all, or none.
+
+    Returns:
+        What is done of the job, and the inputs that are left to be rendered.
+    """
     config, taken_from = job.config, job.lock.taken_from
+    nothing = _Outcome(rows_folder(config.output, job.lock.owner.job)), job.sources
     if not job.is_local and _is_template(job.args):
-        return None  # whoever waits for the template starts a job from it, which finds that all songs are done
+        return nothing  # whoever waits for the template starts a job from it, which finds that all songs are done
     if taken_from is not None and taken_from.remote:
         outcome = _Outcome(rows_folder(config.output, taken_from.job))
         if _are_all(outcome.rows, job.sources):
             from pipeline import write_report  # imports Beam
 
             outcome.summary = write_report.read(outcome.rows)
-            return outcome
-    if not job.goes_on or not all(source.song_id in earlier.known for source in job.sources):
-        return None
-    outcome, counted = _Outcome(rows_folder(config.output, job.lock.owner.job)), Counter[str]()
+            return outcome, ()
+    is_known = (source.song_id in earlier.known for source in job.sources)
+    if not job.goes_on or not (any(is_known) if job.is_local else all(is_known)):
+        return nothing
+    outcome, done = nothing[0], set[str]()
 
     def found() -> Iterator[Row]:
-        for row in itertools.takewhile(bool, resume.done_before(config, job.sources, earlier)):
-            assert row is not None
-            counted["songs_resumed" if row["status"] == "rendered" else "songs_failed"] += 1
-            yield row
+        for row in resume.done_before(config, job.sources, earlier):
+            if job.stop.number or not (row or job.is_local):
+                return
+            if row is not None:
+                outcome.counters.update(
+                    ["songs_resumed"] if row["status"] == "rendered" else ["failed_read", "songs_failed"]
+                )
+                done.add(row["song_id"])
+                yield row
 
     rows.write(outcome.rows, "done", found())
-    if counted.total() < len(job.sources):
+    if len(done) == len(job.sources):
+        outcome.done_before = outcome.counters["songs_resumed"]
+        return outcome, ()
+    if not job.is_local:  # its workers find what is done, and write the rows
         files.remove(outcome.rows)
-        return None
-    outcome.counters, outcome.done_before = counted, counted["songs_resumed"]
-    return outcome
+        return _Outcome(outcome.rows), job.sources
+    outcome.done = len(done)
+    return outcome, inputs.Listing(source for source in job.sources if source.song_id not in done)
 
 
-def _render(job: _Job, earlier: Earlier) -> _Outcome:
-    """Renders the corpus until its end, or until the job is stopped."""
-    config, outcome = job.config, _Outcome(rows_folder(job.config.output, job.lock.owner.job))
+def _render(job: _Job, earlier: Earlier, outcome: _Outcome, rest: Collection[Source]) -> _Outcome:
+    """Renders what is left of the corpus until its end, or until the job is stopped."""
+    config = job.config
     if not job.is_local:
         return _render_remotely(job, earlier, outcome)
     try:
         with Progress(len(job.sources), job.quiet) as progress:
-            for finished in _slices(job, progress):
+            progress.add(outcome.counters)
+            for finished in _slices(job, rest, progress):
                 outcome.counters += finished.counters
                 outcome.done += finished.songs
                 outcome.lost += finished.lost
@@ -292,10 +309,10 @@ def _render(job: _Job, earlier: Earlier) -> _Outcome:
     return outcome
 
 
-def _slices(job: _Job, progress: Progress) -> Iterator[SliceResult]:
-    """Renders the corpus in slices on all cores of this machine."""
+def _slices(job: _Job, rest: Collection[Source], progress: Progress) -> Iterator[SliceResult]:
+    """Renders what is left of the corpus in slices on all cores of this machine."""
     config = job.config
-    cut = slices.cut(job.sources, config)
+    cut = slices.cut(rest, config)
     first = list(itertools.islice(cut, slices.workers(config)))
     processes = len(first) if slices.workers(config) > 1 else 0
     with WorkerPool(config, job.args, processes, stop=job.stop) as pool:

@@ -27,6 +27,7 @@ from tests.support.engines import (
     prism_options,
     render,
 )
+from tests.support.midi_bytes import midi, note, track
 from tests.support.servers import free_port, started
 
 SONGS = {
@@ -116,9 +117,32 @@ def test_a_cluster_goes_on_when_one_of_its_machines_dies(engine: str, tmp_path: 
         while not list(out.glob("audio/**/*.wav")):
             assert job.poll() is None
             time.sleep(0.05)
-        for process in cluster.machine("worker-1"):
+        for process in cluster.machine(1):
             process.kill()
         assert job.wait(600) == 0
+    assert hashes(out) == hashes(alone)
+
+
+@pytest.mark.engines
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("engine", CLUSTERS)
+def test_songs_of_an_hour_go_through_a_cluster(engine: str, tmp_path: Path) -> None:
+    """Their parts have up to 18 MB each, which a cluster sorts."""
+    if not jars(engine.split()[0]):
+        pytest.skip("needs tests/engines/setup.sh, and Java")
+    songs, alone, out, logs = (tmp_path / name for name in ("songs", "alone", "out", "logs"))
+    logs.mkdir()
+    copy_songs({"a/order.mid": "order"}, songs)
+    ticks = 960  # of a second
+    for name, every, length in (("far apart", 1.1, 0.01), ("long", 3.0, 3.0)):
+        beats = range(int((3600 - 8) / every))
+        notes = [note(round(n * every * ticks), round((n * every + length) * ticks), 24 + n % 13 * 5) for n in beats]
+        (songs / f"{name}.mid").write_bytes(midi(track(*notes)))
+    plain = ["--set", "spectrogram.png=false"]
+    assert render(songs, alone, plain).returncode == 0
+    with CLUSTERS[engine](logs) as cluster:
+        assert render(songs, out, [*plain, *cluster.options]).returncode == 0
     assert hashes(out) == hashes(alone)
 
 

@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -22,9 +23,11 @@ import soundfile
 from gansynth.config import SOUND_VERSION
 from gansynth.errors import ConfigError
 from pipeline.config import JobConfig, load_config
+from pipeline.local import slices
 from pipeline.resume import check, mark
 from pipeline.run import run
 from tests.support.pages import write_song
+from transforms.elements import Source
 
 ROOT = Path(__file__).parents[2]
 MIDI = ROOT / "tests" / "data" / "midi"
@@ -74,7 +77,9 @@ def test_an_output_of_an_earlier_release_goes_on_with_its_own_settings(songs: Pa
         run(job(songs, out), quiet=True)
 
 
-def test_a_second_run_renders_only_what_is_missing(songs: Path, tmp_path: Path) -> None:
+def test_a_second_run_renders_only_what_is_missing(
+    songs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     out = tmp_path / "out"
     first = run(job(songs, out), quiet=True)
     assert (first.rendered, first.failed, first.counters.get("songs_resumed", 0)) == (3, 1, 0)
@@ -84,7 +89,15 @@ def test_a_second_run_renders_only_what_is_missing(songs: Path, tmp_path: Path) 
     audio[1].unlink()
     (out / "audio" / ".writing-killed").write_bytes(b"half a song")
 
+    cut, left = slices.cut, list[str]()
+
+    def noted(sources: Collection[Source], config: JobConfig) -> Iterator[slices.Slice]:
+        left.extend(source.song_id for source in sources)
+        return cut(sources, config)
+
+    monkeypatch.setattr(slices, "cut", noted)
     again = run(job(songs, out), quiet=True)
+    assert left == ["1.mid"]
     assert (again.rendered, again.failed, again.counters["songs_resumed"]) == (3, 1, 2)
     assert hashes(out) == before
     assert [path.stat().st_mtime_ns == then for path, then in zip(audio, times, strict=True)] == [True, False, True]

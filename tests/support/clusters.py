@@ -13,6 +13,7 @@ import functools
 import json
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -29,7 +30,9 @@ import psutil
 from tests.support.engines import CACHE, ENVIRONMENT, ROOT, pool, pool_options
 from tests.support.servers import free_port, wait_for
 
-TASK_MANAGERS = 2
+MACHINES = (1, 2)
+POOL_NAME = "pool"
+"""A name for a pool that means another address to each machine: 127.0.0.1, 127.0.0.2."""
 _OPENED = ("lang", "lang.invoke", "lang.reflect", "io", "net", "nio", "time", "util", "util.concurrent")
 _OPENED_TOO = ("util.concurrent.atomic",)
 _SUN = ("nio.ch", "nio.cs", "security.action", "util.calendar")
@@ -81,7 +84,7 @@ class Cluster:
 
     Attributes:
         options: Beam options with which a job is submitted to it.
-        processes: its processes by name; "worker-1" and so on can be killed.
+        processes: its processes by name; "worker-1" and so on can be killed, and "pool-1" has its Python workers.
         start: starts the process of that name again.
     """
 
@@ -89,15 +92,15 @@ class Cluster:
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     start: Callable[[str], None] = lambda name: None
 
-    def machine(self, name: str) -> list[psutil.Process]:
-        """Lists a process and those that it has started, such as Spark's executors: what dies with a machine."""
-        process = psutil.Process(self.processes[name].pid)
-        return [process, *process.children(recursive=True)]
+    def machine(self, number: int) -> list[psutil.Process]:
+        """Lists what dies with a machine: a worker, its pool, and what both have started, as Spark's executors."""
+        own = [psutil.Process(self.processes[f"{name}-{number}"].pid) for name in ("worker", "pool")]
+        return [*own, *(child for process in own for child in process.children(recursive=True))]
 
 
 @contextlib.contextmanager
 def flink(folder: Path, environment: dict[str, str] | None = None) -> Iterator[Cluster]:
-    """Runs a JobManager, two TaskManagers, Beam's job server and a pool of Python workers.
+    """Runs a JobManager, two TaskManagers, each with a pool of Python workers, and Beam's job server.
 
     Args:
         folder: for logs and settings.
@@ -109,7 +112,8 @@ def flink(folder: Path, environment: dict[str, str] | None = None) -> Iterator[C
     configured = ("--configDir", str(folder))
     sizes = [part for name, value in TASK_MANAGER.items() for part in ("-D", f"{name}={value}")]
     runtime = "org.apache.flink.runtime"
-    task_manager = ("-Xmx1700m", "-XX:MaxDirectMemorySize=512m"), f"{runtime}.taskexecutor.TaskManagerRunner"
+    memory = ("-Xmx1700m", "-XX:MaxDirectMemorySize=512m")
+    task_manager = f"{runtime}.taskexecutor.TaskManagerRunner"
     server = (f"--flink-master=localhost:{rest}", f"--artifacts-dir={folder / 'staged'}")
     commands: dict[str, Sequence[str]] = {
         "manager": _java(
@@ -118,21 +122,26 @@ def flink(folder: Path, environment: dict[str, str] | None = None) -> Iterator[C
             f"{runtime}.entrypoint.StandaloneSessionClusterEntrypoint",
             *(*configured, "-D", "jobmanager.memory.heap.size=512m"),
         ),
-        **{f"worker-{n}": _java("flink", *task_manager, *configured, *sizes) for n in range(1, TASK_MANAGERS + 1)},
+        **{
+            f"worker-{n}": _java(
+                "flink", (*memory, _hosts(n, folder / f"hosts-{n}")), task_manager, *configured, *sizes
+            )
+            for n in MACHINES
+        },
         "jobs": _java("flink", ("-Xmx512m",), _driver("flink"), *server, *_ports(jobs, artifacts)),
-        "pool": pool(workers),
+        **_pools(workers),
     }
-    options = ["--runner=FlinkRunner", f"--job_endpoint=localhost:{jobs}", f"--parallelism={TASK_MANAGERS}"]
-    with _running(commands, Cluster([*options, *pool_options(workers)]), folder, environment) as cluster:
-        for port, name in ((rest, "manager"), (jobs, "jobs"), (workers, "pool")):
+    options = ["--runner=FlinkRunner", f"--job_endpoint=localhost:{jobs}", f"--parallelism={len(MACHINES)}"]
+    with _running(commands, Cluster([*options, *pool_options(workers, POOL_NAME)]), folder, environment) as cluster:
+        for port, name in ((rest, "manager"), (jobs, "jobs"), (workers, "pool-1")):
             wait_for(port, cluster.processes[name])
-        _wait_for(lambda: _get(rest, "overview")["taskmanagers"] == TASK_MANAGERS)
+        _wait_for(lambda: _get(rest, "overview")["taskmanagers"] == len(MACHINES))
         yield cluster
 
 
 @contextlib.contextmanager
 def spark(folder: Path, environment: dict[str, str] | None = None, local: bool = False) -> Iterator[Cluster]:
-    """Runs a standalone Spark master, two workers, Beam's job server and a pool of Python workers.
+    """Runs a standalone Spark master, two workers, each with a pool of Python workers, and Beam's job server.
 
     Args:
         folder: for logs and files of the workers.
@@ -142,40 +151,43 @@ def spark(folder: Path, environment: dict[str, str] | None = None, local: bool =
     port, jobs, artifacts, workers = (free_port() for _ in range(4))
     deploy = "org.apache.spark.deploy"
     url = "local[2]" if local else f"spark://localhost:{port}"
-    opened = f"-Dspark.executor.extraJavaOptions={' '.join(OPENS)}"
-    limits = ("-Dspark.executor.memory=900m", "-Dspark.driver.host=localhost", opened)
+    java = (*OPENS, "-Djdk.net.hosts.file=../../hosts")  # an executor runs two folders below its worker's
+    limits = ("-Dspark.executor.memory=900m", f"-Dspark.executor.extraJavaOptions={' '.join(java)}")
+    driver = ("-Xmx1500m" if local else "-Xmx800m", "-Dspark.driver.host=localhost", *limits)
     server = (f"--spark-master-url={url}", f"--artifacts-dir={folder / 'staged'}")
     commands: dict[str, Sequence[str]] = {}
+    own = ("--host", "localhost", "--webui-port", "0")
     if not local:
-        own = ("--host", "localhost")
-        commands["manager"] = _java(
-            "spark", ("-Xmx400m",), f"{deploy}.master.Master", *own, "--port", str(port), "--webui-port", "0"
-        )
-        for number in range(1, TASK_MANAGERS + 1):
-            place = (
-                "--work-dir",
-                str(folder / f"worker-{number}"),
-                "--webui-port",
-                "0",
-                "--cores",
-                "1",
-                "--memory",
-                "1g",
-            )
-            commands[f"worker-{number}"] = _java("spark", ("-Xmx300m",), f"{deploy}.worker.Worker", *own, *place, url)
-    heap = "-Xmx1500m" if local else "-Xmx800m"
-    commands["jobs"] = _java("spark", (heap, *limits), _driver("spark"), *server, *_ports(jobs, artifacts))
-    commands["pool"] = pool(workers)
-    options = ["--runner=SparkRunner", f"--job_endpoint=localhost:{jobs}", *pool_options(workers)]
+        commands["manager"] = _java("spark", ("-Xmx400m",), f"{deploy}.master.Master", *own, "--port", str(port))
+        for n in MACHINES:
+            place = folder / f"worker-{n}"
+            place.mkdir()
+            _hosts(n, place / "hosts")
+            share = ("--work-dir", str(place), "--cores", "1", "--memory", "1g", url)
+            commands[f"worker-{n}"] = _java("spark", ("-Xmx300m",), f"{deploy}.worker.Worker", *own, *share)
+    commands["jobs"] = _java("spark", driver, _driver("spark"), *server, *_ports(jobs, artifacts))
+    commands |= {"pool-1": pool(workers)} if local else _pools(workers)
+    to_pool = pool_options(workers) if local else pool_options(workers, POOL_NAME)
+    options = ["--runner=SparkRunner", f"--job_endpoint=localhost:{jobs}", *to_pool]
     with _running(commands, Cluster(options), folder, environment) as cluster:
-        for place, name in ((port, "manager"), (jobs, "jobs"), (workers, "pool")):
+        for listening, name in ((port, "manager"), (jobs, "jobs"), (workers, "pool-1")):
             if name in cluster.processes:
-                wait_for(place, cluster.processes[name])
+                wait_for(listening, cluster.processes[name])
         yield cluster
 
 
 CLUSTERS = {"flink": flink, "spark": spark, "spark local": functools.partial(spark, local=True)}
 """How each is started, by the name of its engine, with a way to run it."""
+
+
+def _pools(port: int) -> dict[str, Sequence[str]]:
+    return {f"pool-{n}": (sys.executable, "-m", "tests.support.pool", f"127.0.0.{n}:{port}") for n in MACHINES}
+
+
+def _hosts(number: int, path: Path) -> str:
+    """Writes a file that says what names mean to a machine's Java; returns the option for it."""
+    path.write_text(f"127.0.0.1 localhost\n127.0.0.1 {socket.gethostname()}\n127.0.0.{number} {POOL_NAME}\n")
+    return f"-Djdk.net.hosts.file={path}"
 
 
 def _driver(engine: str) -> str:

@@ -24,7 +24,7 @@ NO_PRISM = "no Prism on this machine: tests/engines/setup.sh builds it (needs Go
 def copy_songs(songs: Mapping[str, str], folder: Path) -> Path:
     """Copies test songs: path in the folder to the name of the song; returns the folder."""
     for path, name in songs.items():
-        (folder / path).parent.mkdir(exist_ok=True)
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(MIDI / f"{name}.mid", folder / path)
     return folder
 
@@ -43,8 +43,8 @@ def prism_options() -> list[str]:
     return ["--runner=PrismRunner", f"--prism_location={prism()}", "--prism_log_level=error"]
 
 
-def pool_options(port: int) -> list[str]:
-    return ["--environment_type=EXTERNAL", f"--environment_config=localhost:{port}"]
+def pool_options(port: int, host: str = "localhost") -> list[str]:
+    return ["--environment_type=EXTERNAL", f"--environment_config={host}:{port}"]
 
 
 def pool(port: int) -> tuple[str, ...]:
