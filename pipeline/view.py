@@ -75,6 +75,10 @@ class _Handler(SimpleHTTPRequestHandler):
             self.send_error(HTTPStatus.MISDIRECTED_REQUEST)
             return None
         file = self._open()
+        if file is None and self.path == "/favicon.ico":  # which browsers ask for without being told to
+            self.send_response(HTTPStatus.NO_CONTENT)
+            super().end_headers()
+            return None
         if file is None:
             self.send_error(HTTPStatus.NOT_FOUND)
             return None

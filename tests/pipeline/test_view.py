@@ -70,6 +70,7 @@ def test_serves_the_folder(server: Server) -> None:
     assert headers["X-Content-Type-Options"] == "nosniff"
     status, headers, body = ask(server, WAV, "HEAD")
     assert (status, int(headers["Content-Length"]), body) == (200, len(SOUND), b"")
+    assert ask(server, "/favicon.ico")[0] == 204
     assert ask(server, "/audio/.hidden.flac")[::2] == (200, b"flac")
     assert ask(server, "/audio/empty.wav")[2] == b""
 
