@@ -116,7 +116,16 @@ def _mix(tab: Page) -> None:
 
 
 def _save(tab: Page, path: Path) -> None:
-    Image.open(io.BytesIO(tab.screenshot())).convert("RGB").save(path, optimize=True)
+    image = Image.open(io.BytesIO(tab.screenshot())).convert("RGB")
+    image.quantize(palette=_palette(image), dither=Image.Dither.NONE).save(path, optimize=True)
+
+
+def _palette(image: Image.Image) -> Image.Image:
+    """Chooses colours for an image, and adds those of instruments: small areas, which the choice would overlook."""
+    added = piano_roll.palette().flatten().tolist()
+    palette = image.quantize(COLOURS - len(added) // 3)
+    palette.putpalette(palette.getpalette()[: 3 * COLOURS - len(added)] + added)
+    return palette
 
 
 def _film(tab: Page, path: Path) -> None:
@@ -146,9 +155,7 @@ def _film(tab: Page, path: Path) -> None:
     film(1)
     _mix(tab)
     film(3)
-    legend = piano_roll.palette().flatten().tolist()  # small areas, which the choice of colours would overlook
-    palette = frames[-1].quantize(COLOURS - len(legend) // 3)
-    palette.putpalette(palette.getpalette()[: 3 * COLOURS - len(legend)] + legend)
+    palette = _palette(frames[-1])
     quantized = [frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]
     quantized[0].save(
         path, save_all=True, append_images=quantized[1:], duration=1000 // FRAMES_PER_SECOND, loop=0, optimize=True

@@ -69,7 +69,7 @@ gansynth.Mixer = class {
   close() {
     this.stop();
     this.#buffers = [];
-    this.#context.close?.();
+    if (this.#context instanceof AudioContext && this.#context.state !== "closed") this.#context.close();
   }
 
   #ramp(parameter, value) { // at once before it plays, else without a click

@@ -48,7 +48,7 @@ gansynth.Stems = class {
       const served = location.protocol !== "file:";
       part(".stems-note").textContent = served
         ? "These stems are too long to be mixed in a browser; one at a time can be heard."
-        : "Browsers let no page from the disk mix sounds, so here one stem at a time can be heard. Levels and all else work after this command:";
+        : "Browsers let no page from the disk mix sounds, so here one stem at a time can be heard. Levels and all else work after this command, run where the job was started:";
       part(".command").hidden = served || !this.#view;
       part(".command code").textContent = this.#view;
     } else {
@@ -139,9 +139,10 @@ gansynth.Stems = class {
         mine.ready = true;
         song.show();
       } catch (error) {
-        if (this.#mixer === mine) this.#mixer = null;
         mixer.close();
-        song.show(String(error.message));
+        const wanted = this.#mixer === mine; // else it was closed for another song's
+        if (wanted) this.#mixer = null;
+        song.show(wanted ? String(error.message) : "");
         return;
       }
     }

@@ -184,6 +184,20 @@ def test_another_song_ends_the_mixer_and_the_mix_is_kept(tab: sync_api.Page, add
     assert one.get_by_role("button", name="Mute drums", exact=True).get_attribute("aria-pressed") == "true"
 
 
+def test_of_two_songs_the_one_that_plays_is_mixed(tab: sync_api.Page, address: str) -> None:
+    tab.goto(address)
+    other = song(tab, "b#?%<b>")
+    one = song(tab, "one")
+    one.locator(".play").click()
+    wait_until(tab, f"{AUDIO}.currentTime > 0")
+    mute = {"name": "Mute drums", "exact": True}
+    handles = [found.get_by_role("button", **mute).element_handle() for found in (other, one)]
+    tab.evaluate("buttons => buttons.forEach(button => button.click())", handles)  # while the first are being read
+    wait_until(tab, f"{AUDIO}.muted && starts.length > 0")
+    assert one.locator(".stems-note").is_hidden()
+    assert other.locator(".stems-note").is_hidden()
+
+
 def test_stems_that_are_gone_are_told(browser: sync_api.Browser, stems: Path, tmp_path: Path) -> None:
     folder = tmp_path / "copy"
     shutil.copytree(stems, folder)
