@@ -208,7 +208,7 @@ class DrumsConfig(Section):
 
 
 class StemsConfig(Section):
-    """Parts of a song written as separate sound files, which add up to the clip before its level is set."""
+    """Parts of a song written as separate sound files, which add up to the clip."""
 
     by: Annotated[Literal["off", "instrument", "track"], Off] = "off"
     """Grouping of notes into files: off writes none, instrument one for each instrument (a note between two instruments
@@ -216,6 +216,8 @@ class StemsConfig(Section):
     max_files: int = Field(32, ge=2, le=255, serialization_alias="most")
     """Highest number of stem files of a song; the parts that sound least share the last one, "rest". The alias is the
     setting's former name, under which it still enters the settings' digest."""
+    format: Literal["wav-float", "flac"] = "wav-float"
+    """wav-float: 32-bit floats, before the clip's level is set; flac: 24 bits, at the clip's level."""
 
 
 class SoundConfig(Section):

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pipeline.stopping import Stop
 
 EXAMPLES = Path(__file__).parent / "examples"
-_COMMANDS = ("render", "plan", "preview", "report")
+_COMMANDS = ("render", "plan", "preview", "report", "view")
 _HELP = """\
 Renders MIDI files with GANSynth; writes a WAV, a spectrogram and a piano roll for each.
 
@@ -62,6 +62,14 @@ examples:
   gansynth-beam report out
   gansynth-beam report gs://BUCKET/rendered
 """
+_VIEW = """\
+Serves an output folder to browsers on this machine, at 127.0.0.1, until Ctrl-C. A page that is opened from the disk can
+do all but mix stems, which browsers allow to pages from a server only.
+
+examples:
+  gansynth-beam view out
+  gansynth-beam view out --port 8000 --no-browser
+"""
 _PREVIEW = """\
 Renders instruments to a page where you can compare them: a note and a phrase of each, and interpolations between pairs.
 
@@ -80,11 +88,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     parser = _parser()
     args, others = parser.parse_known_args(_with_command(parser, sys.argv[1:] if argv is None else argv))
-    if args.command == "preview" and others:
+    if args.command in ("preview", "view") and others:
         parser.error(f"unrecognized arguments: {' '.join(others)}")
     with stopping.on_signals() as stop:
         try:
-            commands = {"preview": _preview, "report": _report}
+            commands = {"preview": _preview, "report": _report, "view": _view}
             command = commands.get(args.command)
             return command(args, others) if command else _render(args, others, stop)
         except KeyboardInterrupt:
@@ -131,6 +139,18 @@ def _report(args: argparse.Namespace, others: Sequence[str]) -> int:
     except GansynthError as error:
         say(f"error: {error}")
         return 2
+
+
+def _view(args: argparse.Namespace, _: Sequence[str]) -> int:
+    from gansynth.errors import GansynthError
+    from pipeline.view import view
+
+    try:
+        view(args.output, args.port, args.browser)
+    except GansynthError as error:
+        say(f"error: {error}")
+        return 2
+    return 0
 
 
 def _render(args: argparse.Namespace, others: Sequence[str], stop: Stop) -> int:
@@ -252,6 +272,10 @@ def _parser() -> argparse.ArgumentParser:
     report = add_command("report", help="write the lists and page of an output folder anew", description=_REPORT)
     report.add_argument("output", metavar="OUTPUT", help="folder or URL of the outputs")
     report.add_argument("--quiet", action="store_true", help="print nothing but errors")
+    view = add_command("view", help="serve the page of an output folder on this machine", description=_VIEW)
+    view.add_argument("output", metavar="OUTPUT", help="output folder of render or preview")
+    view.add_argument("--port", type=_port, metavar="N", help="port of the address (default: 8750, or a free one)")
+    view.add_argument("--no-browser", action="store_false", dest="browser", help="only print the address")
     preview = add_command(
         "preview",
         help="compare instruments by ear and save the ones you choose",
@@ -307,6 +331,12 @@ def _numbers(text: str) -> tuple[int, ...]:
     if not all(part.strip().isdecimal() for part in text.split(",")):
         raise argparse.ArgumentTypeError(f"{text!r}: separate numbers by commas, as in 0,2,4")
     return tuple(int(part) for part in text.split(","))
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or not 0 < int(text) < 1 << 16:
+        raise argparse.ArgumentTypeError(f"{text!r}: a port is a number from 1 to 65535")
+    return int(text)
 
 
 def _pair(text: str) -> tuple[int, ...]:

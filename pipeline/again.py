@@ -1,4 +1,4 @@
-"""How to render failed inputs again: the command that does it, and the link to the source file."""
+"""Commands that a page shows: those that render failed inputs again, and that serve it; and links to source files."""
 
 from __future__ import annotations
 
@@ -64,6 +64,15 @@ def command(config: JobConfig, row: ErrorRow) -> str:
     member = archives.Member.parse(row["source"])
     source = member.archive if member else row["source"]
     return _join(source, "--config", saved, "--output", beside, "--set", setting)
+
+
+def view_command(config: JobConfig) -> str:
+    """Returns the command that serves a job's page; empty where the output is not a folder of this machine.
+
+    Args:
+        config: the job.
+    """
+    return shlex.join(["gansynth-beam", "view", config.output]) if urls.is_local(config.output) else ""
 
 
 def _fix(config: JobConfig, row: ErrorRow) -> str:

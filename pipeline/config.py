@@ -35,6 +35,7 @@ RENAMED = {"stems.most": "stems.max_files"}
 """New names of settings by their old names, which configs and finished outputs may still use."""
 LATER = {
     "audio.metadata": False,
+    "stems.format": "wav-float",
     "spectrogram.range": "reference",
     "piano_roll.colour": "instrument",
     "piano_roll.data": False,

@@ -77,6 +77,7 @@ def write_settings(job: ResolvedJob) -> WriteSettings:
         audio_format=config.audio.format,
         audio_rate=config.audio.sample_rate,
         metadata=config.audio.metadata,
+        stem_format=config.stems.format,
         spectrogram=config.spectrogram.png,
         spectrogram_array=config.spectrogram.array,
         picture_range=config.spectrogram.range,

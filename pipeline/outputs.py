@@ -17,6 +17,7 @@ FOLDERS = frozenset(
         "audio",
         "spectrograms",
         "piano_rolls",
+        "rolls",
         "notes",
         "stems",
         "dataset",

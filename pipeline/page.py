@@ -24,6 +24,7 @@ from gansynth.figures.spectrogram import SpectrogramStyle
 from gansynth.general_midi import DRUMS
 from gansynth.io import files, listing, urls
 from gansynth.io.script_data import ScriptData, sha256
+from gansynth.score.stems import REST
 from pipeline import again
 from pipeline.config import JobConfig
 from pipeline.outcomes import event_outcomes, note_outcomes, repair_outcomes
@@ -44,7 +45,7 @@ _FILTERED_INSTRUMENTS = 200
 _DATA_FILES = re.compile(r"(index|songs)-\d{4,}\.js")
 REPAIRED, SHORTENED, FAILED = 1, 2, 4
 """Marks of an entry of the index."""
-_SCRIPTS = ("base.js", "wave.js", "player.js", "corpus.js", "list.js", "roll.js", "page.js")
+_SCRIPTS = ("base.js", "wave.js", "player.js", "corpus.js", "list.js", "roll.js", "mixer.js", "stems.js", "page.js")
 _KINDS = (
     ("midi", "MIDI"),
     ("notes", "JSON"),
@@ -106,6 +107,7 @@ class _Totals:
     seconds: float = 0.0
     instruments: Counter[str] = field(default_factory=Counter)
     programs: Counter[int] = field(default_factory=Counter)
+    stems: bool = False
     failures: list[ErrorRow] = field(default_factory=list)
     codes: Counter[str] = field(default_factory=Counter)
 
@@ -116,6 +118,7 @@ class _Totals:
             self.notes += row["notes"]["played"]
             self.seconds += row["seconds"]
             self.instruments.update(set(row["instruments"]))
+            self.stems |= bool(row["stems"])
             self.programs.update({part["program"] for part in row["parts"]})
         else:
             self.failed += 1
@@ -216,6 +219,7 @@ def _html(
         "codes": {display(code): [CODES.get(code, ""), REMEDIES.get(code, "")] for code in sorted(totals.codes)},
         "programs": {program: _program_name(program) for program in sorted(totals.programs)},
         "instruments": instruments if len(instruments) <= _FILTERED_INSTRUMENTS else [],
+        "view": display(again.view_command(config)),
         "kinds": [["audio", config.audio.format.split("-")[0].upper()], *_KINDS],
         "layout": {
             "width": axes.WIDTH,
@@ -249,6 +253,7 @@ def _html(
             plain=plain,
             failures=_failures(config, totals),
             unlisted=totals.failed - len(totals.failures),
+            mixes=totals.stems,
             render_again=again.job_command(config),
             colours=colours,
             axes=axes,
@@ -317,11 +322,33 @@ def _song(config: JobConfig, row: SongRow) -> dict[str, Any]:
         "legend": legend[:_LEGEND],
         "more": len(legend[_LEGEND:]),
         "links": {kind: quote(path) for kind, path in row["outputs"].items() if not kind.startswith("stem_")},
-        "stems": [
-            [display(name) or "stem", quote(row["outputs"][f"stem_{number:03d}"])]
-            for number, name in enumerate(row["stems"], 1)
-        ],
+        **_stems(config, row),
         "peaks": row.get("peaks", ""),
+    }
+
+
+def _stems(config: JobConfig, row: SongRow) -> dict[str, Any]:
+    """Lists a song's stems, each as name, link and number of its colour in the roll, and what a mixer needs to know.
+
+    Stems of instruments are in the order of the legend, those of tracks in that in which the roll numbers tracks.
+    """
+    names, paths = row["stems"], [row["outputs"][f"stem_{number + 1:03d}"] for number in range(len(row["stems"]))]
+    if not names:
+        return {"stems": []}
+    colours: list[int | None] = [number % len(piano_roll.palette()) for number in range(len(names))]
+    order = list(range(len(names)))
+    if config.stems.by == "instrument":
+        legend = dict(zip(row["instruments"], piano_roll.colour_numbers(row["instruments"]), strict=True))
+        colours = [legend.get(name) for name in names]
+        places = {name: place for place, name in enumerate(legend)}
+        order.sort(key=lambda number: places.get(names[number], len(places)))
+    elif names[-1] == REST:
+        colours[-1] = None
+    return {
+        "stems": [[display(names[n]) or "stem", quote(paths[n]), colours[n]] for n in order],
+        "rate": row["sample_rate"],
+        "channels": row["channels"],
+        "gain": 1.0 if paths[0].endswith(".flac") else row["gain"],
     }
 
 

@@ -25,7 +25,8 @@ def say(text: object, to_stdout: bool = False, links: Mapping[str, str] | None =
     Args:
         text: the text.
         to_stdout: if true, it is printed on standard output.
-        links: words of the text, which become links, to paths or URLs of files; only where `shows_links`.
+        links: words of the text, which become links, to paths or URLs of files, or to a page of this machine's own
+            server; only where `shows_links`.
     """
     stream, shown = sys.stdout if to_stdout else sys.stderr, printable(text)
     if links and shows_links(stream):
@@ -60,7 +61,9 @@ def shows_links(stream: TextIO) -> bool:
 
 
 def _web_address(target: str) -> str:
-    """Returns the address of a local file or of an object in Google's storage; empty for anything else."""
+    """Returns the address of a local file, of this machine or of an object in Google's storage; else an empty text."""
+    if target.startswith("http://127.0.0.1:"):
+        return target
     if target.startswith("gs://"):
         return "https://storage.cloud.google.com/" + quote(target.removeprefix("gs://"))
     return Path(target.removeprefix("file://")).absolute().as_uri() if "://" not in target else ""

@@ -58,6 +58,7 @@ class WriteSettings:
         storage: credentials for writing.
         audio_rate: sample rate of the audio files in Hz; None for that of the notes.
         metadata: if true, audio files name title, artist and copyright.
+        stem_format: format of the stems' files, see StemsConfig.
         picture_range: range of the pictures, see SpectrogramConfig.
         roll_colour: what the colours of the piano roll stand for.
         roll_data: if true, the notes are saved for the page's piano roll.
@@ -76,6 +77,7 @@ class WriteSettings:
     storage: StorageConfig = field(default_factory=StorageConfig)
     audio_rate: int | None = None
     metadata: bool = False
+    stem_format: Literal["wav-float", "flac"] = "wav-float"
     picture_range: Literal["full", "reference"] = "full"
     roll_colour: ColourBy = "instrument"
     roll_data: bool = False
@@ -157,7 +159,7 @@ class _Write(DeadLetterDoFn):
                 buffer = io.BytesIO()
                 np.save(buffer, levels)
                 outputs["cqt"] = self._put(f"spectrograms/{name}.npy", buffer.getvalue())
-        outputs |= self._write_notes(song, name, grid) | self._write_stems(song)
+        outputs |= self._write_notes(song, name, grid) | self._write_stems(song, clip.gain)
         count("audio_milliseconds", 1000 * clip.samples // clip.sample_rate)
         digests = settings.digests
         return SongRow(
@@ -224,15 +226,18 @@ class _Write(DeadLetterDoFn):
             outputs["notesequence"] = self._put(f"notes/{name}.pb", sequence)
         return outputs
 
-    def _write_stems(self, song: MixedSong) -> dict[str, tuple[str, int]]:
+    def _write_stems(self, song: MixedSong, gain: float) -> dict[str, tuple[str, int]]:
         settings, outputs = self._settings, {}
         folder = f"stems/{paths.output_folder(song.plan.song_id)}"
         channels, rate = settings.mix.channels, settings.audio_rate or settings.sample_rate
         for number, label in enumerate(song.plan.stems):
             sound = pieces(song.stems.get(number, SparseMix()), song.plan.samples, settings.mix)
             sound = resampled(sound, channels, settings.sample_rate, rate)
-            data = encode_audio(sound, rate, "wav-float", channels)
-            outputs[f"stem_{number + 1:03d}"] = self._put(f"{folder}/{paths.stem_name(number, label)}.wav", data)
+            if settings.stem_format == "flac":
+                sound = (piece * np.float32(gain) for piece in sound)  # floats may exceed full scale, and FLAC may not
+            data = encode_audio(sound, rate, settings.stem_format, channels, bits=24)
+            path = f"{folder}/{paths.stem_name(number, label)}{SUFFIX[settings.stem_format]}"
+            outputs[f"stem_{number + 1:03d}"] = self._put(path, data)
         return outputs
 
     def _put(self, name: str, data: bytes) -> tuple[str, int]:

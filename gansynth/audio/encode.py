@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import struct
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Literal
 
 import numpy as np
@@ -45,6 +45,14 @@ def to_pcm16(clip: NDArray[np.float32]) -> NDArray[np.int16]:
     return np.rint(np.clip(clip, -1.0, 1.0) * np.float32(32767)).astype(np.int16)
 
 
+def _to_pcm24(clip: NDArray[np.float32]) -> NDArray[np.int32]:
+    """Converts a clip to the upper 24 of 32 bits; louder samples than 1.0 are clipped."""
+    return np.rint(np.clip(clip.astype(np.float64), -1.0, 1.0) * 8388607).astype(np.int32) << 8
+
+
+_INTEGERS: dict[str, Callable[[NDArray[np.float32]], NDArray[np.integer]]] = {"PCM_16": to_pcm16, "PCM_24": _to_pcm24}
+
+
 def cut(clip: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
     """Yields a clip in pieces of at most 65,536 samples, so that a long clip need not be copied as a whole."""
     for first in range(0, len(clip), _PIECE):
@@ -80,16 +88,18 @@ def encode_audio(
     audio_format: AudioFormat,
     channels: int = 1,
     tags: Mapping[str, str] | None = None,
+    bits: Literal[16, 24] = 16,
 ) -> bytes:
     """Encodes a clip as a sound file.
 
     Args:
         clip: float32 [samples] or [samples, channels], -1..1, whole or in pieces.
         sample_rate: in Hz.
-        audio_format: "wav" and "flac" have 16 bits, "wav-float" 32-bit floats; "ogg" is Vorbis, "opus" Opus in an Ogg
+        audio_format: "wav" has 16 bits, "wav-float" 32-bit floats; "ogg" is Vorbis, "opus" Opus in an Ogg
             file.
         channels: number of channels of a clip in pieces.
         tags: texts about the song, printable and short; empty ones are left out.
+        bits: of a sample in "flac".
 
     Returns:
         The file's bytes. An empty clip becomes one silent sample in FLAC, MP3 and Opus, since libsndfile cannot write
@@ -109,11 +119,13 @@ def encode_audio(
     check_format(audio_format, sample_rate)
     buffer = io.BytesIO()
     kind, subtype = _LIBSNDFILE[audio_format]
+    if audio_format == "flac" and bits == 24:
+        subtype = "PCM_24"
     with soundfile.SoundFile(buffer, "w", sample_rate, channels, subtype, format=kind) as file:
         for name, text in tags.items():
             setattr(file, name, text)
         for piece in clip:
-            file.write(to_pcm16(piece) if subtype == "PCM_16" else piece)
+            file.write(_INTEGERS[subtype](piece) if subtype in _INTEGERS else piece)
         if audio_format in _NEVER_EMPTY and not file.frames:
             file.write(np.zeros((1, channels), np.float32))
     if kind == "OGG":

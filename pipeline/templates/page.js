@@ -13,6 +13,7 @@
   const views = new Map(); // what stands in the document: { entry, show } by element
   const player = new gansynth.Player(byId("player"), { next: () => step(1), previous: () => step(-1) });
   const list = new gansynth.List(byId("list"), make);
+  const stems = new gansynth.Stems(player, { start, view: facts.view });
 
   /* State: what the address says after "#". */
   const FIELDS = { words: "find", sort: "sort", show: "show", instrument: "instrument", program: "program", from: "from", to: "to" };
@@ -107,7 +108,7 @@
   async function track(entry) {
     const details = await corpus.details(entry);
     return {
-      key: entry.number, title: entry.title, detail: entry.folder, src: details.links.audio, seconds: details.seconds,
+      ...stems.source(entry, details), title: entry.title, detail: entry.folder, seconds: details.seconds,
       peaks: gansynth.decodePeaks(details.peaks), href: address({ ...usual, song: entry.name }),
     };
   }
@@ -255,15 +256,8 @@
           if (kind !== "piano_roll" && kind !== "spectrogram") link.download = "";
           return [link, " "];
         }));
-        const stems = part(".stems");
-        stems.hidden = !details.stems.length;
-        for (const [name, path] of details.stems) {
-          const link = element("a", "", name);
-          link.href = path;
-          link.download = "";
-          link.dir = "auto";
-          stems.append(" ", link);
-        }
+        stems.fill(part(".stems"), entry, details);
+        copies(part(".stems .copy"), part(".stems code").textContent);
         part(".plates").classList.toggle("drawn", isDrawn(details));
         const sight = new IntersectionObserver((seen) => { // notes and pictures are read when they come near
           if (!seen.some((one) => one.isIntersecting)) return;

@@ -10,6 +10,8 @@
  *     a Uint8Array or null; detail (a folder) and href (the title's link) may be "".
  *   player.play(), pause(), toggle(), seek(seconds), skip(seconds)
  *   player.track, player.at (seconds), player.playing, player.loop ([from, to] in seconds, or null)
+ *   player.sound = { start(seconds), stop(), volume, at }   is heard instead of the file, which keeps the time; null: the
+ *     file again. A new track ends it. Speed is 1 meanwhile, as only the browser's own players keep the pitch.
  *   player.key(event)                            handles a keydown of the page; returns whether it was one of its keys
  *   player.owns(element)                         whether the space key is for a button that Tab has led to
  *   player.addEventListener(type, listener)      "track", "play", "pause", "time" (many times a second), "ended", "error"
@@ -20,6 +22,7 @@ gansynth.Player = class extends EventTarget {
   #bar;
   #wanted = null; // a position asked for before the file's length is known
   #from = null; // where the loop begins, while its end is not set
+  #sound = null; // see `sound`
   #tabbed = false; // whether the focus was moved with Tab, and not with a click
 
   constructor(bar, { next = null, previous = null } = {}) {
@@ -45,6 +48,12 @@ gansynth.Player = class extends EventTarget {
     });
     on(audio, "timeupdate", () => { this.#turn(); this.#show(); }); // also in a tab that is not seen
     on(audio, "seeked", () => this.#show());
+    on(audio, "playing", () => this.#sound?.start(audio.currentTime));
+    on(audio, "seeked", () => { if (!audio.paused) this.#sound?.start(audio.currentTime); });
+    for (const type of ["pause", "waiting", "seeking", "ended"]) on(audio, type, () => this.#sound?.stop());
+    on(audio, "timeupdate", () => { // the two may have different clocks
+      if (this.playing && !audio.seeking && Math.abs((this.#sound?.at ?? audio.currentTime) - audio.currentTime) > 0.1) this.#sound.start(audio.currentTime);
+    });
     on(audio, "error", () => {
       if (!this.track || !audio.currentSrc) return;
       part(".bar-status").textContent = `${this.track.title} cannot be played`;
@@ -65,6 +74,7 @@ gansynth.Player = class extends EventTarget {
     const volume = part(".bar-volume input");
     on(volume, "input", () => {
       audio.volume = (volume.value / 100) ** 2; // about as loud as it looks
+      if (this.#sound) this.#sound.volume = audio.volume;
       try { localStorage.setItem("gansynth-volume", volume.value); } catch { /* not kept */ }
     });
     try { volume.value = localStorage.getItem("gansynth-volume") ?? "100"; } catch { /* not kept */ }
@@ -85,11 +95,28 @@ gansynth.Player = class extends EventTarget {
 
   get playing() { return !this.#audio.paused; }
 
+  get sound() { return this.#sound; }
+
+  set sound(sound) {
+    const audio = this.#audio, speed = this.#part(".bar-speed");
+    this.#sound?.stop();
+    this.#sound = sound;
+    audio.muted = Boolean(sound);
+    speed.disabled = Boolean(sound);
+    if (sound) {
+      speed.value = "1";
+      audio.playbackRate = audio.defaultPlaybackRate = 1;
+      sound.volume = audio.volume;
+      if (this.playing) sound.start(audio.currentTime);
+    }
+  }
+
   get seconds() { return this.track ? this.track.seconds : 0; }
 
   load(track, { at = 0, play = false } = {}) {
     if (!this.track || this.track.key !== track.key) {
       this.track = track;
+      this.sound = null;
       this.loop = this.#from = null;
       this.#audio.src = track.src;
       this.#audio.playbackRate = this.#audio.defaultPlaybackRate;

@@ -228,11 +228,12 @@ gansynth.Pictures = class {
     context.font = "11px Helvetica, Arial, sans-serif";
     context.fillStyle = context.strokeStyle = "#a5a2ae";
     context.textAlign = "center";
-    for (let i = Math.floor(from / step); i * step <= from + width / perSecond; i++) {
+    for (let i = Math.ceil(from / step); i * step <= from + width / perSecond; i++) {
       const x = (i * step - from) * perSecond;
       context.fillRect(Math.round(x), 0, 1, 4);
       const text = gansynth.clock(i * step) + (tenths ? `.${Math.round(i * step * 10) % 10}` : "");
-      if (i > 0 || from > 0) context.fillText(text, x, 18); else { context.textAlign = "left"; context.fillText(text, 0, 18); context.textAlign = "center"; }
+      const half = context.measureText(text).width / 2; // labels at the edges are moved inside
+      context.fillText(text, gansynth.clamp(x, half, width - half), 18);
     }
   }
 

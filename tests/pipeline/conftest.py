@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import os
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,7 @@ import pytest
 from pipeline import page
 from pipeline.__main__ import main
 from pipeline.config import load_config
+from pipeline.view import Server
 from tests.support.pages import BROKEN, NAMES, all_rows, write_song
 
 
@@ -74,3 +77,26 @@ def reference(tiny: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     options = [word for setting in settings for word in ("--set", setting)]
     assert main(["render", str(folder / "in"), "--output", str(folder / "out"), "--quiet", *options]) == 0
     return folder / "out"
+
+
+@pytest.fixture(scope="session", params=["flac", "wav-float"])
+def stems(request: pytest.FixtureRequest, tiny: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Returns the output folder of two songs with stems, one with a hostile name."""
+    folder = tmp_path_factory.mktemp("stems")
+    for name in ("one.mid", "b#?%<b>.mid"):
+        write_song(folder / "in" / name, range(60, 75))
+    settings = (f"checkpoint={tiny}", "stems.by=instrument", f"stems.format={request.param}")
+    options = [word for setting in settings for word in ("--set", setting)]
+    assert main(["render", str(folder / "in"), "--output", str(folder / "out"), "--quiet", *options]) == 0
+    return folder / "out"
+
+
+@pytest.fixture(scope="session")
+def address(stems: Path) -> Iterator[str]:
+    """Serves the folder as `gansynth-beam view` does."""
+    with Server(stems) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+        thread.start()
+        yield server.address
+        server.shutdown()
+        thread.join()

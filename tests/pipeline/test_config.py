@@ -62,6 +62,7 @@ LEFT_TO_DEFAULTS = {
         "instruments.latent_steps",
         "drums.kit",
         "stems.by",
+        "stems.format",
         "stems.max_files",
     ),
     *("mix.normalize", "mix.loudness", "mix.true_peak", "mix.panning"),

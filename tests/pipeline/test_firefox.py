@@ -53,6 +53,15 @@ def titles(tab: Firefox) -> list[str]:
     return found
 
 
+def click_and_wait(tab: Firefox, selector: str, condition: str) -> None:
+    """Scrolls to an element, which takes a while where the list measures its items, clicks it, and waits."""
+    box = f"document.querySelector({selector!r}).getBoundingClientRect()"
+    tab.evaluate(f"document.querySelector({selector!r}).scrollIntoView({{block: 'center'}})")
+    tab.wait_until(f"(box => box.top > 60 && box.bottom < innerHeight - 90)({box})")
+    tab.click(selector)
+    tab.wait_until(condition)
+
+
 def playing(tab: Firefox) -> str:
     return str(tab.evaluate(f"{AUDIO}.paused ? '' : document.querySelector('.bar-title a').textContent"))
 
@@ -108,6 +117,46 @@ def test_data_of_another_run_are_not_taken(browser: Firefox, large: Path, tmp_pa
     browser.goto((folder / "index.html").as_uri())
     browser.wait_until("!document.querySelector('#trouble').hidden")
     assert titles(browser) == []
+
+
+def test_stems_are_mixed_from_a_server_and_told_apart_from_the_disk(tab: Firefox, stems: Path, address: str) -> None:
+    one = "#pictures=0&song=one.mid"
+    tab.goto(address + one)
+    tab.wait_until("document.querySelectorAll('.stem-solo').length > 1")
+    # Rendered without a sound card, all stems together are the clip, and without the first they are not.
+    differences = """(async () => {
+      const songs = JSON.parse(document.getElementById("songs-0001").textContent);
+      const context = new OfflineAudioContext(1, 9, 16000);
+      const song = songs.find(one => one.title === "one"), file = await fetch(song.links.audio);
+      const clip = await context.decodeAudioData(await file.arrayBuffer());
+      const sources = song.stems.map(([, path]) => path);
+      const found = [];
+      for (const first of [1, 0]) {
+        const offline = new OfflineAudioContext(1, clip.length, 16000);
+        const mixer = new gansynth.Mixer(sources, { rate: 16000, gain: song.gain, context: offline });
+        await mixer.load();
+        mixer.set(0, first);
+        mixer.start(0);
+        const mixed = (await offline.startRendering()).getChannelData(0), whole = clip.getChannelData(0);
+        let most = 0;
+        for (let i = 500; i < whole.length; i++) most = Math.max(most, Math.abs(whole[i] - mixed[i]));
+        found.push(most);
+      }
+      return found;
+    })()"""
+    same, other = tab.evaluate(differences)
+    assert same < 2**-13
+    assert other > 0.01
+    click_and_wait(tab, ".song .play", f"{AUDIO}.currentTime > 0.1")
+    tab.evaluate("document.querySelector('.stems').open = true")
+    click_and_wait(tab, ".stem-mute", f"{AUDIO}.muted && !{AUDIO}.paused")
+    tab.goto((stems / "index.html").as_uri() + one)
+    tab.wait_until("document.querySelectorAll('.stem-solo').length > 1")
+    assert tab.evaluate("document.querySelectorAll('.stem-mute').length") == 0
+    tab.evaluate("document.querySelector('.stems').open = true")
+    click_and_wait(
+        tab, ".stem-solo", f"{AUDIO}.src.includes('/stems/one/') && {AUDIO}.currentTime > 0.1 && !{AUDIO}.paused"
+    )
 
 
 @pytest.mark.parametrize("width", [390, 1280, 1920])

@@ -169,6 +169,46 @@ def test_songs_of_earlier_releases_have_no_peaks() -> None:
     assert details({key: value for key, value in ROW.items() if key != "peaks"})["peaks"] == ""
 
 
+STEMS: dict[str, Any] = {
+    "stems": ["flute", "rest", "piano"],
+    "outputs": {"audio": "audio/a/x.wav", **{f"stem_{n:03d}": f"stems/a/x/{n}#.wav" for n in (1, 2, 3)}},
+    "sample_rate": 48000,
+    "channels": 2,
+    "gain": 0.25,
+}
+
+
+def test_stems_are_in_the_order_and_colours_of_the_legend() -> None:
+    song = details({**ROW, **STEMS}, stems={"by": "instrument"})
+    expected = [
+        ["piano", "stems/a/x/3%23.wav", 0],
+        ["flute", "stems/a/x/1%23.wav", 1],
+        ["rest", "stems/a/x/2%23.wav", None],
+    ]
+    assert song["stems"] == expected
+    assert [colour for colour, *_ in song["legend"]] == [0, 1]
+    assert (song["rate"], song["channels"], song["gain"]) == (48000, 2, 0.25)
+    assert details(ROW)["stems"] == []
+
+
+def test_stems_of_tracks_have_the_colours_of_the_tracks() -> None:
+    outputs = {kind: path.replace(".wav", ".flac") for kind, path in STEMS["outputs"].items()}
+    song = details({**ROW, **STEMS, "stems": ["b", "a", "rest"], "outputs": outputs}, stems={"by": "track"})
+    assert [(name, colour) for name, _, colour in song["stems"]] == [("b", 0), ("a", 1), ("rest", None)]
+    assert song["gain"] == 1.0
+
+
+def test_only_pages_with_stems_may_read_files() -> None:
+    for row, rule in ((ROW, "connect-src 'none'"), ({**ROW, **STEMS}, "connect-src 'self'")):
+        (policy,) = only([row]).all("meta", **{"http-equiv": "Content-Security-Policy"})
+        assert rule in policy["content"]
+
+
+def test_the_page_has_the_command_that_serves_it() -> None:
+    assert data(written([ROW], output="my out"))[0]["view"] == "gansynth-beam view 'my out'"
+    assert data(written([ROW], output="gs://bucket/out"))[0]["view"] == ""
+
+
 def test_what_the_index_says() -> None:
     rows = [
         {**ROW, "repairs": ["hanging_notes"], "notes": {**ROW["notes"], "shortened": 3}, "song_id": "c/10.mid"},

@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,14 @@ ROOT = Path(__file__).parents[2]
 MIDI = ROOT / "tests" / "data" / "midi"
 SONGS = 24
 STOPPED = re.compile(r"Stopped: (\d+) of (\d+) songs done; run the same command to go on")
+
+
+@pytest.fixture(autouse=True)
+def _interruptible() -> Iterator[None]:
+    """Lets SIGINT through also where the tests run in the background, for which a shell has it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture

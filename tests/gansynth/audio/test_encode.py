@@ -79,6 +79,15 @@ def test_16_bits_are_exact(audio_format: AudioFormat) -> None:
     assert (np.rint(back * 32768) == to_pcm16(clip())).all()
 
 
+def test_flac_of_24_bits_is_exact_and_clips() -> None:
+    data = encode_audio(clip() * 2, RATE, "flac", bits=24)
+    assert soundfile.info(io.BytesIO(data)).subtype == "PCM_24"
+    wanted = np.rint(np.clip(clip().astype(np.float64) * 2, -1, 1) * 8388607)
+    back = soundfile.read(io.BytesIO(data), dtype="int32")[0] >> 8
+    assert (back == wanted).all()
+    assert encode_audio(clip(), RATE, "flac") == encode_audio(clip(), RATE, "flac", bits=16)
+
+
 def test_floats_are_kept_whole() -> None:
     loud = clip() * 3
     assert (decode(encode_audio(loud, RATE, "wav-float")) == loud).all()
