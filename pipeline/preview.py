@@ -16,6 +16,7 @@ from gansynth.figures import axes
 from gansynth.figures.spectrogram import SpectrogramStyle, cqt, write_png
 from gansynth.io import files, urls
 from gansynth.io.script_data import sha256
+from gansynth.model import download
 from gansynth.model.synthesizer import Synthesizer
 from gansynth.rendering import audition
 from gansynth.score.instruments import Bank, save_bank
@@ -142,6 +143,7 @@ def keep(preview: Preview, rows: Sequence[int], url: str, names: Sequence[str] =
     Raises:
         ConfigError: a row or a name is invalid, or the bank cannot be written.
     """
+    download.check_reachable(preview.checkpoint)
     synth = Synthesizer.from_checkpoint(preview.checkpoint)
     kept = subset(preview.candidates(synth), rows, names)
     try:
@@ -161,6 +163,7 @@ def write(preview: Preview, quiet: bool = False) -> Bank:
     Raises:
         GansynthError: the checkpoint, the bank or an option cannot be used.
     """
+    download.check_reachable(preview.checkpoint)
     synth = Synthesizer.from_checkpoint(preview.checkpoint)
     if preview.pitch not in synth.pitches:
         low, high = synth.pitches.start, synth.pitches.stop - 1
