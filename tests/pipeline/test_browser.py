@@ -869,6 +869,75 @@ def test_an_audition_fits_the_screen_and_can_be_read(
     assert readable_contrasts(tab, audition, viewport, scheme)
 
 
+def test_an_audition_is_played_with_keys(tab: sync_api.Page, audition: Path) -> None:
+    tab.add_init_script(
+        "window.heard = []; const Real = Audio;"
+        "window.Audio = class extends Real { constructor(src) { super(src); heard.push(this); } };"
+    )
+    tab.goto((audition / "index.html").as_uri())
+    tab.keyboard.press("2")
+    assert tab.locator("#chosen").input_value() == "2"
+    wait_until(tab, "document.getElementById('player').src.endsWith('/clips/note-2.wav')")
+    for key, pitch, clip, steps in (("a", 60, "note-2", 0), ("w", 61, "note-2", 1), ("k", 72, "key-2-72", 0)):
+        tab.keyboard.down(key)
+        assert tab.locator("#keyboard .down").get_attribute("data-pitch") == str(pitch)
+        sound = tab.evaluate(
+            "(({src, playbackRate, preservesPitch}) => [src, playbackRate, preservesPitch])(heard.at(-1))"
+        )
+        assert sound[0].endswith(f"/clips/{clip}.wav")
+        assert sound[1:] == [pytest.approx(2 ** (steps / 12)), False]
+        tab.keyboard.up(key)
+        assert tab.locator("#keyboard .down").count() == 0
+    wait_until(tab, "heard.every((sound) => sound.paused)")
+    tab.keyboard.press("z")
+    tab.keyboard.down("a")
+    assert tab.locator("#keyboard .down").get_attribute("data-pitch") == "48"
+    tab.keyboard.up("a")
+    tab.locator("#keyboard [data-pitch='67']").hover()
+    tab.mouse.down()
+    assert tab.locator("#keyboard .down").get_attribute("data-pitch") == "67"
+    tab.mouse.up()
+    assert tab.locator("#keyboard .down").count() == 0
+
+
+def test_the_map_of_an_audition_is_heard(tab: sync_api.Page, audition: Path) -> None:
+    tab.goto((audition / "index.html").as_uri())
+    plane = tab.locator("#plane")
+    plane.scroll_into_view_if_needed()
+    box = plane.bounding_box()
+    assert box
+    at = [(box["x"] + box["width"] * x, box["y"] + box["height"] * 0.5) for x in (0.5, 0.95)]
+    playing = "document.getElementById('player').src.split('/').at(-1)"
+    tab.mouse.move(*at[0])
+    tab.mouse.down()
+    assert tab.evaluate(playing) == "map-40.wav"
+    assert "[43]" in tab.locator("#render-command").inner_text()
+    assert "Made of" in tab.locator("#where").inner_text()
+    tab.mouse.move(*at[1])
+    assert tab.evaluate(playing) == "map-44.wav"
+    tab.mouse.up()
+    tab.mouse.move(*at[0])
+    assert tab.evaluate(playing) == "map-44.wav"
+    plane.focus()
+    tab.keyboard.press("ArrowUp")
+    assert tab.evaluate(playing) == "map-35.wav"
+    assert len(tab.locator("#nearest").inner_text().split(", ")) == 3
+    tab.locator(".copy[data-of=render-command]").click()
+    assert tab.locator("#copied").inner_text() in ("Copied.", "Not copied: select the text and copy it.")
+    spots = tab.locator("#plane .spot")
+    assert spots.all_inner_texts() == ["0", "1", "2"]
+
+
+@every_screen
+def test_axe_finds_nothing_in_an_audition(
+    tab: sync_api.Page, audition: Path, viewport: dict[str, int], scheme: str
+) -> None:
+    tab.emulate_media(color_scheme=scheme)
+    tab.set_viewport_size(viewport)
+    tab.goto((audition / "index.html").as_uri())
+    no_violations(tab)
+
+
 CONTRASTS = """() => {
   const luminance = (colour) => colour.match(/[\\d.]+/g).slice(0, 3).map((v) => v / 255)
     .map((v) => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
