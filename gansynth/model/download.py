@@ -56,6 +56,7 @@ def check_reachable(name_or_path: str) -> None:
     if not url or _is_complete(_copy_of(url)):
         return
     try:
+        urls.filesystem(url, **options)  # imports its package, which takes seconds
         retry.within_deadline(listing.size, f"{url}/experiment.json", deadline=ANSWER_SECONDS, **options)
     except FileNotFoundError:
         raise CheckpointError(f"{url}: has no experiment.json; is this a GANSynth checkpoint?") from None
