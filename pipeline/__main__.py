@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pipeline.stopping import Stop
 
 EXAMPLES = Path(__file__).parent / "examples"
-_COMMANDS = ("render", "plan", "preview", "report", "view")
+_COMMANDS = ("render", "plan", "preview", "compare", "report", "view")
 _HELP = """\
 Renders MIDI files with GANSynth; writes a WAV, a spectrogram and a piano roll for each.
 
@@ -80,6 +80,14 @@ examples:
   gansynth-beam preview --seed 7 --keep 0,2,4 --names glass,reed,bell --as my_bank.yaml
   gansynth-beam render midi/ --set instruments.bank=my_bank.yaml
 """
+_COMPARE = """\
+Writes a page on which the songs of several output folders are compared by ear: versions are switched at the same
+position without a gap, at the same loudness, also blind (hidden order, ABX). Stars and notes are saved as JSON.
+
+examples:
+  gansynth-beam compare out out_slower
+  gansynth-beam compare out_a out_b out_c -o comparison
+"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -88,11 +96,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     parser = _parser()
     args, others = parser.parse_known_args(_with_command(parser, sys.argv[1:] if argv is None else argv))
-    if args.command in ("preview", "view") and others:
+    if args.command in ("preview", "compare", "view") and others:
         parser.error(f"unrecognized arguments: {' '.join(others)}")
     with stopping.on_signals() as stop:
         try:
-            commands = {"preview": _preview, "report": _report, "view": _view}
+            commands = {"preview": _preview, "compare": _compare, "report": _report, "view": _view}
             command = commands.get(args.command)
             return command(args, others) if command else _render(args, others, stop)
         except KeyboardInterrupt:
@@ -151,6 +159,18 @@ def _view(args: argparse.Namespace, _: Sequence[str]) -> int:
         say(f"error: {error}")
         return 2
     return 0
+
+
+def _compare(args: argparse.Namespace, _: Sequence[str]) -> int:
+    from gansynth.errors import GansynthError
+    from pipeline import compare
+
+    try:
+        compare.write(args.folders, args.output, args.songs, args.quiet)
+        return 0
+    except GansynthError as error:
+        say(f"error: {error}")
+        return 2
 
 
 def _render(args: argparse.Namespace, others: Sequence[str], stop: Stop) -> int:
@@ -298,6 +318,17 @@ def _parser() -> argparse.ArgumentParser:
     preview.add_argument("--names", type=_names, default=(), metavar="X,Y,...", help="new names of the kept ones")
     preview.add_argument("--as", dest="save_as", default="bank.yaml", metavar="FILE", help=".yaml or .npz (bank.yaml)")
     preview.add_argument("--quiet", action="store_true", help="print nothing but errors")
+    compare = add_command(
+        "compare", help="compare the songs of output folders by ear, also blind", description=_COMPARE
+    )
+    compare.add_argument("folders", nargs="+", metavar="OUTPUT", help="output folders or URLs of finished jobs")
+    compare.add_argument(
+        "-o", "--output", default="comparison", metavar="DIR", help="folder or URL of the page (default: comparison)"
+    )
+    compare.add_argument(
+        "--songs", type=_count, default=100, metavar="N", help="compare at most so many songs (default: 100)"
+    )
+    compare.add_argument("--quiet", action="store_true", help="print nothing but errors")
     return parser
 
 
@@ -325,6 +356,12 @@ def _add_job_arguments(parser: argparse.ArgumentParser) -> None:
         "(twice compute.slice_songs)",
     )
     parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"{text!r}: give a number from 1 on")
+    return int(text)
 
 
 def _numbers(text: str) -> tuple[int, ...]:

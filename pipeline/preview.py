@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import itertools
+import json
+import os
+import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gansynth.audio.encode import encode_audio
 from gansynth.config import EnvelopeConfig, InstrumentsConfig
@@ -16,18 +20,28 @@ from gansynth.figures import axes
 from gansynth.figures.spectrogram import SpectrogramStyle, cqt, write_png
 from gansynth.io import files, urls
 from gansynth.io.script_data import sha256
+from gansynth.model import download
 from gansynth.model.synthesizer import Synthesizer
 from gansynth.rendering import audition
+from gansynth.score import latent_map
 from gansynth.score.instruments import Bank, save_bank
 from gansynth.score.spec import synth_spec
 from pipeline.invocation import command_line
 from pipeline.terminal import say
 from pipeline.web import asset, display, environment
 
+MAP_BANK = "map.yaml"
+"""File of the instruments of the page and of the points of its map."""
 ALL_PAIRS = 12
 """Maximum number of instruments for which all pairs have an interpolation; beyond it, only neighbours."""
 STEPS = 7
 MOST = 200
+GRID = 9
+"""Points of the map in each direction."""
+_POINT_SECONDS = 1.2
+_NEAREST = 3
+_REACH = 12
+"""Semitones from the pitch to the ends of the keyboard, where notes are rendered, too."""
 _PICTURE = SpectrogramStyle(width=420, height=270)
 _ENVELOPE = EnvelopeConfig()
 
@@ -142,6 +156,7 @@ def keep(preview: Preview, rows: Sequence[int], url: str, names: Sequence[str] =
     Raises:
         ConfigError: a row or a name is invalid, or the bank cannot be written.
     """
+    download.check_reachable(preview.checkpoint)
     synth = Synthesizer.from_checkpoint(preview.checkpoint)
     kept = subset(preview.candidates(synth), rows, names)
     try:
@@ -161,6 +176,7 @@ def write(preview: Preview, quiet: bool = False) -> Bank:
     Raises:
         GansynthError: the checkpoint, the bank or an option cannot be used.
     """
+    download.check_reachable(preview.checkpoint)
     synth = Synthesizer.from_checkpoint(preview.checkpoint)
     if preview.pitch not in synth.pitches:
         low, high = synth.pitches.start, synth.pitches.stop - 1
@@ -177,7 +193,9 @@ def write(preview: Preview, quiet: bool = False) -> Bank:
             if name.startswith("note-"):
                 picture = write_png(cqt(sound, synth.sample_rate, _PICTURE), synth.sample_rate, "", _PICTURE)
                 files.write_bytes(urls.join(preview.output, "clips", f"{name}.png"), picture)
-        html = render_page(preview, bank, pairs)
+        if (points := map_points(bank)) is not None:
+            save_bank(_with_points(bank, points), urls.join(preview.output, MAP_BANK))
+        html = render_page(preview, bank, pairs, _own(synth), synth.pitches)
         files.write_bytes(urls.join(preview.output, "index.html"), html.encode())
     except OSError as error:
         raise ConfigError(f"--output {preview.output}: cannot be written ({error}).") from None
@@ -193,35 +211,120 @@ def _clips(
     for row, latent in enumerate(bank.latents):
         yield audition.note(f"note-{row}", latent, preview.pitch, synth, _ENVELOPE)
         yield audition.phrase(f"phrase-{row}", latent, preview.pitch, synth, _ENVELOPE)
+        for pitch in key_pitches(preview.pitch, synth.pitches):
+            if pitch != preview.pitch:
+                yield audition.note(f"key-{row}-{pitch}", latent, pitch, synth, _ENVELOPE)
+    points = map_points(bank)
+    for number, latent in enumerate(() if points is None else points):
+        yield audition.note(f"map-{number}", latent, preview.pitch, synth, _ENVELOPE, _POINT_SECONDS)
     for one, other in pairs:
         both = np.stack([bank.latents[one], bank.latents[other]])
         yield audition.strip(f"strip-{one}-{other}", both, preview.pitch, STEPS, synth, _ENVELOPE)
 
 
-def render_page(preview: Preview, bank: Bank, pairs: Sequence[tuple[int, int]]) -> str:
+def key_pitches(pitch: int, playable: range) -> list[int]:
+    """Lists the pitches at which the keyboard's notes are rendered; those between are played faster or slower.
+
+    Args:
+        pitch: pitch of the audition.
+        playable: pitches of the checkpoint.
+    """
+    return [each for each in (pitch - _REACH, pitch, pitch + _REACH) if each in playable]
+
+
+def map_points(bank: Bank) -> NDArray[np.float64] | None:
+    """Computes the latents of the map's points, float64 [GRID * GRID, latent size], row by row from the top left.
+
+    None for fewer than three instruments, which have no map.
+    """
+    if len(bank) < 3:
+        return None
+    steps = np.linspace(0, 1, GRID)
+    points = np.stack(np.meshgrid(steps, steps[::-1]), axis=-1).reshape(-1, 2)
+    return latent_map.at(points, latent_map.places(bank.latents), bank.latents)
+
+
+def _with_points(bank: Bank, points: NDArray[np.float64]) -> Bank:
+    """Appends the map's points to a bank, as instruments of their own."""
+    names = [f"point-{number}" for number in range(len(points))]
+    free = [name if name not in bank.names else f"{name}-of-map" for name in names]
+    return replace(bank, names=(*bank.names, *free), latents=np.concatenate([bank.latents, points]))
+
+
+def _own(synth: Synthesizer) -> Bank | None:
+    """Returns the checkpoint's own named instruments, if it has any."""
+    bank = synth_spec(synth.shape, InstrumentsConfig()).bank
+    return None if all(re.fullmatch(r"random-\d+-\d+", name) for name in bank.names) else bank
+
+
+def _nearest(points: NDArray[np.float64], bank: Bank) -> list[list[str]]:
+    """Names the instruments of a bank that are nearest to each point, by the angle between their latents."""
+    unit = bank.latents / np.linalg.norm(bank.latents, axis=1, keepdims=True)
+    order = np.argsort(-(points @ unit.T), axis=1, kind="stable")[:, :_NEAREST]
+    return [[display(bank.names[n]) for n in row] for row in order.tolist()]
+
+
+def _render_command(preview: Preview) -> str:
+    """Formats the command that renders a song with an instrument of the page, where NUMBER stands for its number."""
+    output = os.path.abspath(urls.local_path(preview.output)) if urls.is_local(preview.output) else preview.output
+    settings = [f"instruments.bank={urls.join(output, MAP_BANK)}", "instruments.mode=fixed"]
+    if preview.checkpoint != Preview.checkpoint:
+        settings.append(f"checkpoint={preview.checkpoint}")
+    words = [word for setting in settings for word in ("--set", setting)]
+    return command_line(["render", "song.mid", "--output", "out", *words, "--set", "instruments.instruments=[NUMBER]"])
+
+
+def render_page(
+    preview: Preview,
+    bank: Bank,
+    pairs: Sequence[tuple[int, int]],
+    own: Bank | None = None,
+    playable: range = range(128),
+) -> str:
     """Renders an audition's page as HTML.
 
     Args:
         preview: options of the audition.
         bank: the instruments.
         pairs: pairs of instruments that have an interpolation.
+        own: named instruments to compare points of the map with; those of the page if None.
+        playable: pitches of the checkpoint.
     """
-    script = asset("preview.js")
+    scripts = [asset("base.js"), asset("preview.js")]
     strips: dict[int, list[int]] = {}
     for one, other in pairs:
         strips.setdefault(one, []).append(other)
+    points = map_points(bank)
+    names = [display(name) for name in bank.names]
+    rendered = key_pitches(preview.pitch, playable)
+    data: dict[str, Any] = {
+        "names": names,
+        "pitch": preview.pitch,
+        "rendered": rendered,
+        "keys": [max(0, rendered[0]), min(127, rendered[-1])],
+        "render": display(_render_command(preview)),
+        "map": None,
+    }
+    if points is not None:
+        data["map"] = {
+            "grid": GRID,
+            "places": latent_map.places(bank.latents).round(4).tolist(),
+            "nearest": _nearest(points, own or bank),
+        }
     values: dict[str, Any] = {
         "preview": preview,
         "checkpoint": display(preview.checkpoint),
-        "names": [display(name) for name in bank.names],
+        "names": names,
         "families": [display(bank.families.get(name, "")) for name in bank.names],
         "strips": strips,
+        "has_map": points is not None,
         "steps": STEPS,
         "command": display(preview.command),
+        "data": json.dumps(data),
         "picture": _PICTURE,
         "axes": axes,
         "style": asset("page.css") + asset("preview.css"),
-        "script": script,
-        "script_digests": [sha256(script)],
+        "scripts": scripts,
+        "script_digests": [sha256(script) for script in scripts],
     }
     return environment().get_template("preview.html").render(values)

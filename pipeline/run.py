@@ -13,6 +13,7 @@ from typing import Any
 from gansynth.errors import ConfigError
 from gansynth.io import files, listing, paths, retry, urls
 from gansynth.io.probe import OutputError, check_writable
+from gansynth.model import download
 from pipeline import inputs, outputs, resume, rows, runners
 from pipeline.config import JobConfig
 from pipeline.earlier import Earlier
@@ -189,6 +190,7 @@ def check(config: JobConfig, beam_args: Sequence[str]) -> tuple[Sequence[str], s
 
     Raises:
         ConfigError: an option or an input cannot be used.
+        CheckpointError: this machine has no copy of the checkpoint and cannot fetch it.
     """
     urls.configure(config.storage)
     args: Sequence[str] = (*_flags(config.beam), *beam_args)
@@ -206,6 +208,8 @@ def check(config: JobConfig, beam_args: Sequence[str]) -> tuple[Sequence[str], s
         args, found = dataflow.complete(config, args), dataflow.check_sources(found)
     sources = inputs.Listing(outputs.check_sources(config.output, found))
     inputs.check_readable(next(iter(sources)))
+    if runner == runners.LOCAL:
+        download.check_reachable(config.checkpoint)
     return args, runner, sources
 
 

@@ -13,6 +13,7 @@ from gansynth.errors import ConfigError, GansynthError
 from gansynth.figures.axes import clock
 from gansynth.io import archives, files, listing, paths, urls
 from gansynth.midi.load import MidiFile, midi_file, parse_midi, read_midi
+from gansynth.model import download
 from gansynth.rendering.player import play
 from gansynth.score.plan import plan_song
 from pipeline import runners
@@ -69,6 +70,7 @@ def render(config: JobConfig, beam_args: Sequence[str] = (), quiet: bool = False
     (source,), output = config.input, config.output
     song_id, file = _read(source, config)
     song = parse_midi(file, config.notes)
+    download.check_reachable(config.checkpoint)
     job = resolve(config)
     plan, chunks = plan_song(song_id, song, config.sound, job.spec)
     sounds = source_of_sounds(model_settings(config))

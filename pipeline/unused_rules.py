@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 from gansynth.config import InstrumentsConfig
 from gansynth.score.assign import MOST_PARTS
@@ -17,23 +19,43 @@ def has_rules(config: InstrumentsConfig) -> bool:
     return any(getattr(config, section) for section in _SECTIONS)
 
 
+@dataclass
+class RulesUsed:
+    """The rules that chose an instrument in any of the songs, as in Part.
+
+    Attributes:
+        rules: the rules of the songs so far.
+        songs: number of these songs.
+        complete: false if a song has so many parts that not all of them are in its row.
+    """
+
+    rules: set[str] = field(default_factory=set)
+    songs: int = 0
+    complete: bool = True
+
+    def add(self, row: Mapping[str, Any]) -> None:
+        """Adds the row of an input, of a job or of a forecast; failed ones do not count."""
+        if row["status"] != "failed":
+            self.rules |= {part["rule"] for part in row["parts"]}
+            self.songs += 1
+            self.complete &= len(row["parts"]) < MOST_PARTS
+
+    @property
+    def known(self) -> set[str] | None:
+        """All rules; None if they are not all known."""
+        return self.rules if self.songs and self.complete else None
+
+
 def rules_used(rows: Iterable[Row]) -> set[str] | None:
-    """Collects the rules that chose an instrument in any of the songs.
+    """Collects the rules that chose an instrument in any of the songs, see RulesUsed.known.
 
     Args:
         rows: the row of each input.
-
-    Returns:
-        The rules as in Part; None if they are not all known: no song was rendered, or one has so many parts that not
-        all of them are in its row.
     """
-    used: set[str] | None = None
+    used = RulesUsed()
     for row in rows:
-        if row["status"] == "rendered":
-            if len(row["parts"]) >= MOST_PARTS:
-                return None
-            used = (used or set()) | {part["rule"] for part in row["parts"]}
-    return used
+        used.add(row)
+    return used.known
 
 
 def unused_rules(config: InstrumentsConfig, used: Collection[str] | None) -> Iterator[str]:

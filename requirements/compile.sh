@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Writes the lock files from pyproject.toml: render.txt (what rendering needs), gpu.txt (that, and TensorFlow's CUDA
-# libraries), dev.txt (what rendering and the tests need).
+# Writes the lock files from pyproject.toml: render.txt (what rendering needs), gpu.txt (that, with TensorFlow for GPUs
+# and its CUDA libraries), dev.txt (what rendering and the tests need). unused.txt lists what render.txt and gpu.txt omit.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 compile() {
@@ -8,5 +8,6 @@ compile() {
     --no-emit-index-url --no-emit-find-links --custom-compile-command requirements/compile.sh --quiet "$@"
 }
 compile --extra reference --extra dev --output-file requirements/dev.txt
-compile --constraint requirements/dev.txt --output-file requirements/render.txt
-compile --extra gpu --constraint requirements/dev.txt --output-file requirements/gpu.txt
+used="--constraint requirements/dev.txt --excludes requirements/unused.txt"
+compile requirements/cpu.in --override requirements/cpu-overrides.txt $used --output-file requirements/render.txt
+compile --extra gpu $used --output-file requirements/gpu.txt

@@ -208,6 +208,11 @@ def test_local_commands_work(page: Path, checkout: Path, data: Path, monkeypatch
         if arguments[0] == "preview":
             assert main([*arguments, "--checkpoint", tiny, "--quiet"]) == 0, arguments
             continue
+        if arguments[0] == "compare":
+            for folder in arguments[1 : arguments.index("-o")]:
+                assert main(["song.mid", "-o", folder, "--set", f"checkpoint={tiny}", "--overwrite", "--quiet"]) == 0
+            assert main([*arguments, "--quiet"]) == 0, arguments
+            continue
         config, _ = parsed(arguments)
         if config.compute.device == "gpu":
             continue

@@ -107,6 +107,7 @@ def _outline(plan: RenderPlan, sample_rate: int) -> dict[str, Any]:
         "notes": plan.counts,
         "seconds": plan.samples / sample_rate,
         "instruments": sorted(set(plan.instruments)),
+        "parts": [{"rule": part.rule} for part in plan.parts],
     }
 
 

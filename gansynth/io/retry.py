@@ -52,13 +52,16 @@ def is_transient(error: BaseException) -> bool:
     return False
 
 
-def within_deadline(call: Callable[..., T], *args: Any, size: int = 0, **kwargs: Any) -> T:
+def within_deadline(
+    call: Callable[..., T], *args: Any, size: int = 0, deadline: float | None = None, **kwargs: Any
+) -> T:
     """Calls `call(*args, **kwargs)` in a thread of its own, and abandons it if it takes too long.
 
     Args:
         call: function to call.
         *args: its arguments.
-        size: number of bytes that it transfers; each PIECE has `timeout` seconds.
+        size: number of bytes that it transfers; each PIECE has the time of the deadline.
+        deadline: time in seconds; `timeout` if None.
         **kwargs: its keyword arguments.
 
     Returns:
@@ -68,7 +71,7 @@ def within_deadline(call: Callable[..., T], *args: Any, size: int = 0, **kwargs:
         StalledError: the time is over.
         Exception: the error of the call.
     """
-    seconds = timeout * (1 + size // PIECE)
+    seconds = (timeout if deadline is None else deadline) * (1 + size // PIECE)
     outcome: queue.SimpleQueue[tuple[T | None, BaseException | None]] = queue.SimpleQueue()
 
     def work() -> None:
@@ -83,7 +86,8 @@ def within_deadline(call: Callable[..., T], *args: Any, size: int = 0, **kwargs:
         result, error = outcome.get(timeout=seconds)
     except queue.Empty:
         _abandon_event_loop()
-        message = f"the storage has not answered for {seconds:g} s (storage.timeout)"
+        setting = " (storage.timeout)" if deadline is None else ""
+        message = f"the storage has not answered for {seconds:g} s{setting}"
         raise StalledError(message) from None
     if error is not None:
         raise error

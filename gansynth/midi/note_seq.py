@@ -12,10 +12,12 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import pretty_midi
 from numpy.typing import NDArray
 
 from gansynth.config import NotesConfig
 from gansynth.errors import MidiError
+from gansynth.midi._note_seq import midi_io
 from gansynth.midi.channels import ChannelStates
 from gansynth.midi.events import PORT_STEP, Events
 from gansynth.midi.notes import CENTRE, Channel, Notes, Song, Timeline
@@ -23,11 +25,6 @@ from gansynth.midi.pairing import timelines
 from gansynth.midi.pedal import hold
 from gansynth.midi.repair import MAX_TICKS, Prepared
 from gansynth.midi.text import MAX_NAME_LENGTH, decode_names
-
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # of pydub: ffmpeg is missing, invalid escape sequences
-    import note_seq
-    import pretty_midi
 
 SUSTAIN = 64
 """Controller number of the sustain pedal; values from 64 on mean down."""
@@ -183,7 +180,7 @@ def _parse(prepared: Prepared) -> Any:
         for instrument in midi.instruments:
             # note_seq copies a track's name, perhaps a million letters, for each of its programs and channels.
             instrument.name = instrument.name[: 4 * MAX_NAME_LENGTH]
-        return note_seq.midi_to_note_sequence(midi)
+        return midi_io.midi_to_note_sequence(midi)
     except Exception as error:  # the parser may raise anything on arbitrary bytes
         raise MidiError(_explain(error), code=prepared.code) from None
 

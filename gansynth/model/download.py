@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from gansynth.errors import CheckpointError
-from gansynth.io import cache, files, listing, structured, urls
+from gansynth.io import cache, files, listing, retry, structured, urls
 from gansynth.model.layout import NORMALIZER_ASSETS, ModelConfig, named_save, reason_of, stage_number
 
 MAGENTA_BUCKET = "gs://magentadata/models/gansynth"
 PUBLISHED = ("acoustic_only", "all_instruments")
+ANSWER_SECONDS = 10.0
+"""Seconds within which a checkpoint's source has to answer before a job starts."""
 BUNDLED = {"mini": Path(__file__).parent.parent / "mini"}
 
 
@@ -31,15 +33,57 @@ def localize(name_or_path: str) -> Path:
     """
     if name_or_path in BUNDLED:
         return BUNDLED[name_or_path]
-    if name_or_path in PUBLISHED:
-        return _fetch(f"{MAGENTA_BUCKET}/{name_or_path}", frozen=True, token="anon")
-    if not urls.is_local(name_or_path):
-        return _fetch(name_or_path.rstrip("/"), frozen=False)
+    url, options = _remote(name_or_path)
+    if url:
+        return _fetch(url, frozen=name_or_path in PUBLISHED, **options)
     folder = Path(urls.local_path(name_or_path))
     if not folder.is_dir():
         names = ", ".join([*BUNDLED, *PUBLISHED])
         raise CheckpointError(f"{name_or_path}: no such folder, and not a known name ({names}).")
     return folder
+
+
+def check_reachable(name_or_path: str) -> None:
+    """Checks within ANSWER_SECONDS that a remote checkpoint without a copy in the cache can be fetched.
+
+    Args:
+        name_or_path: see checkpoint.load.
+
+    Raises:
+        CheckpointError: its source cannot be reached, or has no such checkpoint.
+    """
+    url, options = _remote(name_or_path)
+    if not url or _is_complete(_copy_of(url)):
+        return
+    try:
+        urls.filesystem(url, **options)  # imports its package, which takes seconds
+        retry.within_deadline(listing.size, f"{url}/experiment.json", deadline=ANSWER_SECONDS, **options)
+    except FileNotFoundError:
+        raise CheckpointError(f"{url}: has no experiment.json; is this a GANSynth checkpoint?") from None
+    except Exception as error:
+        raise _unreachable(url, error) from error
+
+
+def _remote(name_or_path: str) -> tuple[str, dict[str, Any]]:
+    """Returns the URL of a remote checkpoint and the options of its file system; an empty URL for a local one."""
+    if name_or_path in PUBLISHED:
+        return f"{MAGENTA_BUCKET}/{name_or_path}", {"token": "anon"}
+    if name_or_path in BUNDLED or urls.is_local(name_or_path):
+        return "", {}
+    return name_or_path.rstrip("/"), {}
+
+
+def _copy_of(url: str) -> Path:
+    """Returns the folder in the cache for the checkpoint at `url`."""
+    return cache_folder() / f"{url.rsplit('/', 1)[-1]}-{hashlib.sha256(url.encode()).hexdigest()[:12]}"
+
+
+def _unreachable(url: str, error: Exception) -> CheckpointError:
+    name = url.rsplit("/", 1)[-1]
+    return CheckpointError(
+        f"{url}: cannot be fetched ({reason_of(error)}); check the network and permissions, or copy that folder to "
+        f"this machine and name the copy, as in checkpoint=/path/to/{name}. checkpoint=mini needs no network."
+    )
 
 
 def cache_folder() -> Path:
@@ -53,8 +97,7 @@ def _fetch(url: str, *, frozen: bool, **options: Any) -> Path:
     A `frozen` checkpoint that is complete in the cache is used without network access; any other is compared with
     its source first, and the cached copy is used if the source cannot be reached.
     """
-    key = hashlib.sha256(url.encode()).hexdigest()[:12]
-    folder = cache_folder() / f"{url.rsplit('/', 1)[-1]}-{key}"
+    folder = _copy_of(url)
     folder.mkdir(parents=True, exist_ok=True)
     with _exclusive(folder / ".lock"):
         complete = _is_complete(folder)
@@ -67,10 +110,7 @@ def _fetch(url: str, *, frozen: bool, **options: Any) -> Path:
         except Exception as error:
             if complete:
                 return folder
-            raise CheckpointError(
-                f"{url}: cannot be fetched ({reason_of(error)}); check the network and permissions, or give the "
-                "path of a local copy."
-            ) from error
+            raise _unreachable(url, error) from error
         files.write_bytes(str(folder / ".complete.json"), json.dumps(sizes).encode())
     return folder
 

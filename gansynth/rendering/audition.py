@@ -39,11 +39,25 @@ class Clip:
     samples: int
 
 
-def note(name: str, latent: NDArray[np.float64], pitch: int, synth: Synthesizer, config: EnvelopeConfig) -> Clip:
-    """One note, as long as it can be."""
-    return _clip(
-        name, latent[None], [(pitch, 0.0, min(_NOTE_SECONDS, config.max_sustain or _NOTE_SECONDS), 0.0)], synth, config
-    )
+def note(
+    name: str,
+    latent: NDArray[np.float64],
+    pitch: int,
+    synth: Synthesizer,
+    config: EnvelopeConfig,
+    seconds: float = _NOTE_SECONDS,
+) -> Clip:
+    """Makes a clip of one note.
+
+    Args:
+        name: name of the clip.
+        latent: float64 [latent size].
+        pitch: MIDI pitch; outside the checkpoint's range it is moved by octaves.
+        synth: the checkpoint.
+        config: the envelope.
+        seconds: length of the note before its release.
+    """
+    return _clip(name, latent[None], [(pitch, 0.0, min(seconds, config.max_sustain or seconds), 0.0)], synth, config)
 
 
 def phrase(name: str, latent: NDArray[np.float64], pitch: int, synth: Synthesizer, config: EnvelopeConfig) -> Clip:

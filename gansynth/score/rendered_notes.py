@@ -201,10 +201,10 @@ def to_note_sequence(
         channels: channels of the song whose gain or bend changes, in seconds of the clip.
         name: id of the song, which becomes the id and file name of the sequence.
     """
-    from gansynth.midi.note_seq import note_seq  # takes seconds to import
+    from gansynth.midi._note_seq import music_pb2  # takes a second to import
 
     name = name.encode("utf-8", "replace").decode()
-    sequence = note_seq.NoteSequence(id=name, filename=name, ticks_per_quarter=TICKS_PER_SECOND)
+    sequence = music_pb2.NoteSequence(id=name, filename=name, ticks_per_quarter=TICKS_PER_SECOND)
     sequence.tempos.add(qpm=60.0)
     pitch, velocity = notes.pitch.tolist(), notes.velocity.tolist()
     start, end = notes.start / sample_rate, (notes.start + notes.sustain) / sample_rate

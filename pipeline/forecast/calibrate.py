@@ -12,7 +12,7 @@ import numpy as np
 
 from gansynth.score.instruments import random_latents
 from pipeline.config import JobConfig
-from pipeline.job import model_settings, resolve
+from pipeline.job import ResolvedJob, model_settings, resolve
 from pipeline.local.slices import Slice
 from pipeline.local.worker import render_slice
 from transforms.elements import Source
@@ -27,11 +27,13 @@ class Calibration:
         startup: time until a process has loaded the checkpoint.
         sound: time of the network for one sound, by its number of rows.
         minute: time of everything else for a minute of audio: reading, placing, mixing, drawing, writing.
+        slice: time that a slice takes in addition, however few songs it has.
     """
 
     startup: float
     sound: dict[int, float]
     minute: float
+    slice: float = 0.0
 
 
 def calibrate(config: JobConfig, sources: tuple[Source, ...], ladder: tuple[int, ...]) -> Calibration:
@@ -60,11 +62,17 @@ def _calibrate(config: JobConfig, sources: tuple[Source, ...], ladder: tuple[int
             start = time.perf_counter()
             list(synth.batches(z, pitches, rows))
             sound[rows] = (time.perf_counter() - start) / size
-    sample = Slice("sample", sources)
     with tempfile.TemporaryDirectory(prefix="gansynth-calibration-") as folder:
         job = resolve(config.model_copy(update={"output": folder}))
         for _ in ("sounds rendered", "sounds in the cache"):
-            start = time.perf_counter()
-            done = render_slice(job, (), sample)
-            rest = time.perf_counter() - start - done.counters["synthesis_network_microseconds"] / 1e6
-    return Calibration(startup, sound, rest / max(done.counters["audio_milliseconds"] / 60e3, 1e-3))
+            rest, minutes = _rest(job, sources)
+        nothing, _ = _rest(job, ())
+    return Calibration(startup, sound, max(rest - nothing, 0.1 * rest) / max(minutes, 1e-3), nothing)
+
+
+def _rest(job: ResolvedJob, sources: tuple[Source, ...]) -> tuple[float, float]:
+    """Renders a slice; returns its time in seconds, less that of the network, and the minutes of its audio."""
+    start = time.perf_counter()
+    counts = render_slice(job, (), Slice("sample", sources)).counters
+    seconds = time.perf_counter() - start - counts["synthesis_network_microseconds"] / 1e6
+    return seconds, counts["audio_milliseconds"] / 60e3

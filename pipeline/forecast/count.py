@@ -31,6 +31,7 @@ from pipeline.job import ResolvedJob, with_kit
 from pipeline.local.pool import WorkerPool
 from pipeline.local.slices import Slice, SliceResult, cut, workers
 from pipeline.run import check, find_earlier, without_row
+from pipeline.unused_rules import RulesUsed, unused_rules
 from transforms.counters import counters_of
 from transforms.elements import Source
 from transforms.plan_songs import PlanSongs
@@ -73,20 +74,23 @@ def make_forecast(
     spec = synth_spec(shape, config.instruments, checkpoint.digest(config.checkpoint) if resumes else "")
     check_envelope(config.envelope, spec)
     job = with_kit(ResolvedJob(config, spec, resumes))
-    result = Forecast(input_bytes=sources.size, runner=runner, workers=workers(config))
+    result = Forecast(
+        input_bytes=sources.size, runner=runner, workers=workers(config), slices=sum(1 for _ in cut(sources, config))
+    )
     with tempfile.TemporaryDirectory(prefix="gansynth-plan-") as folder:
         work, lines, keys = Path(folder), Path(folder) / "plan.jsonl", DistinctKeys(Path(folder))
-        sample: list[Source] = []
+        sample, used = _Sample(), RulesUsed()
         with lines.open("w") as out:
             for source, row in _rows(job, sources, shape, work, keys, quiet):
                 _add(result, config, source, row, out)
-                if _fits(row, sample, result.seconds):
-                    sample.append(source)
+                sample.add(source, row)
+                used.add(row)
+        result.unused_rules = tuple(unused_rules(config.instruments, used.known))
         result.sounds = keys.counts(shape)
         result.gflop = sum(count * shape.flop(rows, blocks) for rows, count in result.sounds.items()) / 1e9
         result.instruments = Counter(dict(result.instruments.most_common(_LISTED)))
-        if calibrated and sample:
-            result.calibration = calibrate(config, tuple(sample), tuple(sorted(result.sounds)))
+        if calibrated and sample.songs:
+            result.calibration = calibrate(config, sample.chosen(), tuple(sorted(result.sounds)))
         if save is not None:
             files.write_bytes(urls.join(save, "plan.json"), result.to_json(config))
             files.write_bytes(urls.join(save, "plan.txt"), as_text(result, config).encode())
@@ -174,6 +178,31 @@ def _add(result: Forecast, config: JobConfig, source: Source, row: Mapping[str, 
     out.write(json.dumps({**row, "audio": target or None}, sort_keys=True) + "\n")
 
 
-def _fits(row: Mapping[str, Any], sample: Sequence[Source], seconds: float) -> bool:
-    """Tells whether a song still fits into the sample that is rendered for calibration."""
-    return row["status"] == "planned" and (not sample or (len(sample) < _SAMPLE_SONGS and seconds < _SAMPLE_SECONDS))
+class _Sample:
+    """Songs from all over a corpus, to measure time with: every n-th of those to be rendered."""
+
+    def __init__(self) -> None:
+        self.songs: list[tuple[Source, float]] = []
+        self._seen, self._step = 0, 1
+
+    def add(self, source: Source, row: Mapping[str, Any]) -> None:
+        """Considers an input."""
+        if row["status"] != "planned":
+            return
+        if self._seen % self._step == 0:
+            self.songs.append((source, row["seconds"]))
+            if len(self.songs) == 2 * _SAMPLE_SONGS:
+                self.songs, self._step = self.songs[::2], 2 * self._step
+        self._seen += 1
+
+    def chosen(self) -> tuple[Source, ...]:
+        """Returns the songs of the sample: the middle one, and more, from the middle outwards, while they are short."""
+        count = min(len(self.songs), _SAMPLE_SONGS)
+        spread = [self.songs[(2 * i + 1) * len(self.songs) // (2 * count)] for i in range(count)]
+        first, *others = sorted(spread, key=lambda song: abs(song[1] - sorted(s for _, s in spread)[count // 2]))
+        chosen, total = [first[0]], first[1]
+        for source, seconds in others:
+            if total + seconds <= _SAMPLE_SECONDS:
+                chosen.append(source)
+                total += seconds
+        return tuple(chosen)

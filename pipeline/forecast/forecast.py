@@ -34,6 +34,8 @@ class Forecast:
         paths: the first inputs, each with its output path.
         runner: runner of the job.
         workers: number of processes of a local run.
+        slices: number of slices into which a local run cuts the songs; a process renders one at a time.
+        unused_rules: rules for instruments that no song matches, described.
         calibration: times measured on this machine; None if calibration is off or there is nothing to render.
     """
 
@@ -54,6 +56,8 @@ class Forecast:
     paths: list[tuple[str, str]] = field(default_factory=list)
     runner: str = "FnApiRunner"
     workers: int = 1
+    slices: int = 1
+    unused_rules: tuple[str, ...] = ()
     calibration: Calibration | None = None
 
     @property
@@ -78,8 +82,8 @@ class Forecast:
         """Expected time of the job on this machine in seconds: one process runs the network, all share the rest."""
         if self.calibration is None or self.network_seconds is None:
             return None
-        rest = self.calibration.minute * self.seconds / 60
-        return self.calibration.startup + self.network_seconds + rest / self.workers
+        rest = self.calibration.minute * self.seconds / 60 + self.calibration.slice * self.slices
+        return self.calibration.startup + self.network_seconds + rest / max(1, min(self.workers, self.slices))
 
     def dataflow(self, config: JobConfig) -> dict[str, float | None]:
         """Computes worker hours, GB and cost on Dataflow by the model in docs/scaling.md; unknown values are None."""
@@ -126,9 +130,11 @@ class Forecast:
             "sounds_by_rows": {str(rows): count for rows, count in sorted(self.sounds.items())},
             "gflop": round(self.gflop, 3),
             "instruments": dict(self.instruments.most_common()),
+            "unused_rules": list(self.unused_rules),
             "failures_by_code": dict(sorted(self.reasons.items())),
             "failures": [dict(zip(("song_id", "code", "message"), row, strict=True)) for row in self.failures],
             "processes": self.workers,
+            "slices": self.slices,
             "seconds_on_this_machine": self.seconds_here,
             "calibration": None if self.calibration is None else vars(self.calibration),
             "dataflow": self.dataflow(config),

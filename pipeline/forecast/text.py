@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import sys
 from collections.abc import Iterator
 
 from rich.console import Console, Group, RenderableType
@@ -16,9 +17,12 @@ from pipeline.config import JobConfig
 from pipeline.forecast.forecast import Forecast
 from pipeline.outcomes import event_outcomes, note_outcomes
 from pipeline.report import done_text
+from pipeline.terminal import say
 from pipeline.web import display
 
 _EXAMPLES = 2
+_UNWRAPPED = 20_000
+"""Length of a line that is longer than any fact."""
 
 
 def as_text(result: Forecast, config: JobConfig, width: int = 110) -> str:
@@ -42,6 +46,9 @@ def show(result: Forecast, config: JobConfig, console: Console | None = None) ->
         config: the job's settings.
         console: destination; standard output if None.
     """
+    if console is None and not sys.stdout.isatty():  # whoever reads a pipe wraps the lines
+        say(as_text(result, config, width=_UNWRAPPED).rstrip("\n"), to_stdout=True)
+        return
     (console or Console(highlight=False)).print(_renderable(result, config))
 
 
@@ -90,13 +97,15 @@ def _facts(result: Forecast, config: JobConfig) -> Iterator[tuple[str, str]]:
     rest = len(result.instruments) - len(names)
     yield "Instruments", ", ".join(names) + (f" and {rest:,} more" if rest else "")
     yield "Network", f"{result.gflop:,.0f} GFLOP"
+    for rule in result.unused_rules:
+        yield "Unused", display(rule)
     calibration, here, network = result.calibration, result.seconds_here, result.network_seconds
     if calibration is not None and here is not None and network is not None:
         processes = f"{result.workers} process{'es' if result.workers > 1 else ''}"
         yield (
             "This machine",
-            f"about {clock(here)} with {processes}: {clock(calibration.startup)} to start, then {network:,.1f} s of "
-            f"network, and {calibration.minute:.2f} s per minute of audio, shared by the processes",
+            f"about {clock(here)} with {processes}, if it does nothing else: {clock(calibration.startup)} to start, "
+            f"{network:,.1f} s of network, {calibration.minute:.2f} s per minute of audio, shared by the processes",
         )
     else:
         yield "This machine", "not calibrated"

@@ -29,7 +29,7 @@ def outputs() -> dict[str, list[Any]]:
 
 def sounds(cell: list[Any]) -> list[np.ndarray]:
     found = (
-        re.search(r'src="data:audio/wav;base64,([^"]+)"', output.data["text/html"])
+        re.search(r'src="data:audio/mpeg;base64,([^"]+)"', output.data["text/html"])
         for output in cell
         if "text/html" in output.get("data", {})
     )
@@ -44,6 +44,7 @@ def picture(cell: list[Any]) -> np.ndarray:
 
 def test_ten_instruments_are_heard_and_no_two_are_alike(outputs: dict[str, list[Any]]) -> None:
     heard = sounds(outputs["audition"])
+    heard = [sound[:64000] for sound in heard]  # MP3 ends with a whole frame
     assert [len(sound) for sound in heard] == [64000] * 10
     assert min(np.abs(sound).max() for sound in heard) > 0.5
     spectra = np.array([np.abs(np.fft.rfft(sound)) for sound in heard])
@@ -53,7 +54,7 @@ def test_ten_instruments_are_heard_and_no_two_are_alike(outputs: dict[str, list[
 
 def test_the_song_is_heard(outputs: dict[str, list[Any]]) -> None:
     (strip,) = sounds(outputs["interpolate"])
-    assert len(strip) == 7 * 8000
+    assert 0 <= len(strip) - 7 * 8000 < 3000
     (song,) = sounds(outputs["play"])
     assert 20 * np.log10(np.sqrt((song**2).mean())) > -40
     text = outputs["load"][0].data["text/markdown"]
@@ -61,21 +62,40 @@ def test_the_song_is_heard(outputs: dict[str, list[Any]]) -> None:
     assert -1 < rings < 5  # the last note is a cymbal's
 
 
+def test_it_says_truly_what_it_plays(outputs: dict[str, list[Any]]) -> None:
+    text = outputs["load"][0].data["text/markdown"]
+    tracks = re.findall(r"^- (.+): (\d+) notes, (.+)$", text, re.MULTILINE)
+    assert [name for name, _, _ in tracks] == ["Electric piano", "Bass", "Organ", "Flute", "Vibraphone", "Drums"]
+    assert tracks[-1][2] == "drums"
+    assert sum(int(count) for _, count, _ in tracks) == int(re.findall(r"\*\*(\d+) notes", text)[0])
+    prose = "".join(cell.source for cell in nbformat.read(NOTEBOOK, as_version=4).cells)
+    assert "six tracks: electric piano, bass, organ, flute, vibraphone and drums" in prose
+    assert re.findall(r"^(\d)\. \*\*", prose.partition("## Exercises")[2], re.MULTILINE) == ["1", "2", "3"]
+
+
 def test_the_pictures_are_there(outputs: dict[str, list[Any]]) -> None:
     roll, spectrogram = picture(outputs["piano_roll"]), picture(outputs["cqt"])
     assert roll.shape[1] == spectrogram.shape[1] == 1200
     assert roll.std() > 5
     assert spectrogram.std() > 20
+    assert picture(outputs["map"]).std() > 20
+    assert picture(outputs["waveform"]).std() > 20
+    assert len(sounds(outputs["point"])) == 1
 
 
 def test_nothing_but_pictures_and_sound_is_put_out(outputs: dict[str, list[Any]]) -> None:
     assert not [output for cell in outputs.values() for output in cell if output.output_type in ("stream", "error")]
 
 
-def test_it_is_kept_without_outputs() -> None:
+def test_it_is_kept_with_outputs(outputs: dict[str, list[Any]]) -> None:
+    """Its sounds are those of now, as nearly as MP3 has them: else run notebooks/run.py again."""
     notebook = nbformat.read(NOTEBOOK, as_version=4)
     nbformat.validate(notebook)
-    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
-    assert all(not cell.outputs and cell.execution_count is None for cell in code)
-    assert NOTEBOOK.stat().st_size < 20_000
-    assert {"load", "audition", "choose", "interpolate", "render", "play", "piano_roll", "cqt"} <= {c.id for c in code}
+    kept = {cell.id: cell.outputs for cell in notebook.cells if cell.cell_type == "code"}
+    assert NOTEBOOK.stat().st_size < 2_000_000
+    assert {name: len(cell) for name, cell in kept.items()} == {name: len(cell) for name, cell in outputs.items()}
+    assert kept["load"][0].data == outputs["load"][0].data
+    for name in ("audition", "interpolate", "play", "point"):
+        for old, new in zip(sounds(kept[name]), sounds(outputs[name]), strict=True):
+            assert len(old) == len(new)
+            assert np.abs(old - new).mean() < 0.05

@@ -30,6 +30,20 @@ def audition(tiny: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def comparison(tiny: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Returns the page that compares the outputs a and b beside it: two songs at other tempi and levels."""
+    folder = tmp_path_factory.mktemp("compared")
+    for name, pitches in (("one", range(60, 66)), ("two", range(62, 66)), ("only a", range(60, 62))):
+        write_song(folder / "in" / f"{name}.mid", pitches)
+    for out, settings in (("a", ()), ("b", ("notes.time_stretch=1.1", "mix.peak=0.4"))):
+        options = [word for setting in (f"checkpoint={tiny}", *settings) for word in ("--set", setting)]
+        assert main([str(folder / "in"), "-o", str(folder / out), "--quiet", *options]) == 0
+        (folder / "in" / "only a.mid").unlink(missing_ok=True)
+    assert main(["compare", str(folder / "a"), str(folder / "b"), "-o", str(folder / "page"), "--quiet"]) == 0
+    return folder / "page"
+
+
+@pytest.fixture(scope="session")
 def site(tiny: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Returns the output folder of a job over NAMES and BROKEN, with every kind of output."""
     folder = tmp_path_factory.mktemp("site")

@@ -869,6 +869,197 @@ def test_an_audition_fits_the_screen_and_can_be_read(
     assert readable_contrasts(tab, audition, viewport, scheme)
 
 
+def test_an_audition_is_played_with_keys(tab: sync_api.Page, audition: Path) -> None:
+    tab.add_init_script(
+        "window.heard = []; const Real = Audio;"
+        "window.Audio = class extends Real { constructor(src) { super(src); heard.push(this); } };"
+    )
+    tab.goto((audition / "index.html").as_uri())
+    tab.keyboard.press("2")
+    assert tab.locator("#chosen").input_value() == "2"
+    wait_until(tab, "document.getElementById('player').src.endsWith('/clips/note-2.wav')")
+    for key, pitch, clip, steps in (("a", 60, "note-2", 0), ("w", 61, "note-2", 1), ("k", 72, "key-2-72", 0)):
+        tab.keyboard.down(key)
+        assert tab.locator("#keyboard .down").get_attribute("data-pitch") == str(pitch)
+        sound = tab.evaluate(
+            "(({src, playbackRate, preservesPitch}) => [src, playbackRate, preservesPitch])(heard.at(-1))"
+        )
+        assert sound[0].endswith(f"/clips/{clip}.wav")
+        assert sound[1:] == [pytest.approx(2 ** (steps / 12)), False]
+        tab.keyboard.up(key)
+        assert tab.locator("#keyboard .down").count() == 0
+    wait_until(tab, "heard.every((sound) => sound.paused)")
+    tab.keyboard.press("z")
+    tab.keyboard.down("a")
+    assert tab.locator("#keyboard .down").get_attribute("data-pitch") == "48"
+    tab.keyboard.up("a")
+    tab.locator("#keyboard [data-pitch='67']").hover()
+    tab.mouse.down()
+    assert tab.locator("#keyboard .down").get_attribute("data-pitch") == "67"
+    tab.mouse.up()
+    assert tab.locator("#keyboard .down").count() == 0
+
+
+def test_the_map_of_an_audition_is_heard(tab: sync_api.Page, audition: Path) -> None:
+    tab.goto((audition / "index.html").as_uri())
+    plane = tab.locator("#plane")
+    plane.scroll_into_view_if_needed()
+    box = plane.bounding_box()
+    assert box
+    at = [(box["x"] + box["width"] * x, box["y"] + box["height"] * 0.5) for x in (0.5, 0.95)]
+    playing = "document.getElementById('player').src.split('/').at(-1)"
+    tab.mouse.move(*at[0])
+    tab.mouse.down()
+    assert tab.evaluate(playing) == "map-40.wav"
+    assert "[43]" in tab.locator("#render-command").inner_text()
+    assert "Made of" in tab.locator("#where").inner_text()
+    tab.mouse.move(*at[1])
+    assert tab.evaluate(playing) == "map-44.wav"
+    tab.mouse.up()
+    tab.mouse.move(*at[0])
+    assert tab.evaluate(playing) == "map-44.wav"
+    plane.focus()
+    tab.keyboard.press("ArrowUp")
+    assert tab.evaluate(playing) == "map-35.wav"
+    assert len(tab.locator("#nearest").inner_text().split(", ")) == 3
+    tab.locator(".copy[data-of=render-command]").click()
+    assert tab.locator("#copied").inner_text() in ("Copied.", "Not copied: select the text and copy it.")
+    spots = tab.locator("#plane .spot")
+    assert spots.all_inner_texts() == ["0", "1", "2"]
+
+
+@every_screen
+def test_axe_finds_nothing_in_an_audition(
+    tab: sync_api.Page, audition: Path, viewport: dict[str, int], scheme: str
+) -> None:
+    tab.emulate_media(color_scheme=scheme)
+    tab.set_viewport_size(viewport)
+    tab.goto((audition / "index.html").as_uri())
+    no_violations(tab)
+
+
+# Comparisons
+
+_RECORD = """
+  window.started = []; window.ramps = [];
+  const start = AudioBufferSourceNode.prototype.start;
+  AudioBufferSourceNode.prototype.start = function (...all) { started.push(all); start.apply(this, all); };
+  const target = AudioParam.prototype.setTargetAtTime;
+  AudioParam.prototype.setTargetAtTime = function (...all) { ramps.push(all); return target.apply(this, all); };
+"""
+
+
+def position(tab: sync_api.Page) -> float:
+    return float(tab.locator("#position").get_attribute("aria-valuenow") or "nan")
+
+
+def open_comparison(tab: sync_api.Page, comparison: Path) -> None:
+    tab.add_init_script(_RECORD)
+    tab.goto((comparison / "index.html").as_uri())
+    wait_until(tab, "!document.getElementById('play').disabled")
+
+
+def test_versions_are_switched_at_the_same_position_without_a_gap(tab: sync_api.Page, comparison: Path) -> None:
+    open_comparison(tab, comparison)
+    tab.keyboard.press("Space")
+    wait_until(tab, "Number(document.getElementById('position').getAttribute('aria-valuenow')) > 0.3")
+    (one, other) = tab.evaluate("started")
+    assert one == other  # the same moment and the same position
+    before = position(tab)
+    tab.keyboard.press("2")
+    assert tab.locator(".version[aria-pressed=true]").inner_text() == "2 b"
+    assert tab.evaluate("started.length") == 2  # nothing was stopped or begun
+    gains = tab.evaluate("ramps")
+    assert [gain > 0 for gain, _, _ in gains[-2:]] == [False, True]
+    assert gains[-2][1] == gains[-1][1]
+    assert position(tab) >= before
+    tab.keyboard.press("Space")
+    at = position(tab)
+    tab.keyboard.press("ArrowLeft")
+    assert position(tab) == 0 < at
+    tab.locator("#position").click(position={"x": 200, "y": 20})
+    assert position(tab) > 0
+    tab.keyboard.press("n")
+    assert tab.locator("#song-title").inner_text() == "two"
+    wait_until(tab, "!document.getElementById('play').disabled")
+    tab.keyboard.press("Space")
+    wait_until(tab, "started.length === 4")
+
+
+def test_levels_are_matched_unless_that_is_turned_off(tab: sync_api.Page, comparison: Path) -> None:
+    open_comparison(tab, comparison)
+    tab.locator("#play").click()
+    wait_until(tab, "started.length === 2")
+    tab.keyboard.press("2")
+    tab.keyboard.press("1")
+    matched = tab.evaluate("ramps.at(-2)[0]")
+    tab.locator("#level").uncheck()
+    assert 0 < matched < tab.evaluate("ramps.at(-2)[0]") == 1
+
+
+def test_blind_hides_names_until_asked(tab: sync_api.Page, comparison: Path) -> None:
+    open_comparison(tab, comparison)
+    first = set()
+    for _ in range(30):
+        tab.locator("[value=blind]").check()
+        assert tab.locator(".version").all_inner_texts() == ["Version 1", "Version 2"]
+        assert tab.locator(".lufs").all_inner_texts() == ["", ""]
+        tab.locator("#reveal").click()
+        first.add(tab.locator(".version").first.inner_text())
+        tab.locator("[value=open]").check()
+    assert first == {"1 a", "1 b"}
+
+
+def test_abx_counts(tab: sync_api.Page, comparison: Path) -> None:
+    open_comparison(tab, comparison)
+    tab.locator("[value=abx]").check()
+    assert tab.locator(".version").all_inner_texts() == ["A", "B", "X"]
+    tab.keyboard.press("Space")  # also while the mode has the focus
+    wait_until(tab, "started.length === 2")
+    right = 0
+    for trial in range(1, 9):
+        tab.keyboard.press("x")
+        assert tab.locator(".version[aria-pressed=true]").inner_text() == "X"
+        of_x = tab.evaluate("ramps.slice(-2).findIndex(([gain]) => gain > 0)")
+        guess = of_x if trial > 2 else 1 - of_x  # two wrong answers
+        right += guess == of_x
+        tab.locator(f"[data-answer='{guess}']").click()
+        assert tab.locator("#abx-count").inner_text().startswith(f"{right} of {trial} right")
+    assert "probability of 0.14" in tab.locator("#abx-count").inner_text()  # (28 + 8 + 1) / 256
+    tab.reload()
+    wait_until(tab, "!document.getElementById('play').disabled")
+    tab.locator("[value=abx]").check()
+    assert tab.locator("#abx-count").inner_text().startswith("6 of 8 right")
+    tab.locator("#abx-again").click()
+    assert tab.locator("#abx-count").inner_text() == "No answer yet."
+
+
+def test_stars_and_notes_are_saved_as_json(browser: sync_api.Browser, comparison: Path, tmp_path: Path) -> None:
+    context = browser.new_context(viewport=LAPTOP, offline=True)
+    tab = context.new_page()
+    open_comparison(tab, comparison)
+    tab.get_by_role("button", name="4 stars for 2 b").click()
+    tab.get_by_label("Note on 1 a").fill("too <loud>")
+    tab.reload()
+    with tab.expect_download() as saved:
+        tab.get_by_role("link", name="Save as JSON").click()
+    saved.value.save_as(tmp_path / "saved.json")
+    found = json.loads((tmp_path / "saved.json").read_text("utf-8"))
+    assert found["songs"] == {"one.mid": {"a": {"stars": 0, "note": "too <loud>"}, "b": {"stars": 4, "note": ""}}}
+    assert found["versions"] == ["a", "b"]
+    context.close()
+
+
+@every_screen
+def test_a_comparison_fits_the_screen_and_axe_finds_nothing(
+    tab: sync_api.Page, comparison: Path, viewport: dict[str, int], scheme: str
+) -> None:
+    assert readable_contrasts(tab, comparison, viewport, scheme)
+    for mode in ("open", "blind", "abx"):
+        tab.locator(f"[value={mode}]").check()
+        no_violations(tab)
+
+
 CONTRASTS = """() => {
   const luminance = (colour) => colour.match(/[\\d.]+/g).slice(0, 3).map((v) => v / 255)
     .map((v) => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +20,13 @@ from gansynth.model.shape import NoteShape, shape_of
 from pipeline.__main__ import EXAMPLES, main
 from pipeline.config import JobConfig, PlanConfig, PricesConfig, load_config
 from pipeline.forecast.calibrate import Calibration
-from pipeline.forecast.count import make_forecast
+from pipeline.forecast.count import _Sample, make_forecast
 from pipeline.forecast.distinct import DistinctKeys
 from pipeline.forecast.forecast import Forecast
 from pipeline.forecast.text import as_text
 from pipeline.run import run
 from tests.support.pages import BROKEN
+from transforms.elements import Source
 
 ROOT = Path(__file__).parents[2]
 SHARED = ROOT.parent / "shared"
@@ -158,6 +160,7 @@ PLAN = Forecast(
     gflop=3600.0,
     runner="DataflowRunner",
     workers=4,
+    slices=4,
     calibration=Calibration(startup=10.0, sound={16: 0.01, 112: 0.07}, minute=0.5),
 )
 PRICES = PricesConfig(date="1 May 2026", worker_hour=0.25, gpu_worker_hour=1.0, shuffle_gb=0.01, storage_gb_month=0.02)
@@ -180,6 +183,39 @@ def test_time_and_cost_by_hand() -> None:
     cpu = PLAN.dataflow(JobConfig(plan=PlanConfig(prices=PRICES)))
     assert cpu["cost"] == pytest.approx((60 + 40 + 2.4) / 3600 * 0.25 + 0.0029)
     assert PLAN.dataflow(JobConfig())["cost"] is None
+
+
+def test_processes_share_slices() -> None:
+    few = replace(
+        PLAN, slices=2, calibration=Calibration(startup=10.0, sound={16: 0.0, 112: 0.0}, minute=0.5, slice=3.0)
+    )
+    assert few.seconds_here == pytest.approx(10 + (60 + 2 * 3) / 2)
+    assert replace(few, slices=8).seconds_here == pytest.approx(10 + (60 + 8 * 3) / 4)
+
+
+def test_the_sample_is_spread_over_the_corpus() -> None:
+    sample = _Sample()
+    for i in range(1000):
+        status = "planned" if i % 10 else "failed"
+        sample.add(Source(f"{i}.mid", f"{i}.mid", 1), {"status": status, "seconds": 20.0})
+    numbers = sorted(int(source.song_id.removesuffix(".mid")) for source in sample.chosen())
+    assert len(numbers) == 8
+    assert numbers[0] < 200
+    assert numbers[-1] > 750
+    lone = _Sample()
+    lone.add(Source("a", "a", 1), {"status": "planned", "seconds": 3000.0})
+    assert len(lone.chosen()) == 1
+
+
+def test_a_pipe_gets_whole_lines_and_unused_rules(
+    tiny: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--set", f"checkpoint={tiny}", "--set", "instruments.programs={0: 3, 119: 5}", "--no-calibration"]
+    assert main(["plan", str(EXAMPLES), "-o", str(tmp_path / "out"), *options]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    (told,) = [line for line in lines if line.startswith("Unused")]
+    assert "no program of these songs matched 119, or other rules came first" in told
+    assert any(len(line) > 100 and " -> " in line for line in lines)
 
 
 def test_outcomes_are_told() -> None:

@@ -386,7 +386,7 @@ def test_note_sequences_are_in_the_data_set_and_in_tfrecords(job: Path, tiny: st
     """TensorFlow reads the records that are written without it."""
     import tensorflow as tf
 
-    from gansynth.midi.note_seq import note_seq
+    from gansynth.midi._note_seq import note_seq
 
     out, more = tmp_path / "out", ("played_notes=[notesequence]", "stems.by=off", "dataset.shard_bytes=65536")
     assert run_job(job, out, tiny, *more) == 3

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -22,7 +23,7 @@ NAMES = ('"><script>alert(1)</script>', "\u202eknalb", "plain")
 
 def test_every_candidate_can_be_heard_and_seen(audition: Path) -> None:
     found = Page((audition / "index.html").read_text("utf-8"))
-    clips = {button["data-clip"] for button in found.all("button")}
+    clips = {button["data-clip"] for button in found.all("button") if "data-clip" in button}
     assert clips == {f"{kind}-{n}" for kind in ("note", "phrase") for n in range(3)} | {
         "strip-0-1",
         "strip-0-2",
@@ -37,7 +38,42 @@ def test_every_candidate_can_be_heard_and_seen(audition: Path) -> None:
             assert (audition / unquote(url)).exists()
     assert "gansynth-beam preview" in found.text
     assert "--count 3 --seed 7 --keep 0 --as my_bank.yaml" in found.text
-    assert all(button.get("aria-label") or button["data-clip"] for button in found.all("button"))
+    assert all(
+        button.get("aria-label") or button.get("data-clip") or "data-of" in button for button in found.all("button")
+    )
+
+
+def test_the_keyboards_notes_and_the_maps_points_are_rendered(audition: Path) -> None:
+    clips = {path.stem for path in (audition / "clips").glob("*.wav")}
+    assert {f"key-{n}-{pitch}" for n in range(3) for pitch in (48, 72)} <= clips
+    assert {clip for clip in clips if clip.startswith("map-")} == {f"map-{n}" for n in range(preview.GRID**2)}
+    assert preview.key_pitches(30, range(24, 85)) == [30, 42]
+    bank = load_bank(str(audition / preview.MAP_BANK), 16)
+    drawn = random_latents(3, 16, 7)
+    np.testing.assert_array_equal(bank.latents[:3], drawn)
+    assert len(bank) == 3 + preview.GRID**2
+    lengths = np.linalg.norm(drawn, axis=1)
+    assert (np.linalg.norm(bank.latents[3:], axis=1) <= lengths.max() + 1e-9).all()
+
+
+def test_a_point_of_the_map_plays_a_song(audition: Path, tiny: str, tmp_path: Path) -> None:
+    """The command that the page shows is called as it stands, with a song in the place of song.mid."""
+    found = Page((audition / "index.html").read_text("utf-8"))
+    (data,) = (json.loads(text) for attributes, text in found.scripts if attributes.get("id") == "audition")
+    words = shlex.split(data["render"].replace("NUMBER", "40"))
+    write_song(tmp_path / "song.mid", range(60, 62))
+    replaced = {"song.mid": str(tmp_path / "song.mid"), "out": str(tmp_path / "out")}
+    words = [replaced.get(word, word) for word in words]
+    assert main([*words[words.index("render") :], "--quiet"]) == 0
+    (row,) = map(json.loads, (tmp_path / "out" / "manifest.jsonl").read_text().splitlines())
+    assert row["instruments"] == ["point-37", "drums"]
+    assert f"checkpoint={tiny}" in words
+
+
+def test_two_instruments_have_no_map(tiny: str, tmp_path: Path) -> None:
+    assert main(["preview", "--checkpoint", tiny, "--count", "2", "--output", str(tmp_path), "--quiet"]) == 0
+    assert 'id="plane"' not in (tmp_path / "index.html").read_text("utf-8")
+    assert not (tmp_path / preview.MAP_BANK).exists()
 
 
 def test_what_is_kept_plays_in_a_render(audition: Path, tiny: str, tmp_path: Path) -> None:

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from gansynth.config import NotesConfig, SoundConfig
+from gansynth.midi._note_seq import note_seq
 from gansynth.midi.load import load_midi
-from gansynth.midi.note_seq import note_seq
 from gansynth.midi.notes import Channel, Notes, Song
 from gansynth.score.instruments import Bank
 from gansynth.score.plan import RenderPlan, plan_song

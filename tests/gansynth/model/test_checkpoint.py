@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -524,6 +525,32 @@ def test_no_network_and_no_copy(bucket: type[CountingFileSystem], tmp_path: Path
     fails(url, url, "the network is down")
     bucket.gone = False
     assert load(url).num_blocks == 3
+
+
+def test_a_source_that_does_not_answer_is_known_at_once(
+    bucket: type[CountingFileSystem], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = make_remote(tmp_path)
+    download.check_reachable(url)
+    with pytest.raises(CheckpointError, match=r"has no experiment\.json"):
+        download.check_reachable("counting://bucket/empty")
+    bucket.gone = True
+    with pytest.raises(CheckpointError, match=r"network is down.*checkpoint=/path/to/voice.*mini needs no network"):
+        download.check_reachable(url)
+    bucket.gone = False
+    monkeypatch.setattr(download, "ANSWER_SECONDS", 0.05)
+    monkeypatch.setattr(download.listing, "size", lambda *_, **__: time.sleep(1))
+    with pytest.raises(CheckpointError, match=r"not answered for 0.05 s\);"):
+        download.check_reachable(url)
+
+
+def test_a_complete_copy_needs_no_answer(bucket: type[CountingFileSystem], tmp_path: Path) -> None:
+    url = make_remote(tmp_path)
+    download.localize(url)
+    bucket.gone = True
+    download.check_reachable(url)
+    download.check_reachable("mini")
+    download.check_reachable(str(tmp_path))
 
 
 def test_the_weights_are_not_fetched_twice(bucket: type[CountingFileSystem], tmp_path: Path) -> None:
