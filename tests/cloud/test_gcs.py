@@ -135,7 +135,7 @@ def test_whole_objects_of_every_size(cloud: Cloud, tmp_path: Path) -> None:
             ["--input", "gs://in/nothing/*.mid"],
             "--input gs://in/nothing/*.mid: the folder gs://in/nothing does not exist",
         ),
-        (["--input", "gs://no-such-bucket/*.mid"], "--input gs://no-such-bucket/*.mid: cannot be listed"),
+        (["--input", "gs://no-such-bucket/*.mid"], "--input gs://no-such-bucket/*.mid: does not exist"),
         (["--output", "gs://no-such-bucket/x"], "--output gs://no-such-bucket/x: cannot be written"),
         (["--set", "checkpoint=gs://in/nothing"], "gs://in/nothing: "),
     ],
