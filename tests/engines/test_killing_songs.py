@@ -65,7 +65,7 @@ def started_engine(engine: str, folder: Path) -> Iterator[list[str]]:
         yield options
 
 
-@pytest.mark.parametrize(("engine", "stage"), cases())
+@pytest.mark.parametrize(("engine", "stage"), list(cases()))
 def test_it_is_named_after_at_most_two_more_submissions(
     engine: str, stage: str, expected: dict[str, str], tmp_path: Path
 ) -> None:
