@@ -11,6 +11,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import soundfile
@@ -43,7 +44,7 @@ def main(argv: list[str] | None = None) -> None:
     runs: dict[str, list[tuple[float, Cost]]] = {"FluidSynth": [], **{f"ours, {name}": [] for name in checkpoints}}
     for _ in range(args.rounds):
         with scratch() as out:
-            runs["FluidSynth"].append(_fluidsynth(program, args.soundfont, songs, out))
+            runs["FluidSynth"].append(render(program, args.soundfont, songs, out))
         for name, checkpoint in checkpoints.items():
             with scratch() as out, Worker() as worker:
                 done, cost = worker.call(ours.run_job, songs, str(out), [f"checkpoint={checkpoint}"])
@@ -57,14 +58,29 @@ def main(argv: list[str] | None = None) -> None:
     report.close(args.json)
 
 
-def _fluidsynth(program: str, soundfont: Path, songs: list[str], out: Path) -> tuple[float, Cost]:
-    """Renders every song in a FluidSynth process of its own; returns seconds of audio and the cost of all songs."""
+def render(
+    program: str, soundfont: Path, songs: list[str], out: Path, options: Sequence[str] = ()
+) -> tuple[float, Cost]:
+    """Renders every song at 16 kHz in a FluidSynth process of its own, as its users do.
+
+    Args:
+        program: path of FluidSynth.
+        soundfont: its sounds.
+        songs: MIDI files.
+        out: folder for the sound files, which are removed.
+        options: further options of FluidSynth.
+
+    Returns:
+        Seconds of audio, and the cost of all songs.
+    """
     seconds, costs = 0.0, []
     for number, song in enumerate(songs):
         target = out / f"{number}.wav"
-        _, cost = run_command([program, "-ni", "-q", "-r", "16000", "-F", str(target), str(soundfont), song])
+        command = [program, "-ni", "-q", *options, "-r", "16000", "-F", str(target), str(soundfont), song]
+        _, cost = run_command(command)
         costs.append(cost)
         seconds += soundfile.info(str(target)).duration
+        target.unlink()
     return seconds, Cost(sum(c.wall for c in costs), sum(c.cpu for c in costs), max(c.peak_rss for c in costs))
 
 

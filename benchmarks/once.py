@@ -1,4 +1,4 @@
-"""(k) The sound bank, cold and warm, beside FluidSynth on the same files: CPU per minute of audio.
+"""(l) The sound bank, cold and warm, beside FluidSynth on the same files: CPU per minute of audio.
 
     python -m benchmarks.once --corpus ../shared/midi/good --checkpoint mini
     python -m benchmarks.once --songs 1200 --no-pictures          the chorales, without pictures
@@ -16,8 +16,7 @@ from pathlib import Path
 import soundfile
 
 from benchmarks.common import Cost, Report, checkpoint_folder, parser, run_command, scratch, songs_of
-
-_SOUNDFONT = Path("/usr/share/sounds/sf2/FluidR3_GM.sf2")
+from benchmarks.fluidsynth import SOUNDFONT, render
 
 _RUNS = {"cold": 0, "warm": 0, "warm, one process": 1, "cold, one process": 1}
 """Runs in their order, and the number of processes of each; 0 for one per core."""
@@ -25,7 +24,7 @@ _RUNS = {"cold": 0, "warm": 0, "warm, one process": 1, "cold, one process": 1}
 
 def main(argv: list[str] | None = None) -> None:
     options = parser(__doc__, corpus=True, rounds=1)
-    options.add_argument("--soundfont", type=Path, default=_SOUNDFONT, metavar="SF2", help="(default: Debian's)")
+    options.add_argument("--soundfont", type=Path, default=SOUNDFONT, metavar="SF2", help="(default: Debian's)")
     options.add_argument("--no-pictures", action="store_true", help="ours draws no spectrogram and no piano roll")
     options.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="settings of our job")
     args = options.parse_args(argv)
@@ -39,8 +38,10 @@ def main(argv: list[str] | None = None) -> None:
     runs: dict[str, list[tuple[float, Cost]]] = {}
     for _ in range(args.rounds):
         with scratch() as out:
-            if fluidsynth := shutil.which("fluidsynth"):
-                runs.setdefault("FluidSynth", []).append(_fluidsynth(fluidsynth, args.soundfont, songs, out))
+            if program := shutil.which("fluidsynth"):
+                runs.setdefault("FluidSynth", []).append(
+                    render(program, args.soundfont, songs, out, ["-R", "0", "-C", "0"])
+                )
             for name, workers in _RUNS.items():
                 given = [*settings, f"compute.workers={workers}"]
                 cache = out / ("other cache" if name == "cold, one process" else "cache")
@@ -68,19 +69,6 @@ def _ours(songs: list[str], out: Path, settings: list[str], cache: Path) -> tupl
     _, cost = run_command([*command, "--overwrite", *given], {"XDG_CACHE_HOME": str(cache)})
     seconds = sum(soundfile.info(str(path)).duration for path in (out / "ours" / "audio").rglob("*.wav"))
     return seconds, cost
-
-
-def _fluidsynth(program: str, soundfont: Path, songs: list[str], out: Path) -> tuple[float, Cost]:
-    """Renders every song in a FluidSynth process of its own, as its users do."""
-    seconds, costs = 0.0, []
-    for number, song in enumerate(songs):
-        target = out / f"{number}.wav"
-        quiet = ["-ni", "-q", "-R", "0", "-C", "0", "-r", "16000"]
-        _, cost = run_command([program, *quiet, "-F", str(target), str(soundfont), song])
-        costs.append(cost)
-        seconds += soundfile.info(str(target)).duration
-        target.unlink()
-    return seconds, Cost(sum(c.wall for c in costs), sum(c.cpu for c in costs), max(c.peak_rss for c in costs))
 
 
 if __name__ == "__main__":

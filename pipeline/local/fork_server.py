@@ -22,6 +22,8 @@ _MODULES = [
     "PIL.ImageFont",
     "scipy.sparse",
     "soundfile",
+    "soxr",
+    "tenacity",
 ]
 
 
