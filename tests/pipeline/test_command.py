@@ -47,7 +47,7 @@ def test_help_imports_nothing_heavy() -> None:
         (["--set", "time_stretch=1.3"], r"unknown key time_stretch; did you mean notes.time_stretch\?"),
         (["--set", "notes.attack=0.1"], r"unknown key notes.attack; did you mean envelope.attack\?"),
         (["--set", "atack=0.1"], r"unknown key atack; did you mean envelope.attack\?"),
-        (["--set", "format=flac"], r"did you mean audio.format or dataset.format\?"),
+        (["--set", "format=flac"], r"did you mean stems.format or audio.format or dataset.format\?"),
         (["--set", "notes.drums=["], "--set notes.drums=.: not valid YAML: at its end: a value is missing"),
         (["--max-failures", "5%%"], r"max_failures: a number of songs, or a share such as 2% \(given: '5%%'\)"),
         (["--set", "audio={format: mp3, sample_rate: 96000}"], "audio: mp3 has no sample rate of 96000 Hz"),

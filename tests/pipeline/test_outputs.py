@@ -302,7 +302,7 @@ def test_a_job_with_everything(job: Path) -> None:
     assert "<script>alert" not in page
     songs = data(read_site(job / "out"))[2]
     stems_ = [path for kind, path in rows[0]["outputs"].items() if kind.startswith("stem_")]
-    assert [unquote(link) for _, link in songs[0]["stems"]] == sorted(stems_)
+    assert [unquote(link) for _, link, _ in songs[0]["stems"]] == sorted(stems_)
 
 
 def test_the_table_has_the_rows_of_the_manifest(job: Path) -> None:
