@@ -7,7 +7,7 @@ import os
 import signal
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any
@@ -165,11 +165,11 @@ class WorkerPool:
         """Starts processes; each loads a model of its own unless a model server's address is given."""
         context = fork_server.start(self._config)
         shared = SharedCounters(context, count)
-        initargs = (shared, model_address, self._scratch.name)
+        initargs = (shared, model_address, self._scratch.name, dict(os.environ))
         return ProcessPoolExecutor(count, mp_context=context, initializer=_start_worker, initargs=initargs), shared
 
 
-def _start_worker(shared: SharedCounters, model_address: Any, scratch: str) -> None:
+def _start_worker(shared: SharedCounters, model_address: Any, scratch: str, environment: Mapping[str, str]) -> None:
     """Initialises a worker process: it ends with its parent, publishes its counters and uses a model server.
 
     Ctrl-C reaches all processes of a terminal; this one leaves it to its parent.
@@ -178,7 +178,10 @@ def _start_worker(shared: SharedCounters, model_address: Any, scratch: str) -> N
         shared: the counters' table in shared memory.
         model_address: address of the model server; None to load a model in this process.
         scratch: folder for temporary files, which the parent removes.
+        environment: variables of the parent, which may differ from those with which the fork server was started.
     """
+    os.environ.clear()
+    os.environ.update(environment)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     tempfile.tempdir = scratch
     end_with_parent()
