@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -54,6 +55,7 @@ def _run_here(job: ResolvedJob, options: PipelineOptions, sources: Sequence[Sour
     drawn_for = (job.config, job.digests, job.resume, job.name, options.get_all_options())
     if _drawn is None or _drawn[0] != drawn_for:
         pipeline = beam.Pipeline(runner=runner, options=options)
+        shutil.rmtree(pipeline.local_tempdir, ignore_errors=True)  # only Pipeline.run would remove it
         graph.build(pipeline, job, ListHeld())
         _drawn = drawn_for, pipeline.to_runner_api(default_environment=EmbeddedPythonEnvironment.default())
     CONTEXT.sources = sources

@@ -75,7 +75,7 @@ def test_songs_of_earlier_jobs_stay_listed(folder: Folder, capsys: pytest.Captur
 
     assert folder.render("B", "--prune") == 0
     assert folder.listed == {"two.mid": ""}
-    assert both - folder.files() == {"audio/one.wav", "notes/one.mid", ".done/one.json"}
+    assert both - folder.files() == {"audio/one.wav", "notes/one.mid", "rolls/one.js", ".done/one.json"}
     assert "audio/one.wav" not in (folder.out / "index.html").read_text()
 
 

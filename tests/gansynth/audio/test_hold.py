@@ -85,6 +85,9 @@ def test_silence_stays_silent_and_short_notes_are_refused() -> None:
         held(np.zeros(held_from(RATE), np.float32), 8 * RATE, 60, RATE)
 
 
+NAMES = ("church_organ", "strings", "flute", "trombone", "clarinet", "trumpet", "piano")
+
+
 @pytest.fixture(scope="module")
 def notes() -> dict[tuple[str, int], np.ndarray]:
     """Renders notes of the bundled checkpoint, held for 12 s."""
@@ -94,7 +97,7 @@ def notes() -> dict[tuple[str, int], np.ndarray]:
 
     synth = Synthesizer.from_checkpoint("mini", threads=1)
     bank = synth_spec(synth.shape, InstrumentsConfig()).bank
-    wanted = [(name, pitch) for name in ("church_organ", "strings", "flute", "piano") for pitch in (38, 48, 60, 72, 84)]
+    wanted = [(name, pitch) for name in NAMES for pitch in (38, 48, 60, 72, 84)]
     latents = np.stack([bank.latents[list(bank.names).index(name)] for name, _ in wanted])
     sounds = synth.synthesize(latents, [pitch for _, pitch in wanted], held_from(synth.note_samples))
     return {note: held(sound, 12 * RATE, note[1], RATE) for note, sound in zip(wanted, sounds, strict=True)}
@@ -102,12 +105,28 @@ def notes() -> dict[tuple[str, int], np.ndarray]:
 
 @pytest.mark.parametrize("name", ["church_organ", "strings", "flute"])
 @pytest.mark.parametrize("pitch", [38, 48, 60, 72, 84])
+def test_held_notes_of_the_bundled_voice_move_as_their_sounds_do(
+    notes: dict[tuple[str, int], np.ndarray], name: str, pitch: int
+) -> None:
+    """These beat by themselves, as FluidR3's do: holding them adds less than 1.5 dB to that, and no click."""
+    audio = notes[name, pitch]
+    assert most_uneven(audio[2 * RATE :]) < most_uneven(audio[RATE:BEGINNING]) + 1.5
+    level = levels(audio, 2.0)
+    assert np.ptp(level[2:]) < 1.5  # it neither falls nor swells
+    assert np.abs(level[2:] - level[1]).max() < 4.0  # the part that is repeated may lie in a trough of the beats
+    edge = np.abs(np.diff(audio.astype(np.float64), 3))  # a click is sharp
+    assert edge[BEGINNING - 4096 :].max() < 1.5 * edge[RATE:BEGINNING].max()
+
+
+@pytest.mark.parametrize("name", ["trombone", "clarinet", "trumpet"])
+@pytest.mark.parametrize("pitch", [38, 48, 60, 72, 84])
 def test_held_notes_of_the_bundled_voice_are_steady(
     notes: dict[tuple[str, int], np.ndarray], name: str, pitch: int
 ) -> None:
     audio = notes[name, pitch]
     assert most_uneven(audio[2 * RATE :]) < 1.5
-    assert strongest_sideband(audio[round(3.2 * RATE) :], pitch, 0.4, 1.5) < -45  # frames are read over in 2 s
+    # Frames are read over in 2 s. The voice's own beats, 6 to 18 cents from a harmonic, are among these lines.
+    assert strongest_sideband(audio[round(3.2 * RATE) :], pitch, 0.4, 1.5) < -35
     level = levels(audio, 0.5)
     assert np.abs(level[7:] - level[6]).max() < 1.5  # it neither falls nor swells
     edge = np.abs(np.diff(audio.astype(np.float64), 3))  # a click is sharp

@@ -195,7 +195,7 @@ def test_restruck_hanging_notes_are_all_heard(play: Play) -> None:
     clip = play("hang_restruck.mid")
     assert (clip.plan.notes.sustain / RATE).tolist() == [0.5] * 6
     attacks = [level(clip, t + 0.02, t + 0.12) for t in np.arange(0, 3, 0.5)]
-    assert np.ptp(attacks) < 3
+    assert np.ptp(attacks) < 5  # what is left of the note before adds to the next
 
 
 @pytest.mark.parametrize(
