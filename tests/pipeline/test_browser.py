@@ -910,17 +910,17 @@ def test_the_map_of_an_audition_is_heard(tab: sync_api.Page, audition: Path) -> 
     playing = "document.getElementById('player').src.split('/').at(-1)"
     tab.mouse.move(*at[0])
     tab.mouse.down()
-    assert tab.evaluate(playing) == "map-40.wav"
+    tab.wait_for_function(f"{playing} === 'map-40.wav'")
     assert "[43]" in tab.locator("#render-command").inner_text()
     assert "Made of" in tab.locator("#where").inner_text()
     tab.mouse.move(*at[1])
-    assert tab.evaluate(playing) == "map-44.wav"
+    tab.wait_for_function(f"{playing} === 'map-44.wav'")
     tab.mouse.up()
     tab.mouse.move(*at[0])
     assert tab.evaluate(playing) == "map-44.wav"
     plane.focus()
     tab.keyboard.press("ArrowUp")
-    assert tab.evaluate(playing) == "map-35.wav"
+    tab.wait_for_function(f"{playing} === 'map-35.wav'")
     assert len(tab.locator("#nearest").inner_text().split(", ")) == 3
     tab.locator(".copy[data-of=render-command]").click()
     assert tab.locator("#copied").inner_text() in ("Copied.", "Not copied: select the text and copy it.")
