@@ -923,6 +923,7 @@ def test_the_map_of_an_audition_is_heard(tab: sync_api.Page, audition: Path) -> 
     tab.wait_for_function(f"{playing} === 'map-35.wav'")
     assert len(tab.locator("#nearest").inner_text().split(", ")) == 3
     tab.locator(".copy[data-of=render-command]").click()
+    tab.wait_for_function("/opied/.test(document.getElementById('copied').innerText)")
     assert tab.locator("#copied").inner_text() in ("Copied.", "Not copied: select the text and copy it.")
     spots = tab.locator("#plane .spot")
     assert spots.all_inner_texts() == ["0", "1", "2"]
