@@ -907,24 +907,24 @@ def test_the_map_of_an_audition_is_heard(tab: sync_api.Page, audition: Path) -> 
     box = plane.bounding_box()
     assert box
     at = [(box["x"] + box["width"] * x, box["y"] + box["height"] * 0.5) for x in (0.5, 0.95)]
+    player = tab.locator("#player")
     playing = "document.getElementById('player').src.split('/').at(-1)"
     tab.mouse.move(*at[0])
     tab.mouse.down()
-    tab.wait_for_function(f"{playing} === 'map-40.wav'")
+    sync_api.expect(player).to_have_attribute("src", re.compile(r"map-40\.wav$"))
     assert "[43]" in tab.locator("#render-command").inner_text()
     assert "Made of" in tab.locator("#where").inner_text()
     tab.mouse.move(*at[1])
-    tab.wait_for_function(f"{playing} === 'map-44.wav'")
+    sync_api.expect(player).to_have_attribute("src", re.compile(r"map-44\.wav$"))
     tab.mouse.up()
     tab.mouse.move(*at[0])
     assert tab.evaluate(playing) == "map-44.wav"
     plane.focus()
     tab.keyboard.press("ArrowUp")
-    tab.wait_for_function(f"{playing} === 'map-35.wav'")
+    sync_api.expect(player).to_have_attribute("src", re.compile(r"map-35\.wav$"))
     assert len(tab.locator("#nearest").inner_text().split(", ")) == 3
     tab.locator(".copy[data-of=render-command]").click()
-    tab.wait_for_function("/opied/.test(document.getElementById('copied').innerText)")
-    assert tab.locator("#copied").inner_text() in ("Copied.", "Not copied: select the text and copy it.")
+    sync_api.expect(tab.locator("#copied")).to_have_text(re.compile(r"^(Copied\.|Not copied: select)"))
     spots = tab.locator("#plane .spot")
     assert spots.all_inner_texts() == ["0", "1", "2"]
 
