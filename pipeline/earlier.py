@@ -24,7 +24,7 @@ _COLUMNS = SongRow.__annotations__.keys() - {"status"} - LATER_COLUMNS
 
 
 class Known(NamedTuple):
-    """What is kept of the row of a song of an earlier job.
+    """The kept part of the row of a song of an earlier job.
 
     Attributes:
         source: path or URL of its file.

@@ -99,7 +99,7 @@ class _Entries:
 
 @dataclass
 class _Totals:
-    """What the page says of the whole job, added up entry by entry."""
+    """The totals of the whole job that the page shows, added up entry by entry."""
 
     rendered: int = 0
     failed: int = 0
