@@ -11,7 +11,8 @@ from gansynth.general_midi import FAMILIES
 
 SOUND_VERSION = 3
 """Version of the rendering itself: outputs of another version are not resumed, since the same settings sound otherwise.
-1: notes by track, 3 s at most. 2: channel state, held notes, drum kits, notes out of range stretched."""
+1: notes by track, 3 s at most. 2: channel state, held notes, drum kits, notes out of range stretched.
+3: notes end as their instruments do."""
 
 THREADS = (8, 4, 2, 1)
 """Numbers of CPU threads of the network, which divide any batch. With others, a CPU's kernels split it elsewhere, which

@@ -92,6 +92,7 @@ examples:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command, `render` if none is given; returns its exit code."""
+    from gansynth.errors import GansynthError
     from pipeline import stopping
 
     parser = _parser()
@@ -103,6 +104,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             commands = {"preview": _preview, "compare": _compare, "report": _report, "view": _view}
             command = commands.get(args.command)
             return command(args, others) if command else _render(args, others, stop)
+        except GansynthError as error:
+            say(f"error: {error}")
+            return 2
         except KeyboardInterrupt:
             say("Stopped; run the same command again")
             return stop.exit_code
@@ -120,61 +124,41 @@ def _with_command(parser: argparse.ArgumentParser, argv: Sequence[str]) -> Seque
 
 
 def _preview(args: argparse.Namespace, _: Sequence[str]) -> int:
-    from gansynth.errors import GansynthError
     from pipeline import preview
 
     options = {name: value for name, value in vars(args).items() if name in preview.Preview.__dataclass_fields__}
     candidates = preview.Preview(**options)
-    try:
-        if args.keep is None:
-            preview.write(candidates, args.quiet)
-            return 0
-        kept = preview.keep(candidates, args.keep, args.save_as, args.names)
-        if not args.quiet:
-            say(f"{args.save_as}: {', '.join(kept.names)}")
+    if args.keep is None:
+        preview.write(candidates, args.quiet)
         return 0
-    except GansynthError as error:
-        say(f"error: {error}")
-        return 2
+    kept = preview.keep(candidates, args.keep, args.save_as, args.names)
+    if not args.quiet:
+        say(f"{args.save_as}: {', '.join(kept.names)}")
+    return 0
 
 
 def _report(args: argparse.Namespace, others: Sequence[str]) -> int:
-    from gansynth.errors import GansynthError
     from pipeline.recover import report
 
-    try:
-        return report(args.output, others, args.quiet).exit_code
-    except GansynthError as error:
-        say(f"error: {error}")
-        return 2
+    return report(args.output, others, args.quiet).exit_code
 
 
 def _view(args: argparse.Namespace, _: Sequence[str]) -> int:
-    from gansynth.errors import GansynthError
     from pipeline.view import view
 
-    try:
-        view(args.output, args.port, args.browser)
-    except GansynthError as error:
-        say(f"error: {error}")
-        return 2
+    view(args.output, args.port, args.browser)
     return 0
 
 
 def _compare(args: argparse.Namespace, _: Sequence[str]) -> int:
-    from gansynth.errors import GansynthError
     from pipeline import compare
 
-    try:
-        compare.write(args.folders, args.output, args.songs, args.quiet)
-        return 0
-    except GansynthError as error:
-        say(f"error: {error}")
-        return 2
+    compare.write(args.folders, args.output, args.songs, args.quiet)
+    return 0
 
 
 def _render(args: argparse.Namespace, others: Sequence[str], stop: Stop) -> int:
-    from gansynth.errors import ConfigError, GansynthError, MidiError
+    from gansynth.errors import ConfigError, MidiError
     from pipeline.config import load_config
     from pipeline.options import separate
 
@@ -213,9 +197,6 @@ def _render(args: argparse.Namespace, others: Sequence[str], stop: Stop) -> int:
     except MidiError as error:  # of a single file; a job lists them
         say(f"error: {', '.join(config.input)}: {error}")
         return 1
-    except GansynthError as error:
-        say(f"error: {error}")
-        return 2
 
 
 def _check_options(args: argparse.Namespace) -> None:

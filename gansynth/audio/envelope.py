@@ -57,7 +57,7 @@ def envelope(
         config: attack and release.
         sample_rate: in Hz.
         tail: audible samples after the sustain, the last 5 ms faded out; None for the whole release.
-        decay: samples in which the release falls by 60 dB, exponentially, `tail` at least; 0 for the linear release.
+        decay: samples in which the release falls by 60 dB, exponentially, at least `tail`; 0 for the linear release.
 
     Returns:
         float64 [sustain + tail], 0..1.

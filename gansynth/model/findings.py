@@ -55,8 +55,8 @@ def known_model(name_or_path: str, precision: str, xla: bool, device: str) -> Kn
     if not digest:
         return None
     shape, collection = NoteShape(config, str(folder)), kernels.collection_of(digest, precision, xla, on_gpu)
-    verdict = _read("kernels", _kernels_key(collection, shape))
-    return KnownModel(shape, digest, collection, verdict == _YES) if verdict in (_YES, _NO) else None
+    verdict = kept_verdict(collection, shape)
+    return None if verdict is None else KnownModel(shape, digest, collection, verdict)
 
 
 def kept_verdict(collection: str, shape: NoteShape) -> bool | None:
