@@ -21,6 +21,7 @@ gansynth.Mixer = class {
   #levels;
   #master;
   #playing = [];
+  #closed = new AbortController();
   #begun = null; // [time of the context, position] of the last start
 
   constructor(sources, { rate, gain, context = new AudioContext({ sampleRate: rate }) }) {
@@ -35,7 +36,7 @@ gansynth.Mixer = class {
   async load(told = () => {}) {
     for (const [number, source] of this.#sources.entries()) {
       told(number);
-      const answer = await fetch(source);
+      const answer = await fetch(source, { signal: this.#closed.signal });
       if (!answer.ok) throw new Error(`${decodeURIComponent(source)} cannot be read`);
       this.#buffers[number] = await this.#context.decodeAudioData(await answer.arrayBuffer());
     }
@@ -68,6 +69,7 @@ gansynth.Mixer = class {
 
   close() {
     this.stop();
+    this.#closed.abort();
     this.#buffers = [];
     if (this.#context instanceof AudioContext && this.#context.state !== "closed") this.#context.close();
   }

@@ -131,18 +131,22 @@ gansynth.Stems = class {
       return;
     }
     if (this.#mixer?.entry !== entry) {
-      if (this.#mixer) { this.#player.sound = null; this.#mixer.mixer.close(); }
+      if (this.#mixer) {
+        this.#player.sound = null;
+        this.#mixer.mixer.close();
+        this.#songs.get(this.#mixer.entry).show();
+      }
       const { rate, gain, stems } = song.details, mixer = new gansynth.Mixer(stems.map(([, path]) => path), { rate, gain });
       const mine = this.#mixer = { entry, mixer, ready: false };
+      const show = (text) => { if (this.#mixer === mine) song.show(text); }; // else it was closed for another song's
       try {
-        await mixer.load((number) => song.show(`Reading stem ${number + 1} of ${stems.length} …`));
+        await mixer.load((number) => show(`Reading stem ${number + 1} of ${stems.length} …`));
         mine.ready = true;
-        song.show();
+        show();
       } catch (error) {
         mixer.close();
-        const wanted = this.#mixer === mine; // else it was closed for another song's
-        if (wanted) this.#mixer = null;
-        song.show(wanted ? String(error.message) : "");
+        show(String(error.message));
+        if (this.#mixer === mine) this.#mixer = null;
         return;
       }
     }
