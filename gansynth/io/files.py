@@ -41,12 +41,19 @@ def read_bytes(url: str, limit: int | None = None, size: int = 0, **options: Any
         if limit is None and not urls.is_local(url) and not urls.is_http(url):
             fs, path = urls.filesystem(url, **options)
             return retry.within_deadline(fs.cat_file, path, size=size)
+        if limit is not None and urls.is_local(url):
+            return retry.within_deadline(_read_local, urls.local_path(url), limit, size=limit)
         with streams.opened(url, **options) as f:
             if limit is not None:
                 return f.read(limit)
             return b"".join(iter(lambda: f.read(retry.PIECE), b""))
 
     return with_retries(read, seconds=retry.WORKER_SECONDS, size=None)
+
+
+def _read_local(path: str, limit: int) -> bytes:
+    with streams.open_regular(path) as f:
+        return f.read(limit)
 
 
 def read_lines(url: str) -> Iterator[str]:
@@ -94,8 +101,17 @@ def write_bytes(url: str, data: bytes, retry_seconds: float | None = None, **opt
         seconds = retry.WORKER_SECONDS if retry_seconds is None else retry_seconds
         with_retries(fs.pipe_file, path, data, seconds=seconds, size=len(data))
         return
-    with writing(url) as f:
-        f.write(data)
+    retry.within_deadline(_write_local, path, data, size=len(data))
+
+
+def _write_local(path: str, data: bytes) -> None:
+    descriptor, temporary = _begin(path)
+    try:
+        with os.fdopen(descriptor, "wb") as f:
+            f.write(data)
+        _finish(temporary, path)
+    finally:
+        Path(temporary).unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -104,21 +120,30 @@ def writing(url: str) -> Iterator[IO[bytes]]:
 
     If the block raises, `url` stays unchanged. For content that is too large for `write_bytes`.
     """
-    path = urls.filesystem(url)[1]
-    folder = os.path.dirname(path) if urls.is_local(url) else None
-    if folder is not None:
-        os.makedirs(folder, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=folder, prefix=paths.UNFINISHED)
+    path = urls.local_path(url) if urls.is_local(url) else None
+    descriptor, temporary = retry.within_deadline(_begin, path)
     try:
-        with os.fdopen(handle, "wb") as f:
+        with streams.created(descriptor) as f:
             yield f
-        if folder is None:
+        if path is None:
             upload(temporary, url)
         else:
-            os.chmod(temporary, 0o666 & ~_umask())
-            os.replace(temporary, path)
+            retry.within_deadline(_finish, temporary, path)
     finally:
-        Path(temporary).unlink(missing_ok=True)
+        retry.within_deadline(Path(temporary).unlink, missing_ok=True)
+
+
+def _begin(path: str | None) -> tuple[int, str]:
+    """Makes a temporary file beside `path`, or in the system's folder; returns its descriptor and path."""
+    folder = None if path is None else os.path.dirname(path)
+    if folder is not None:
+        os.makedirs(folder, exist_ok=True)
+    return tempfile.mkstemp(dir=folder, prefix=paths.UNFINISHED)
+
+
+def _finish(temporary: str, path: str) -> None:
+    os.chmod(temporary, 0o666 & ~_umask())
+    os.replace(temporary, path)
 
 
 def sweep(folder: str) -> None:

@@ -12,7 +12,9 @@ from typing import Any, Literal
 from fsspec.implementations.local import LocalFileSystem
 
 from gansynth.io import archives, cache, paths, streams, urls
-from gansynth.io.retry import with_retries
+from gansynth.io.retry import with_retries, within_deadline
+
+_AT_ONCE = 1000  # local files that are examined within one deadline
 
 
 def kind(url: str, **options: Any) -> Literal["file", "folder"] | None:
@@ -136,25 +138,36 @@ def _local_entries(folder: str) -> Iterator[dict[str, Any]]:
 
     What cannot be examined is listed as a file, so that an error is reported when it is read.
     """
-    with os.scandir(folder) as found:
-        names = sorted(entry.name + "/" * entry.is_dir(follow_symlinks=False) for entry in found)
+
+    def names_in() -> list[str]:
+        with os.scandir(folder) as found:
+            return sorted(entry.name + "/" * entry.is_dir(follow_symlinks=False) for entry in found)
+
+    names = within_deadline(names_in)
 
     def described() -> Iterator[dict[str, Any]]:
-        for name in names:
-            path = os.path.join(folder, name)
-            if name.endswith("/"):
-                yield {"name": path, "type": "directory"}
-                continue
-            try:
-                status = os.stat(path)
-            except OSError as error:
-                if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):  # a dangling link, or removed since
-                    yield {"name": path, "type": "file"}
-                continue
-            if not stat.S_ISDIR(status.st_mode):
-                yield {"name": path, "type": "file", "size": status.st_size}
+        for first in range(0, len(names), _AT_ONCE):
+            yield from within_deadline(_described, folder, names[first : first + _AT_ONCE])
 
     return described()
+
+
+def _described(folder: str, names: list[str]) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
+    for name in names:
+        path = os.path.join(folder, name)
+        if name.endswith("/"):
+            found.append({"name": path, "type": "directory"})
+            continue
+        try:
+            status = os.stat(path)
+        except OSError as error:
+            if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):  # a dangling link, or removed since
+                found.append({"name": path, "type": "file"})
+            continue
+        if not stat.S_ISDIR(status.st_mode):
+            found.append({"name": path, "type": "file", "size": status.st_size})
+    return found
 
 
 def match(pattern: str, on_error: OnError | None = None) -> Iterator[tuple[str, int]]:

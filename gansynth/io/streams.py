@@ -1,4 +1,4 @@
-"""Files opened for reading: regular local files, and remote ones whose reads each have the deadline."""
+"""Files each read and write of which has the deadline: local ones, which may be on a network, and remote ones."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from gansynth.io import urls
 from gansynth.io.retry import within_deadline
 
 _READ_AHEAD = 1 << 20
+_LOCAL_READ_AHEAD = 1 << 16
+_WRITE_BEHIND = 1 << 20
 
 
 def opened(url: str, seekable: bool = False, **options: Any) -> IO[bytes]:
@@ -29,21 +31,34 @@ def opened(url: str, seekable: bool = False, **options: Any) -> IO[bytes]:
     fs, path = urls.filesystem(url, **options)
     if not urls.is_local(url):
         streamed = {"block_size": 0} if urls.is_http(url) and not seekable else {}
-        return io.BufferedReader(_Remote(within_deadline(fs.open, path, "rb", **streamed)), _READ_AHEAD)
+        return io.BufferedReader(_Timed(within_deadline(fs.open, path, "rb", **streamed)), _READ_AHEAD)
+    return io.BufferedReader(_Timed(within_deadline(open_regular, path)), _LOCAL_READ_AHEAD)
+
+
+def created(descriptor: int) -> IO[bytes]:
+    """Opens a descriptor of a local file for writing."""
+    return io.BufferedWriter(_Timed(os.fdopen(descriptor, "wb", buffering=0)), _WRITE_BEHIND)
+
+
+def open_regular(path: str) -> IO[bytes]:
+    """Opens a local file without a deadline and without a buffer; see `opened`."""
     mode = os.stat(path).st_mode
     if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
         raise OSError(errno.EINVAL, "is a pipe, a socket or a device, not a regular file", path)
-    return open(path, "rb")
+    return open(path, "rb", buffering=0)
 
 
-class _Remote(io.RawIOBase):
-    """A file of an fsspec file system, each read of which has the deadline."""
+class _Timed(io.RawIOBase):
+    """A file each read and write of which has the deadline."""
 
     def __init__(self, file: Any) -> None:
         self._file = file
 
     def readable(self) -> bool:
-        return True
+        return bool(self._file.readable())
+
+    def writable(self) -> bool:
+        return bool(self._file.writable())
 
     def seekable(self) -> bool:
         return bool(self._file.seekable())
@@ -60,7 +75,10 @@ class _Remote(io.RawIOBase):
         buffer[: len(data)] = data
         return len(data)
 
+    def write(self, buffer: Any) -> int:
+        return int(within_deadline(self._file.write, bytes(buffer)))  # a copy: the caller's buffer is used again
+
     def close(self) -> None:
         if not self.closed:
-            self._file.close()
+            within_deadline(self._file.close)
         super().close()

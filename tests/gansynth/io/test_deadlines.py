@@ -124,6 +124,50 @@ def test_a_write_that_never_ends(deadline: float, monkeypatch: pytest.MonkeyPatc
     over.set()
 
 
+@pytest.fixture
+def hung() -> Iterator[Callable[..., object]]:
+    """Returns a function that returns when the test ends: a network file system without its server."""
+    over = threading.Event()
+    yield lambda *args, **kwargs: over.wait(20)
+    over.set()
+
+
+LOCAL_CALLS: dict[str, Callable[[str], object]] = {
+    "read": files.read_bytes,
+    "read some": lambda path: files.read_bytes(path, 100),
+    "lines": lambda path: list(files.read_lines(path)),
+    "write": lambda path: files.write_bytes(path, b"x"),
+    "find": lambda path: list(listing.find(str(Path(path).parent))),
+}
+
+
+@pytest.mark.parametrize("call", LOCAL_CALLS)
+def test_a_local_file_system_that_never_answers(
+    call: str, hung: Callable[..., object], deadline: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "x"
+    path.write_bytes(b"before")
+    for name in ("os.replace", "os.scandir", "os.stat"):
+        monkeypatch.setattr(name, hung)
+    with pytest.raises(retry.StalledError, match=r"not answered for 0\.5 s \(storage\.timeout\)"):
+        LOCAL_CALLS[call](str(path))
+    monkeypatch.undo()
+    assert path.read_bytes() == b"before"
+
+
+def test_a_local_write_that_stops_half_way(
+    hung: Callable[..., object], deadline: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "x"
+    with files.writing(str(path)) as f:
+        monkeypatch.setattr(f.raw._file, "write", hung)
+        f.write(b"x")
+        with pytest.raises(retry.StalledError):
+            f.flush()
+        monkeypatch.undo()
+    assert path.read_bytes() == b"x"
+
+
 def test_after_a_deadlock_of_the_event_loop_calls_go_on(bodies: str, deadline: float) -> None:
     over = threading.Event()
     fs, _ = urls.filesystem(f"{bodies}/trickle.mid")
