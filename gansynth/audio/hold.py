@@ -2,12 +2,13 @@
 
 The magnitudes of a note's spectral frames are repeated, backwards and forwards between turning points that differ each
 time. The phases continue at one constant frequency for all bins around a partial, because the small differences between
-the bins of a network's notes would beat within seconds. Slow changes of level are removed, because they would recur
-with the repetition; fast ones stay. A vibrato continues in level, not in frequency.
+the bins of a network's notes would beat within seconds. Changes of level below 8 Hz, such as beats and vibrato, are
+removed, because they would recur with the repetition; faster ones stay.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -19,8 +20,10 @@ _FRAME, _OVERLAP = 2048, 4
 _FEWEST_FRAMES = 12
 _RESOLVED_BINS = 8
 """Partials closer than this get frames twice as long: a Hann window's main lobe is 4 bins wide."""
-_SLOW_TERMS = 6
-"""Terms of a cosine series over all frames, for changes slower than 1.8 Hz in notes of 4 s."""
+_TREND_TERMS, _CHANGE_TERMS = 6, 26
+"""Terms of a cosine series over all frames: in notes of 4 s, for changes below 1.8 Hz, and below 8 Hz."""
+_SETTLING_SECONDS = 0.3
+"""Time constant in which a note's level goes over to its trend: its last frame may lie in a trough of a beat."""
 _STEADY, _DECAYING = -2.0, -3.0
 """Slopes in dB/s: a sound that falls less than the first keeps its level, one that falls more than the second keeps
 its slope; in between, part of the slope is kept."""
@@ -67,7 +70,8 @@ def held(audio: NDArray[np.float32], samples: int, pitch: int, sample_rate: int)
         raise ValueError(f"a note of {len(audio)} samples is too short to be held.")
     if samples <= kept:
         return audio[:samples]
-    loop = _Loop.of(audio[kept - steps * hop :], steps, frame, _decaying(audio, sample_rate))
+    settling = math.exp(-hop / sample_rate / _SETTLING_SECONDS)
+    loop = _Loop.of(audio[kept - steps * hop :], steps, frame, _decaying(audio, sample_rate), settling)
     # The first frames begin before `kept`, so that all samples from `kept` on are sums of four frames.
     early = (_OVERLAP - 1) * hop
     out = np.zeros(early + samples - kept + frame, np.float32)
@@ -90,7 +94,9 @@ class _Loop:
         frames: complex128 [n, bins].
         widths: int64 [bands], number of bins of each.
         turn: float64 [bands], phase advance from one frame to the next, in radians.
-        level: float64 [n, bands], slow changes of level, as the logarithm of an amplitude.
+        level: float64 [n, bands], the level's changes that are removed, as the logarithm of an amplitude.
+        rise: change of all levels in the extension, from that of the last frame to the trend.
+        settling: share of the rise that is left to do after one frame.
         decay: float64 [bands], change of that level from one frame to the next in the extension.
     """
 
@@ -98,11 +104,13 @@ class _Loop:
     widths: NDArray[np.int64]
     turn: NDArray[np.float64]
     level: NDArray[np.float64]
+    rise: float
+    settling: float
     decay: NDArray[np.float64]
 
     @classmethod
-    def of(cls, audio: NDArray[np.float32], steps: int, frame: int, decaying: float) -> _Loop:
-        """Analyses the repeated part of a note; `decaying` is the share of its decay that continues."""
+    def of(cls, audio: NDArray[np.float32], steps: int, frame: int, decaying: float, settling: float) -> _Loop:
+        """Analyses the repeated part of a note; `decaying` is the share of its decay that continues; see `settling`."""
         hop = frame // _OVERLAP
         pieces = np.lib.stride_tricks.sliding_window_view(audio, frame)[::hop][: steps + 1]
         frames = fft.rfft(pieces * _hann(frame), axis=1)
@@ -111,9 +119,11 @@ class _Loop:
         bands = np.add.reduceat(power, first, axis=1)
         level = 0.5 * np.log(bands + 1e-20)
         turn = np.angle(np.add.reduceat((frames[1:] * frames[:-1].conj()).sum(axis=0), first))
-        whole = _slope(0.5 * np.log(bands.sum(axis=1, keepdims=True) + 1e-20))
-        decay = decaying * np.minimum(_slope(level), 0.5 * whole)  # no band outlasts a sound that decays
-        return cls(frames, np.diff(first, append=power.shape[1]), turn, _slow(level), decay)
+        whole = 0.5 * np.log(bands.sum(axis=1, keepdims=True) + 1e-20)
+        rise = (1.0 - decaying) * float((_smooth(whole, _TREND_TERMS) - _smooth(whole, _CHANGE_TERMS))[-1, 0])
+        decay = decaying * np.minimum(_slope(level), 0.5 * _slope(whole))  # no band outlasts a sound that decays
+        widths = np.diff(first, append=power.shape[1])
+        return cls(frames, widths, turn, _smooth(level, _CHANGE_TERMS), rise, settling, decay)
 
     def spectra(self) -> Iterator[NDArray[np.complex128]]:
         """Yields frames without end: the last four unchanged, then repeated ones."""
@@ -121,7 +131,8 @@ class _Loop:
         last = len(self.frames) - 1
         phases = np.exp(1j * np.angle(self.frames[last]))
         for number, at in enumerate(_positions(last), 1):
-            gain = np.exp(number * (self.decay + 1j * self.turn) + self.level[last] - self.level[at])
+            level = self.level[last] - self.level[at] + (1.0 - self.settling**number) * self.rise
+            gain = np.exp(number * (self.decay + 1j * self.turn) + level)
             yield np.abs(self.frames[at]) * phases * np.repeat(gain, self.widths)
 
 
@@ -154,10 +165,10 @@ def _bands(power: NDArray[np.float64]) -> NDArray[np.int64]:
     return np.concatenate([[0], (peaks[1:] + peaks[:-1] + 1) // 2]).astype(np.int64)
 
 
-def _slow(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Keeps the slow changes along the first axis."""
+def _smooth(values: NDArray[np.float64], kept: int) -> NDArray[np.float64]:
+    """Keeps the first terms of a cosine series along the first axis."""
     terms = fft.dct(values, axis=0)
-    terms[_SLOW_TERMS:] = 0.0
+    terms[kept:] = 0.0
     return fft.idct(terms, axis=0)
 
 

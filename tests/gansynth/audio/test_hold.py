@@ -57,7 +57,7 @@ def test_a_swell_is_no_decay() -> None:
     swell = 1 + 0.9 * np.sin(2 * np.pi * np.arange(BEGINNING) / RATE / 3 - 0.5)
     level = levels(held((tone(220.0, BEGINNING, HARMONICS) * swell).astype(np.float32), 10 * RATE, 57, RATE))
     assert np.ptp(level[70:]) < 1
-    assert level[70:].mean() == pytest.approx(level[57], abs=1.5)
+    assert level[70:].mean() == pytest.approx(level[58], abs=1.5)
 
 
 def test_bins_of_a_partial_that_drift_apart_do_not_beat() -> None:
@@ -103,32 +103,18 @@ def notes() -> dict[tuple[str, int], np.ndarray]:
     return {note: held(sound, 12 * RATE, note[1], RATE) for note, sound in zip(wanted, sounds, strict=True)}
 
 
-@pytest.mark.parametrize("name", ["church_organ", "strings", "flute"])
-@pytest.mark.parametrize("pitch", [38, 48, 60, 72, 84])
-def test_held_notes_of_the_bundled_voice_move_as_their_sounds_do(
-    notes: dict[tuple[str, int], np.ndarray], name: str, pitch: int
-) -> None:
-    """These beat by themselves, as FluidR3's do: holding them adds less than 1.5 dB to that, and no click."""
-    audio = notes[name, pitch]
-    assert most_uneven(audio[2 * RATE :]) < most_uneven(audio[RATE:BEGINNING]) + 1.5
-    level = levels(audio, 2.0)
-    assert np.ptp(level[2:]) < 1.5  # it neither falls nor swells
-    assert np.abs(level[2:] - level[1]).max() < 4.0  # the part that is repeated may lie in a trough of the beats
-    edge = np.abs(np.diff(audio.astype(np.float64), 3))  # a click is sharp
-    assert edge[BEGINNING - 4096 :].max() < 1.5 * edge[RATE:BEGINNING].max()
-
-
-@pytest.mark.parametrize("name", ["trombone", "clarinet", "trumpet"])
+@pytest.mark.parametrize("name", ["church_organ", "strings", "flute", "trombone", "clarinet", "trumpet"])
 @pytest.mark.parametrize("pitch", [38, 48, 60, 72, 84])
 def test_held_notes_of_the_bundled_voice_are_steady(
     notes: dict[tuple[str, int], np.ndarray], name: str, pitch: int
 ) -> None:
     audio = notes[name, pitch]
-    assert most_uneven(audio[2 * RATE :]) < 1.5
-    # Frames are read over in 2 s. The voice's own beats, 6 to 18 cents from a harmonic, are among these lines.
-    assert strongest_sideband(audio[round(3.2 * RATE) :], pitch, 0.4, 1.5) < -35
+    assert most_uneven(audio[round(2.6 * RATE) :]) < 1.5
+    # Frames are read over in 2 s. Strings have lines of their own there, which no frame differs from another by.
+    assert strongest_sideband(audio[round(3.2 * RATE) :], pitch, 0.4, 1.5) < (-42 if name == "strings" else -45)
     level = levels(audio, 0.5)
-    assert np.abs(level[7:] - level[6]).max() < 1.5  # it neither falls nor swells
+    assert np.ptp(level[8:]) < 1.5  # it neither falls nor swells
+    assert abs(level[8:].mean() - level[2:6].mean()) < 3.0
     edge = np.abs(np.diff(audio.astype(np.float64), 3))  # a click is sharp
     assert edge[BEGINNING - 4096 :].max() < 1.5 * edge[RATE:BEGINNING].max()
 
