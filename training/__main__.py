@@ -75,6 +75,7 @@ def main(arguments: list[str] | None = None) -> None:
     kits.add_argument("--soundfont", type=Path, help="for FluidSynth; default: FluidR3_GM")
     kits.add_argument("--velocity", type=int, choices=range(1, 128), metavar="1..127", default=127)
     kits.add_argument("--out", type=Path, required=True, help="folder of the kit, which is replaced")
+    kits.add_argument("--figures", type=Path, default=_HERE / "runs" / "figures", help="for kits.html, to listen to")
     options = parser.parse_args(arguments)
 
     if options.command == "prepare":
@@ -111,7 +112,7 @@ def main(arguments: list[str] | None = None) -> None:
         from training import render
         from training.kits import make_kits
 
-        make_kits(options.out, options.soundfont or render.SOUNDFONT, options.velocity)
+        make_kits(options.out, options.soundfont or render.SOUNDFONT, options.velocity, options.figures)
     elif options.command == "releases":
         from training import render
         from training.releases import main as print_releases

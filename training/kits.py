@@ -14,8 +14,9 @@ import soundfile
 from numpy.typing import NDArray
 
 from gansynth.audio.encode import encode_audio
-from gansynth.audio.kits import INDEX, KEYS, PROGRAMS
+from gansynth.audio.kits import INDEX, KEYS, PROGRAMS, load_kit
 from gansynth.model import download
+from training.audition import audition
 from training.render import GAIN, RENDER_RATE, SOUNDFONT, fluidsynth
 
 _CARD = Path(__file__).parent / "kit_card.md"
@@ -53,13 +54,15 @@ class Shared:
     gain: float
 
 
-def make_kits(folder: Path, soundfont: Path = SOUNDFONT, velocity: int = 127) -> None:
+def make_kits(folder: Path, soundfont: Path = SOUNDFONT, velocity: int = 127, figures: Path | None = None) -> None:
     """Renders all variants and writes the kit that `gansynth.audio.kits.load_kit` reads; replaces the folder.
 
     Args:
         folder: output folder.
         soundfont: for FluidSynth; the licence written beside the sounds is that of FluidR3.
         velocity: of all notes.
+        figures: folder for kits.html, a page to listen to, if wanted: every sound as FluidSynth plays it, beside what
+            the kit plays.
 
     Raises:
         SystemExit: FluidSynth cannot be used; the message says why.
@@ -92,6 +95,11 @@ def make_kits(folder: Path, soundfont: Path = SOUNDFONT, velocity: int = 127) ->
         variants="\n".join(rows),
     )
     (folder / "KIT_CARD.md").write_text(card)
+    if figures is not None:
+        recorded = {(variant, key): sound for variant, sounds in rendered.items() for key, sound in sounds.items()}
+        kit = load_kit(str(folder), SAMPLE_RATE)
+        played = {(variant, key): kit.for_program(PROGRAMS[variant]).sounds[key] for variant, key in recorded}
+        audition(figures, {"recorded": {note: trim(recorded[note]) for note in recorded}, "played": played}, "Kits")
 
 
 def render_keys(soundfont: Path, program: int, velocity: int) -> dict[int, NDArray[np.float64]]:

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Makes a voice from FluidR3 in one go: training/make.sh FOLDER. What a step has finished is not done again.
+# Makes a voice and a drum kit from FluidR3 in one go: training/make.sh FOLDER, and the kit in FOLDER_kit. What a step
+# has finished is not done again.
 # VENV=.venv names the package's own environment. Delete training/data or training/runs/main to begin anew.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -12,3 +13,4 @@ tool=training/.venv/bin/python package=${VENV:-.venv}/bin/python
 "$package" -m training evaluate --checkpoint "$out"
 "$tool" -m training measure
 "$package" -m training card --checkpoint "$out" --out "$out"
+[ -f "${out}_kit/KIT_CARD.md" ] || "$package" -m training kits --out "${out}_kit"

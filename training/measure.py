@@ -217,8 +217,9 @@ def measure(folder: Path, notes: Path, out: Path) -> dict[str, Any]:
     voice, target = compare(model, data, ours), compare(model, data, theirs)
     out.mkdir(parents=True, exist_ok=True)
     (out / "measures.md").write_text(table(voice, target))
-    recordings = {(name, p): data.recordings(name)[p - PITCHES.start] for name, p in ours}
-    audition(out, {"recorded": recordings, "targeted": theirs, "voice": ours}, COMPARED[::3])
+    heard = [(name, p) for name, p in ours if p in COMPARED[::3]]
+    recordings = {(name, p): data.recordings(name)[p - PITCHES.start] for name, p in heard}
+    audition(out, {"recorded": recordings, "targeted": theirs, "played": ours})
     result = {
         "summary": summary(voice),
         "targets": summary(target),
