@@ -135,13 +135,14 @@ def clip_of_preset(midi: str, preset: str) -> NDArray[np.float32]:
 
 
 def run_job(inputs: list[str], output: str, settings: list[str], preset: str | None = None) -> dict[str, Any]:
-    """Renders songs with the pipeline, as the command line does; returns the totals of the job."""
+    """Renders songs with the pipeline, as the command line does, without a sound bank; returns the job's totals."""
     import logging
 
     from pipeline.config import load_config
     from pipeline.run import run
 
     logging.getLogger("apache_beam").setLevel(logging.ERROR)
+    settings = ["compute.sound_bank=off", *settings]  # else only the first round would run the network
     summary = run(load_config(preset, settings, inputs, output), quiet=True)
     return {
         "rendered": summary.rendered,

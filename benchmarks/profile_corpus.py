@@ -25,7 +25,7 @@ from benchmarks import ours
 from benchmarks.common import Report, Worker, checkpoint_folder, cpu_seconds, parser, scratch, songs_of
 
 _STAGES = {
-    "parse (note_seq)": ["gansynth.midi.load:parse_midi"],
+    "read and parse": ["gansynth.midi.load:read_midi", "gansynth.midi.load:scan_midi", "gansynth.midi.load:parse_midi"],
     "expand (policies, schedule, chunks)": ["gansynth.score.plan:plan_song"],
     "play (sorting, latents, envelopes, placing)": ["gansynth.rendering.player:play"],
     "network (calling thread)": ["gansynth.model.network:Network.waves"],
