@@ -259,9 +259,10 @@ class Renderer(StoredSource):
             tally.network_microseconds += int(1e6 * (time.perf_counter() - began))
             for n, audio in enumerate(batch, where.start):
                 key = self.key((rendered[n], bucket))
-                self.cache.put(key, audio, ahead=n >= len(wanted))
                 if self.bank is not None:
                     self.bank.put(key, audio)
+                if self.bank is None or not self.bank.is_writable:  # otherwise the bank's file is mapped into memory
+                    self.cache.put(key, audio, ahead=n >= len(wanted))
                 if n < len(wanted):
                     yield wanted[n], audio
             began = time.perf_counter()

@@ -17,7 +17,8 @@ import numpy as np
 import pytest
 
 from gansynth.model.sound_bank import DamagedSoundError, SoundBank, open_bank
-from gansynth.model.sounds import Sound
+from gansynth.model.sounds import Sound, SoundCache, Tally
+from tests.support.fakes import Noise
 
 _LENGTH = 1000
 
@@ -206,6 +207,19 @@ def test_a_part_of_a_write_does_no_harm(of: str, tmp_path: Path, monkeypatch: py
         assert all(np.array_equal(after.get(key(n), _LENGTH), sound(n)) for n in (0, 1, 2, 4, 5))
         if after._writer is not None:
             after._writer.close()
+
+
+def test_sounds_in_a_bank_are_in_no_other_cache(tmp_path: Path) -> None:
+    synth, want = Noise(), (key(1), 16)
+    synth.cache, synth.bank = SoundCache(1 << 20), SoundBank(tmp_path, "c")
+    tally = Tally()
+    for _ in range(2):
+        dict(synth.sounds([want], tally))
+    assert (tally.slots, tally.banked) == (next(synth.batch_sizes(16, 1)), 1)
+    assert not synth.cache.has(key(1), 1)
+    synth.bank = SoundBank(tmp_path, "c", limit=0)  # which nothing is added to
+    dict(synth.sounds([(key(2), 16)], tally))
+    assert synth.cache.has(key(2), 1)
 
 
 def test_damage_is_told(tmp_path: Path) -> None:
