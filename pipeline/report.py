@@ -168,11 +168,16 @@ def summary_text(
     if summary.repairs:
         repairs = ", ".join(f"{name} ({count:,})" for name, count in sorted(summary.repairs.items()))
         lines.append(f"Songs repaired: {repairs}")
-    if summary.failed:
-        lines.append(f"{summary.failed} failed, see errors.jsonl:")
-        if summary.failed == len(summary.failures):
-            lines += [f"  {song_id}: {' '.join(message.split()):.300}" for song_id, message in summary.failures]
-        else:
-            lines += [f"  {count:>6}  {reason}" for reason, count in summary.reasons.most_common(10)]
+    lines += failed_lines(summary)
     lines.append(f"Outputs: {config.output} (open index.html to listen; audio/, manifest.jsonl, ...)")
     return "\n".join(lines)
+
+
+def failed_lines(summary: Summary) -> list[str]:
+    """Formats the failures: each with its message if there are few, else their number by reason."""
+    if not summary.failed:
+        return []
+    lines = [f"{summary.failed} failed, see errors.jsonl:"]
+    if summary.failed == len(summary.failures):
+        return lines + [f"  {song_id}: {' '.join(message.split()):.300}" for song_id, message in summary.failures]
+    return lines + [f"  {count:>6}  {reason}" for reason, count in summary.reasons.most_common(10)]

@@ -25,7 +25,7 @@ from pipeline.local.slices import SliceResult
 from pipeline.lock import Lock, Owner
 from pipeline.options import check_beam_options
 from pipeline.progress import Progress
-from pipeline.report import Summary, done_text, summarise, summary_text, write
+from pipeline.report import Summary, done_text, failed_lines, summarise, summary_text, write
 from pipeline.runners import JobError
 from pipeline.stopping import Stop
 from pipeline.terminal import say
@@ -128,11 +128,14 @@ def run(
             _clear_rows(config.output)
     if outcome.error is not None:
         raise outcome.error
-    if not quiet or summary.stopped:
+    if quiet and not summary.stopped:
+        lines = failed_lines(summary)
+    else:
         lines = [summary_text(summary, config, time.perf_counter() - began, outcome.done_before)]
         if not summary.stopped:
             lines += unused_rules(config.instruments, used)
         lines += _about_others(earlier, sources, prune)
+    if lines:
         say("\n".join(lines), links={"index.html": urls.join(config.output, "index.html")})
     return summary
 

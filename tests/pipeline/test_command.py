@@ -142,5 +142,18 @@ def test_a_single_failure_prints_its_message(tiny: str, tmp_path: Path, capsys: 
     assert "1 failed, see errors.jsonl:\n  a.mid: the file is WAV, which holds audio" in shown
 
 
+@pytest.mark.parametrize("songs", [1, 9])
+def test_a_quiet_job_prints_its_failures_alone(
+    songs: int, tiny: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number in range(songs):
+        (tmp_path / f"{number}.mid").write_bytes(b"RIFF\0\0\0\0WAVEfmt ")
+    settings = ["--set", f"checkpoint={tiny}", "--set", "compute.workers=1"]
+    assert main(["render", str(tmp_path), "--output", str(tmp_path / "out"), "--quiet", *settings]) == 1
+    first, *others = capsys.readouterr().err.splitlines()
+    assert first == f"{songs} failed, see errors.jsonl:"
+    assert [line.split()[0] for line in others] == ["0.mid:" if songs == 1 else "9"]
+
+
 def test_the_examples_are_there() -> None:
     assert len(list(EXAMPLES.glob("*.mid"))) == 3
