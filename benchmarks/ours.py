@@ -28,9 +28,14 @@ def latents(count: int, seed: int) -> NDArray[np.float64]:
     return gansynth.random_latents(count, _synth.latent_size, seed)
 
 
-def notes(z: NDArray[np.float64], pitches: list[int], kept: int = 0) -> NDArray[np.float32]:
-    """Renders whole notes; returns the first `kept` of them."""
-    return _synth.synthesize(z, pitches)[:kept]
+def notes(z: NDArray[np.float64], pitches: list[int], kept: int = 0, samples: int | None = None) -> NDArray[np.float32]:
+    """Renders notes, whole or of a number of samples; returns the first `kept` of them."""
+    return _synth.synthesize(z, pitches, samples)[:kept]
+
+
+def ladder() -> dict[int, int]:
+    """Returns the numbers of rows that notes are rendered with, and the samples of each."""
+    return dict(_synth.shape.ladder)
 
 
 def notes_of_lengths(z: NDArray[np.float64], pitches: list[int], samples: list[int]) -> None:
