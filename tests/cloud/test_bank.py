@@ -81,12 +81,14 @@ def test_workers_copy_the_segments_that_they_need(
 ) -> None:
     expected = audio(outputs(str(rendered)))
     assert len(expected) == 5
-    assert render(bare, "gs://out/cluster", "--set", f"compute.sound_bank={bank}", *cluster) == 3
+    submitter = bare | {"XDG_CACHE_HOME": str(tmp_path / "submitter")}
+    assert render(submitter, "gs://out/cluster", "--set", f"compute.sound_bank={bank}", *cluster) == 3
     found = outputs("gs://out/cluster")
     assert audio(found) == expected
     digest = bank.partition("@")[2]
     songs = [json.loads(line) for line in found["manifest.jsonl"].splitlines()]
     assert {song["sound_bank_digest"] for song in songs} == {digest}
+    assert [path.name for path in (tmp_path / "worker" / "gansynth-beam").iterdir()] == ["fetched"]  # no checkpoint
     copies = [path.name for path in (tmp_path / "worker").rglob("fetched/*/*.sounds")]
     assert copies == [name.rsplit("/", 1)[-1] for name, _ in listing.find("gs://out/banks") if name.endswith(".sounds")]
 
