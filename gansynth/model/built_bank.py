@@ -228,9 +228,7 @@ class BuiltBank(SoundBank):
         try:
             return BankDescription.model_validate(structured.parse_json(data))
         except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"])
-            raise ValueError(f"{self._url}/{DESCRIPTION}: {where}: {first['msg']}") from None
+            raise ValueError(f"{self._url}/{DESCRIPTION}: {structured.first_problem(error)}") from None
 
     def _small(self, name: str, sha256: str, limit: int) -> bytes:
         """Reads an index or the description; from a URL once, and from then on the copy."""
