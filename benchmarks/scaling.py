@@ -2,6 +2,7 @@
 
     python -m benchmarks.scaling                          the table of docs/scaling.md
     python -m benchmarks.scaling --gpu-notes-per-second 900 --reuse 0.9
+    python -m benchmarks.scaling --banks                  from what size of corpus a built bank wins
 
 Constants that have not been measured yet are unknown, and so are the results that depend on them.
 """
@@ -36,6 +37,37 @@ class Constants:
     cpu_seconds_per_note: float | None = 0.0584
     gpu_notes_per_second: float | None = None
     row_bytes: float | None = 1030
+
+
+@dataclass(frozen=True)
+class Banks:
+    """The measured constants of a built bank of all instruments, with `mini`; seconds of CPU.
+
+    Attributes:
+        load_seconds: TensorFlow, the model and its graphs, in each process that renders.
+        sound_seconds: a sound of the lengths in the corpus.
+        build_seconds: `bank build` of all instruments, whole notes.
+        distinct: distinct sounds by number of songs, of 40 with many instruments.
+    """
+
+    load_seconds: float = 5.1
+    sound_seconds: float = 0.030
+    build_seconds: float = 83.0
+    distinct: tuple[tuple[int, int], ...] = ((1, 60), (5, 295), (10, 429), (20, 632), (40, 932))
+
+
+def break_even(sounds: int, constants: Banks) -> tuple[float, int]:
+    """Finds from how many processes on a bank is cheaper than that each renders what it needs.
+
+    Args:
+        sounds: distinct sounds of the songs of one process.
+        constants: the measured constants.
+
+    Returns:
+        CPU seconds of a process without the bank, and the number of processes.
+    """
+    alone = constants.load_seconds + sounds * constants.sound_seconds
+    return alone, int(constants.build_seconds // alone) + 1
 
 
 @dataclass(frozen=True)
@@ -99,7 +131,15 @@ def main(argv: Sequence[str] | None = None) -> None:
             name = "--" + field.name.replace("_", "-")
             known = "not yet measured" if field.default is None else field.default
             parser.add_argument(name, type=float, default=field.default, help=f"(default: {known})")
+    parser.add_argument("--banks", action="store_true", help="print the table of built banks instead")
     args = parser.parse_args(argv)
+    if args.banks:
+        print("| songs a process | distinct sounds | without a bank, CPU s | bank wins from | that is a corpus of |")
+        print("|---|---|---|---|---|")
+        for songs, sounds in Banks().distinct:
+            alone, processes = break_even(sounds, Banks())
+            print(f"| {songs} | {sounds} | {alone:.1f} | {processes} processes | {songs * processes} songs |")
+        return
     corpus, constants = (
         group(**{field.name: getattr(args, field.name) for field in fields(group)}) for group in (Corpus, Constants)
     )

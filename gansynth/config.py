@@ -122,6 +122,11 @@ class InstrumentsConfig(Section):
     * matches any text, ? one character, [ab] one of these. If several match, a name without wildcards wins, then the
     pattern with the most characters."""
 
+    @property
+    def glides(self) -> bool:
+        """Tells whether notes lie anywhere between two instruments, so that hardly any sound comes again."""
+        return self.mode in ("interpolate", "random") and not self.latent_steps
+
     @field_validator("families", mode="before")
     @classmethod
     def _known_families(cls, value: object) -> object:

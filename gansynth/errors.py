@@ -32,6 +32,8 @@ CODES = {
     "notes-lost": "The runner lost or repeated some of the song's notes.",
     "output-unwritable": "An output file could not be written.",
     "song-lost": "The runner lost the song.",
+    "sound-missing": "The built bank that the job names lacks a sound of the song, or it cannot be read, and this "
+    "machine would render it with other bits.",
     "worker-died": "The process that rendered the song died, possibly because memory ran out.",
 }
 """Meaning of each code."""
@@ -60,6 +62,7 @@ REMEDIES = {
     "notes-lost": "Run again.",
     "output-unwritable": "See the message, run again.",
     "song-lost": "Run again.",
+    "sound-missing": "Build a bank from the corpus' plan, or render on the kind of machine that built it.",
     "worker-died": "Run again with fewer `compute.workers`, or on workers with more memory.",
 }
 """What to do about each code; docs/errors.md has the same."""

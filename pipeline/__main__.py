@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pipeline.stopping import Stop
 
 EXAMPLES = Path(__file__).parent / "examples"
-_COMMANDS = ("render", "plan", "preview", "compare", "report", "view")
+_COMMANDS = ("render", "plan", "preview", "compare", "report", "view", "bank")
 _HELP = """\
 Renders MIDI files with GANSynth; writes a WAV, a spectrogram and a piano roll for each.
 
@@ -70,6 +70,17 @@ examples:
   gansynth-beam view out
   gansynth-beam view out --port 8000 --no-browser
 """
+_BANK = """\
+Renders sounds once and writes them as a bank that never changes, named by its digest: to a folder or a URL, for jobs on
+any machine. Without --instruments and --from-plan: whole notes of all instruments, at all pitches. Prints the value of
+compute.sound_bank with which a job takes its sounds from there, which needs neither TensorFlow nor a GPU.
+
+examples:
+  gansynth-beam bank build --bank banks
+  gansynth-beam bank build --bank gs://B/banks --instruments piano,bass --set compute.device=gpu
+  gansynth-beam bank build --bank gs://B/banks --from-plan plan/plan.jsonl       the sounds of the songs of a plan
+  gansynth-beam render midi/ --set compute.sound_bank=gs://B/banks@sha256:...
+"""
 _PREVIEW = """\
 Renders instruments to a page where you can compare them: a note and a phrase of each, and interpolations between pairs.
 
@@ -97,11 +108,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     parser = _parser()
     args, others = parser.parse_known_args(_with_command(parser, sys.argv[1:] if argv is None else argv))
-    if args.command in ("preview", "compare", "view") and others:
+    if args.command in ("preview", "compare", "view", "bank") and others:
         parser.error(f"unrecognized arguments: {' '.join(others)}")
     with stopping.on_signals() as stop:
         try:
-            commands = {"preview": _preview, "compare": _compare, "report": _report, "view": _view}
+            commands = {"preview": _preview, "compare": _compare, "report": _report, "view": _view, "bank": _bank}
             command = commands.get(args.command)
             return command(args, others) if command else _render(args, others, stop)
         except GansynthError as error:
@@ -147,6 +158,14 @@ def _view(args: argparse.Namespace, _: Sequence[str]) -> int:
     from pipeline.view import view
 
     view(args.output, args.port, args.browser)
+    return 0
+
+
+def _bank(args: argparse.Namespace, _: Sequence[str]) -> int:
+    from pipeline.bank import build_bank
+    from pipeline.config import load_config
+
+    build_bank(load_config(args.config, args.set), args.bank, args.instruments, args.from_plan, args.quiet)
     return 0
 
 
@@ -310,7 +329,27 @@ def _parser() -> argparse.ArgumentParser:
         "--songs", type=_count, default=100, metavar="N", help="compare at most so many songs (default: 100)"
     )
     compare.add_argument("--quiet", action="store_true", help="print nothing but errors")
+    bank = add_command("bank", help="render sounds once, for jobs on any machine", description=_BANK)
+    actions = bank.add_subparsers(dest="action", required=True, metavar="build")
+    build = actions.add_parser(
+        "build", formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False, description=_BANK
+    )
+    build.add_argument("--bank", required=True, metavar="PLACE", help="folder or URL of banks")
+    build.add_argument(
+        "--instruments", type=_names, default=(), metavar="X,Y,...", help="names or numbers of instruments"
+    )
+    build.add_argument("--from-plan", metavar="FILE", help="plan.jsonl, which `plan --save` writes, or its folder")
+    _add_settings(build)
+    build.add_argument("--quiet", action="store_true", help="print nothing but the value of the setting, and errors")
     return parser
+
+
+def _add_settings(parser: argparse.ArgumentParser) -> None:
+    """Adds the options that choose settings."""
+    parser.add_argument("--config", metavar="FILE", help="YAML file of settings, see configs/")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="override one setting (repeatable)"
+    )
 
 
 def _add_job_arguments(parser: argparse.ArgumentParser) -> None:
@@ -320,10 +359,7 @@ def _add_job_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-o", "--output", metavar="OUTPUT", help="folder or URL for all outputs (default: out); render: or a sound file"
     )
-    parser.add_argument("--config", metavar="FILE", help="YAML file of settings, see configs/")
-    parser.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", help="override one setting (repeatable)"
-    )
+    _add_settings(parser)
     again = parser.add_mutually_exclusive_group()
     again.add_argument("--resume", action="store_true", help="skip songs that an earlier run finished (default)")
     again.add_argument("--overwrite", action="store_true", help="render all songs again, even finished ones")

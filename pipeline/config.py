@@ -29,6 +29,7 @@ from gansynth.config import (
 from gansynth.errors import ConfigError
 from gansynth.io import structured
 from gansynth.io.urls import StorageConfig
+from gansynth.model.open_bank import split_digest
 
 _LOG = logging.getLogger(__name__)
 RENAMED = {"stems.most": "stems.max_files"}
@@ -103,7 +104,7 @@ class DatasetConfig(Section):
 
 
 class ComputeConfig(Section):
-    """Settings of the computation; only `precision` affects the sound."""
+    """Settings of the computation; only `precision`, and a built bank, affect the sound."""
 
     device: Literal["auto", "cpu", "gpu"] = "auto"
     """Device that runs the network. auto: a GPU if there is one; gpu: an error if there is none."""
@@ -125,15 +126,31 @@ class ComputeConfig(Section):
     """Size of the cache of rendered sounds in bytes. Local runs: of all processes together."""
     sound_bank: Annotated[str, Off] = "auto"
     """Rendered sounds of named instruments, kept on disk for later runs. auto: in the user's cache folder; a folder; a
-    URL, which is only read; or off. Only sounds of equal checkpoints, kernels and processors are used."""
+    URL, which is only read; or off. Only sounds of equal checkpoints, kernels and processors are used. PLACE@sha256:...
+    names a bank that `gansynth-beam bank build` has built in a folder or at a URL, on any machine: songs have its
+    sounds, and its digest is part of the settings'."""
     sound_bank_bytes: int = Field(2 << 30, ge=1 << 26)
-    """Maximum size of the sound bank in bytes; the oldest sounds are removed."""
+    """Maximum size of the sound bank in bytes; the oldest sounds are removed. Of built banks at URLs: of the copies."""
     slice_songs: int = Field(128, ge=1)
     """Local runs: maximum number of songs in memory at once."""
     slice_bytes: int = Field(256_000, ge=1)
     """Local runs: maximum size of the MIDI files in memory at once, in bytes."""
     resource_hints: dict[str, str] = Field(default_factory=dict)
     """Beam resource hints for the workers that run the model: accelerator, min_ram, cpu_count."""
+
+    @property
+    def sound_bank_digest(self) -> str:
+        """Digest of the built bank that is named, "sha256:..."; empty for any other."""
+        return split_digest(self.sound_bank)[1]
+
+    @field_validator("sound_bank")
+    @classmethod
+    def _is_a_place(cls, value: str) -> str:
+        try:
+            split_digest(value)
+        except ConfigError as error:
+            raise ValueError(str(error).partition(": ")[2].rstrip(".")) from None
+        return value
 
 
 class PricesConfig(Section):
@@ -204,6 +221,15 @@ class JobConfig(Section):
             raise ValueError(f"settings of sound version {value}; this release renders version {SOUND_VERSION}")
         return value
 
+    @model_validator(mode="after")
+    def _bank_has_sounds(self) -> JobConfig:
+        if self.compute.sound_bank_digest and self.instruments.glides:
+            raise ValueError(
+                f"compute.sound_bank names a built bank, which has no sounds for instruments.mode "
+                f"{self.instruments.mode}; set instruments.latent_steps, or leave out the bank"
+            )
+        return self
+
     @field_validator("max_failures")
     @classmethod
     def _limit(cls, value: str | int | None) -> str | int | None:
@@ -247,6 +273,8 @@ class JobConfig(Section):
             if parts[section][key] == earlier or name in self._unused:
                 del parts[section][key]
         values = [*parts.values(), self.compute.precision, self.note_files, SOUND_VERSION]
+        if bank := self.compute.sound_bank_digest:
+            values.append(bank)
         text = json.dumps(values, sort_keys=True)
         return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
 

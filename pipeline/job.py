@@ -9,6 +9,7 @@ from gansynth.io import urls
 from gansynth.io.records import Records
 from gansynth.model import checkpoint
 from gansynth.model.findings import KnownModel
+from gansynth.model.open_bank import open_built
 from gansynth.model.shape import shape_of
 from gansynth.model.synthesizer import Synthesizer
 from gansynth.score.spec import SynthSpec, checked_spec, synth_spec
@@ -55,6 +56,7 @@ class ResolvedJob:
             "config_digest": self.config.digest,
             "bank_digest": self.spec.bank.digest,
             "kit_digest": self.kit_digest,
+            "sound_bank_digest": self.config.compute.sound_bank_digest,
         }
 
     @property
@@ -83,16 +85,32 @@ def resolve(config: JobConfig, resume: bool = False, name: str = "job") -> Resol
 
     Raises:
         CheckpointError: the checkpoint cannot be used.
-        ConfigError: the bank, the envelope or the drum kit cannot be used.
+        ConfigError: a bank, the envelope or the drum kit cannot be used.
     """
     settings = model_settings(config)
-    known: KnownModel | Synthesizer | None = settings.known()
+    known: KnownModel | Synthesizer | None = _known_in_bank(config) or settings.known()
     if known is None:
         from transforms.model import acquire  # imports Beam, which a process that only starts others does without
 
         known = acquire(settings)
     spec = checked_spec(known, config.instruments, config.envelope)
     return with_kit(ResolvedJob(config, spec, resume, name=name))
+
+
+def _known_in_bank(config: JobConfig) -> KnownModel | None:
+    """Returns what the job's built bank tells of the checkpoint, whose folder has the instruments; None without one.
+
+    Raises:
+        CheckpointError: the checkpoint cannot be read.
+        ConfigError: the bank cannot be used, or is of another checkpoint.
+    """
+    compute = config.compute
+    if not compute.sound_bank_digest:
+        return None
+    bank = open_built(compute.sound_bank, compute.sound_bank_bytes)
+    bank.check_checkpoint(config.checkpoint)
+    known = bank.known_model(compute.precision, compute.xla, compute.device)
+    return replace(known, shape=shape_of(config.checkpoint)[0])
 
 
 def with_kit(job: ResolvedJob) -> ResolvedJob:
@@ -114,15 +132,17 @@ def resolve_without_model(config: JobConfig) -> ResolvedJob:
         CheckpointError: the checkpoint cannot be read.
         ConfigError: the bank cannot be used.
     """
-    shape, _ = shape_of(config.checkpoint)
-    spec = synth_spec(shape, config.instruments, checkpoint.digest(config.checkpoint))
+    if known := _known_in_bank(config):
+        shape, digest = known.shape, known.digest
+    else:
+        shape, digest = shape_of(config.checkpoint)[0], checkpoint.digest(config.checkpoint)
+    spec = synth_spec(shape, config.instruments, digest)
     return with_kit(ResolvedJob(config, spec, resume=True))
 
 
 def model_settings(config: JobConfig) -> ModelSettings:
     """Selects the settings that loading the model needs."""
-    compute, instruments = config.compute, config.instruments
-    slides = instruments.mode in ("interpolate", "random") and not instruments.latent_steps
+    compute = config.compute
     return ModelSettings(
         checkpoint=config.checkpoint,
         batch_rows=compute.batch_rows,
@@ -131,7 +151,7 @@ def model_settings(config: JobConfig) -> ModelSettings:
         device=compute.device,
         precision=compute.precision,
         xla=compute.xla,
-        sound_bank="off" if slides else compute.sound_bank,  # sounds that do not come again would fill it
+        sound_bank="off" if config.instruments.glides else compute.sound_bank,  # hardly any sound would come again
         sound_bank_bytes=compute.sound_bank_bytes,
         storage=config.storage,
     )

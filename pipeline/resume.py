@@ -149,11 +149,14 @@ def _changes(earlier: dict[str, Any], config: JobConfig) -> list[str]:
     if (before.digest, before.checkpoint) == (config.digest, config.checkpoint):
         return []
     was, now = before.model_dump(mode="json"), config.model_dump(mode="json")
+    decisive = {"compute.precision"}
+    if before.compute.sound_bank_digest != config.compute.sound_bank_digest:
+        decisive.add("compute.sound_bank")
     apart = ("input", "output", "resume", "max_failures", "manifest", "storage", "plan", "beam")
     return [
         f"{name} {was_value} -> {now_value}"
         for name, was_value, now_value in _differences(was, now)
-        if name.split(".")[0] not in apart and (not name.startswith("compute.") or name == "compute.precision")
+        if name.split(".")[0] not in apart and (not name.startswith("compute.") or name in decisive)
     ]
 
 

@@ -214,6 +214,11 @@ def test_local_commands_work(page: Path, checkout: Path, data: Path, monkeypatch
                 assert main(["song.mid", "-o", folder, "--set", f"checkpoint={tiny}", "--overwrite", "--quiet"]) == 0
             assert main([*arguments, "--quiet"]) == 0, arguments
             continue
+        if arguments[0] == "bank":
+            named = "--instruments" in arguments  # of the checkpoint that has names
+            chosen = [] if named else ["--set", f"checkpoint={tiny}"]
+            assert main([*arguments, *chosen, "--quiet"]) == 0, arguments
+            continue
         if arguments[0] == "view":  # of a job of another page
             (checkout / arguments[1]).mkdir(parents=True, exist_ok=True)
             (checkout / arguments[1] / "index.html").touch()

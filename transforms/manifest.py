@@ -72,6 +72,7 @@ class SongRow(TypedDict):
     config_digest: Annotated[str, "sha256 of the settings that a song's files depend on"]
     bank_digest: Annotated[str, "sha256 of the bank of instruments"]
     kit_digest: Annotated[str, "sha256 of the drum kit's sounds; empty unless `notes.drums` is kit"]
+    sound_bank_digest: Annotated[str, "sha256 of the built bank that `compute.sound_bank` names; empty for any other"]
 
 
 class ErrorRow(TypedDict):
@@ -89,7 +90,7 @@ class ErrorRow(TypedDict):
 
 
 Row: TypeAlias = SongRow | ErrorRow
-LATER_COLUMNS = frozenset({"peaks"})
+LATER_COLUMNS = frozenset({"peaks", "sound_bank_digest"})
 """Columns that the rows of earlier releases lack, whose songs are still those of the same settings."""
 
 

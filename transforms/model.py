@@ -9,8 +9,8 @@ from functools import partial
 from apache_beam.utils.shared import Shared
 
 from gansynth.model import machine
+from gansynth.model.open_bank import open_bank
 from gansynth.model.server import ModelClient, ask_server
-from gansynth.model.sound_bank import open_bank
 from gansynth.model.sounds import SoundSource
 from gansynth.model.synthesizer import Synthesizer
 from transforms.model_settings import ModelSettings

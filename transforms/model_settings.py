@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from gansynth.io.urls import StorageConfig
 from gansynth.model.findings import KnownModel, known_model
+from gansynth.model.open_bank import open_built, split_digest
 from gansynth.model.server import Load, load_model
 from gansynth.model.sound_bank import LIMIT
 from gansynth.model.synthesizer import Synthesizer
@@ -37,13 +38,24 @@ class ModelSettings:
     loader: Callable[..., Synthesizer] = load_model
 
     @property
+    def has_built_bank(self) -> bool:
+        """Tells whether a built bank is named, so that the model is needed only for sounds that it lacks."""
+        return bool(split_digest(self.sound_bank)[1])
+
+    @property
     def load(self) -> Load:
         """Function that loads the model; it does not need Beam."""
         options = vars(self).copy()
         return functools.partial(options.pop("loader"), options.pop("storage"), **options)
 
     def known(self) -> KnownModel | None:
-        """Returns the facts about the model that were kept; None if it must be loaded."""
+        """Returns the facts about the model that were kept, or that its built bank has; None if it must be loaded.
+
+        Raises:
+            ConfigError: the built bank cannot be used.
+        """
         if self.sound_bank == "off":
             return None
+        if self.has_built_bank:
+            return open_built(self.sound_bank, self.sound_bank_bytes).known_model(self.precision, self.xla, self.device)
         return known_model(self.checkpoint, self.precision, self.xla, self.device)

@@ -17,7 +17,9 @@ from gansynth.config import SoundConfig
 from gansynth.io import files, urls
 from gansynth.io.records import Records
 from gansynth.io.urls import StorageConfig
+from gansynth.model.listed_sounds import as_list
 from gansynth.model.shape import NoteShape
+from gansynth.model.sounds import Want
 from gansynth.rendering.player import distinct_sounds, longest
 from gansynth.score.plan import NoteChunk, RenderPlan
 from gansynth.score.spec import SynthSpec
@@ -47,6 +49,7 @@ class PlanSongs(beam.PTransform):
         shards: number of files of keys.
         storage: credentials for reading songs and writing files.
         records: completion records of songs that need no rendering; None to plan all songs.
+        lists_sounds: if true, each song's row has the list of its sounds, see gansynth.model.listed_sounds.
     """
 
     sound: SoundConfig
@@ -57,12 +60,21 @@ class PlanSongs(beam.PTransform):
     shards: int = 1
     storage: StorageConfig = field(default_factory=StorageConfig)
     records: Records | None = None
+    lists_sounds: bool = False
 
     def expand(self, sources: beam.PCollection[Source]) -> beam.PCollection[str]:
         """Reads and plans every song, and collects rows and sound keys."""
         read = sources | "ReadMidi" >> ReadMidi(self.sound.notes, self.storage, self.records)
         notes = read.songs | "ExpandNotes" >> ExpandNotes(self.sound, self.spec)
-        rate = self.spec.sample_rate
+        rate, shape = self.spec.sample_rate, self.shape
+        listed = (
+            ()
+            if not self.lists_sounds
+            else (
+                notes.chunks
+                | "List sounds" >> beam.MapTuple(lambda song_id, chunk: (song_id, sounds_of(chunk, shape))),
+            )
+        )
         rows = (
             (
                 sources
@@ -71,6 +83,7 @@ class PlanSongs(beam.PTransform):
                 read.failures,
                 notes.plans | "Outline" >> beam.MapTuple(lambda song_id, plan: (song_id, _outline(plan, rate))),
                 notes.failures,
+                *listed,
             )
             | "All parts" >> beam.Flatten()
             | "Group" >> beam.GroupByKey()
@@ -111,18 +124,24 @@ def _outline(plan: RenderPlan, sample_rate: int) -> dict[str, Any]:
     }
 
 
-def _row(song_id: str, parts: Iterable[Source | FinishedSong | Failure | dict[str, Any]]) -> tuple[str, str]:
+def _row(
+    song_id: str, parts: Iterable[Source | FinishedSong | Failure | dict[str, Any] | frozenset[Want]]
+) -> tuple[str, str]:
     url, row = "", None
+    sounds: set[Want] = set()
     for part in parts:
         if isinstance(part, Source):
             url = part.url
+        elif isinstance(part, frozenset):
+            sounds |= part
         elif isinstance(part, FinishedSong):
             row = json.loads(part.row) | {"status": "finished"}
         else:
             row = part.row() if isinstance(part, Failure) else part
     if row is None:
         row = Failure(song_id, "expand", "LostSong", "the runner lost this song", code="song-lost").row()
-    return song_id, json.dumps({**row, "source": url}, sort_keys=True)
+    more = {"source": url} | ({"sounds": as_list(sounds)} if sounds else {})
+    return song_id, json.dumps({**row, **more}, sort_keys=True)
 
 
 class _Sounds(beam.DoFn):
@@ -148,6 +167,11 @@ class _Sounds(beam.DoFn):
         shard = keys % np.uint64(self._shards)
         for number in np.unique(shard).tolist():
             yield number, keys[shard == number].tobytes()
+
+
+def sounds_of(chunk: NoteChunk, shape: NoteShape) -> frozenset[Want]:
+    """Returns a chunk's sounds, each with the rows of all its notes."""
+    return frozenset(longest(distinct_sounds([chunk], shape), serves_shorter=False))
 
 
 def sound_keys(chunk: NoteChunk, shape: NoteShape) -> set[int]:

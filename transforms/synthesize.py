@@ -11,6 +11,7 @@ import apache_beam as beam
 from apache_beam.metrics import Metrics
 
 from gansynth.config import EnvelopeConfig
+from gansynth.model.sound_bank import MissingSoundError
 from gansynth.model.sounds import Tally
 from gansynth.rendering.player import ChunkMix, play
 from gansynth.score.plan import NoteChunk
@@ -120,10 +121,10 @@ class _Play(DeadLetterDoFn):
             chunk_mixes: list[ChunkMix] = play(chunks, self._synth, self._envelope, tally, self._kit)
         except Exception as error:
             if len(chunks) == 1:
-                if CONTEXT.model_address is None or self.attempts is not None:
-                    model.check(
-                        self._model
-                    )  # raises if this worker cannot play any song; another worker may be able to
+                if not isinstance(error, MissingSoundError) and (
+                    CONTEXT.model_address is None or self.attempts is not None
+                ):
+                    model.check(self._model)  # raises if this worker cannot play any song; another may be able to
                 yield self.dead_letter(chunks[0].song_id, "", "", error)
                 return
             half = len(chunks) // 2

@@ -194,6 +194,7 @@ class _Write(DeadLetterDoFn):
             config_digest=digests["config_digest"],
             bank_digest=digests["bank_digest"],
             kit_digest=digests["kit_digest"],
+            sound_bank_digest=digests["sound_bank_digest"],
         )
 
     def _write_notes(self, song: MixedSong, name: str, grid: Grid | None) -> dict[str, tuple[str, int]]:

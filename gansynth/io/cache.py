@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import gzip
 import hashlib
 import os
 import shutil
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 
 from gansynth.io import archives, streams, urls
@@ -21,6 +23,17 @@ def user_folder() -> Path:
     """Returns this project's cache folder: $XDG_CACHE_HOME/gansynth-beam, or ~/.cache/gansynth-beam."""
     base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
     return Path(base) / "gansynth-beam"
+
+
+@contextlib.contextmanager
+def exclusive(path: Path) -> Iterator[None]:
+    """Lets one process at a time execute the block; `path` is a lock file, whose folder is made if there is none."""
+    import fcntl
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)  # until the file is closed
+        yield
 
 
 def unpacked_folder() -> Path:
@@ -39,16 +52,11 @@ def unpacked(url: str) -> str:
         archives.ArchiveError: the archive is damaged, or unpacks to more than 1 GiB and 100 times its size.
         OSError: the archive cannot be read, or the cache cannot be written.
     """
-    import fcntl
-
     fs, path = urls.filesystem(url)
     packed = with_retries(fs.size, path)
     key = hashlib.sha256(f"{url} {packed} {with_retries(fs.ukey, path)}".encode("utf-8", "surrogateescape")).hexdigest()
-    folder = unpacked_folder()
-    folder.mkdir(parents=True, exist_ok=True)
-    target = folder / f"{key[:32]}.tar"
-    with (folder / f"{key[:32]}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    target = unpacked_folder() / f"{key[:32]}.tar"
+    with exclusive(target.with_suffix(".lock")):
         if not target.is_file():
             with_retries(_unpack, url, target, max(_MIN_UNPACKED, _MAX_INFLATION * int(packed or 0)), size=None)
     return str(target)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import yaml
 from numpy.typing import NDArray
+from pydantic import ValidationError
 
 from gansynth.io import files
 
@@ -194,6 +195,12 @@ def _short(text: str) -> str:
 
 def _too_many(what: str) -> ValueError:
     return ValueError(f"it has more {what}")
+
+
+def first_problem(error: ValidationError) -> str:
+    """Describes the first value that does not fit a pydantic type: where it is, and what is wrong with it."""
+    first = error.errors()[0]
+    return ": ".join(part for part in (".".join(map(str, first["loc"])), first["msg"]) if part)
 
 
 def parse_npz(data: bytes, names: Sequence[str]) -> list[NDArray[Any]]:

@@ -100,11 +100,20 @@ def known_digest(folder: Path) -> str:
 
 def _digest_file(folder: Path) -> Path:
     """Returns the file in the user's cache that has the digest of a checkpoint with the same files as a folder."""
+    return cache.user_folder() / "digests" / files_digest(folder)
+
+
+def files_digest(folder: Path) -> str:
+    """Computes the sha256 of all that the digest of a checkpoint depends on: its files, and the code that reads them.
+
+    Raises:
+        CheckpointError: see `load`.
+    """
     content = hashlib.sha256(f"{kernels.code_digest('checkpoint', 'layout')} {_latest_stage(folder).name}\n".encode())
     for path in files_of(folder):
         data = path.read_bytes()
         content.update(f"{path.name} {len(data)}\n".encode() + data)
-    return cache.user_folder() / "digests" / content.hexdigest()
+    return content.hexdigest()
 
 
 def outline(name_or_path: str) -> tuple[Path, ModelConfig, int]:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import hashlib
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -98,8 +95,7 @@ def _fetch(url: str, *, frozen: bool, **options: Any) -> Path:
     its source first, and the cached copy is used if the source cannot be reached.
     """
     folder = _copy_of(url)
-    folder.mkdir(parents=True, exist_ok=True)
-    with _exclusive(folder / ".lock"):
+    with cache.exclusive(folder / ".lock"):
         complete = _is_complete(folder)
         if frozen and complete:
             return folder
@@ -170,10 +166,3 @@ def _fetch_files(url: str, folder: Path, options: dict[str, Any]) -> dict[str, i
     except FileNotFoundError as error:
         raise CheckpointError(f"{url}: {reason_of(error)} is missing; is this a GANSynth checkpoint?") from None
     return sizes
-
-
-@contextlib.contextmanager
-def _exclusive(path: Path) -> Iterator[None]:
-    with path.open("w") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield

@@ -54,7 +54,8 @@ def known_model(name_or_path: str, precision: str, xla: bool, device: str) -> Kn
         return None  # loading the checkpoint reports it
     if not digest:
         return None
-    shape, collection = NoteShape(config, str(folder)), kernels.collection_of(digest, precision, xla, on_gpu)
+    collection = kernels.collection_of(digest, kernels.signature(precision, xla, on_gpu))
+    shape = NoteShape(config, str(folder))
     verdict = kept_verdict(collection, shape)
     return None if verdict is None else KnownModel(shape, digest, collection, verdict)
 

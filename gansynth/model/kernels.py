@@ -12,6 +12,7 @@ import json
 import os
 import platform
 import re
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -24,15 +25,14 @@ _CPU_FACTS = ("vendor_id", "cpu family", "model", "model name", "stepping", "cac
 _DRIVER = Path("/proc/driver/nvidia")
 
 
-def collection_of(checkpoint_digest: str, precision: str, xla: bool, on_gpu: bool) -> str:
+def collection_of(checkpoint_digest: str, kernels: Mapping[str, Any]) -> str:
     """Returns the name of all sounds that have equal bits for equal latents and pitches, 32 hexadecimal digits.
 
     Args:
         checkpoint_digest: "sha256:..." of weights and flags.
-        precision, xla: see network.Network.
-        on_gpu: whether a GPU renders.
+        kernels: signature of the kernels that render, see `signature`.
     """
-    content = [checkpoint_digest, signature(precision, xla, on_gpu)]
+    content = [checkpoint_digest, kernels]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:32]
 
 
@@ -52,6 +52,12 @@ def signature(precision: str, xla: bool, on_gpu: bool) -> dict[str, Any]:
         "gpu": list(_gpus()) if on_gpu else [],
         "environment": {name: text for name, text in sorted(os.environ.items()) if _VARIABLES.match(name)},
     }
+
+
+def differences(other: Mapping[str, Any]) -> list[str]:
+    """Names what differs between a signature and that of this machine, with the same settings: "processor", ..."""
+    here = signature(other.get("precision", ""), bool(other.get("xla")), expects_gpu("auto"))
+    return [name for name in here if here[name] != other.get(name)]
 
 
 def expects_gpu(device: str) -> bool:

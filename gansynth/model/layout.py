@@ -78,9 +78,7 @@ class ModelConfig(BaseModel):
                 raise CheckpointError(f"{source}: holds no JSON object of flags.")
             config = cls.model_validate(flags)
         except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"])
-            raise CheckpointError(f"{source}: {where + ': ' if where else ''}{first['msg']}.") from None
+            raise CheckpointError(f"{source}: {structured.first_problem(error)}.") from None
         except ValueError as error:
             raise CheckpointError(f"{source}: Invalid JSON: {error}.") from None
         if math.prod(config.output_resolution) > _MAX_IMAGE:

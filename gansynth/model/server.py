@@ -26,7 +26,6 @@ from numpy.typing import NDArray
 from gansynth.io import urls
 from gansynth.io.urls import StorageConfig
 from gansynth.model.findings import KnownModel
-from gansynth.model.shape import NoteShape
 from gansynth.model.sound_bank import SoundBank
 from gansynth.model.sounds import SoundCache, StoredSource, Tally, Want
 from gansynth.model.synthesizer import Synthesizer
@@ -226,7 +225,8 @@ class ModelClient(StoredSource):
         self._model: Any = None
         self._lock = threading.Lock()
         self.cache, self.bank = SoundCache(cache_bytes), bank
-        self._shape, self.serves_shorter = self._facts(known)
+        known = known or self._ask_for_facts()
+        self._shape, self.serves_shorter, self.collection = known.shape, known.serves_shorter, known.collection
         self.sample_rate, self.note_samples = self._shape.config.sample_rate, self._shape.audio_samples
 
     def bucket(self, samples: int) -> int:
@@ -266,13 +266,12 @@ class ModelClient(StoredSource):
         assert self._own is not None
         yield from self._own.sounds(wanted, tally)
 
-    def _facts(self, known: KnownModel | None) -> tuple[NoteShape, bool]:
-        if known is None:
-            try:
-                known = self._server().ask(self._load, _model_facts)
-            except _SERVER_DIED as error:
-                known = _model_facts(self._load_in_process(error))
-        return known.shape, known.serves_shorter
+    def _ask_for_facts(self) -> KnownModel:
+        try:
+            known: KnownModel = self._server().ask(self._load, _model_facts)
+            return known
+        except _SERVER_DIED as error:
+            return _model_facts(self._load_in_process(error))
 
     def _server(self) -> Any:
         """Returns the model in the server."""

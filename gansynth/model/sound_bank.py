@@ -22,7 +22,7 @@ import secrets
 import struct
 import threading
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,7 +35,7 @@ from gansynth.io import cache, files, listing, urls
 
 LIMIT = 2 << 30
 """Default size of a bank in bytes."""
-_ENTRY = struct.Struct("<16sQIII")
+ENTRY = struct.Struct("<16sQIII")
 """Key, offset, number of samples, their CRC-32, and the CRC-32 of all this."""
 _ALIGNMENT = 8
 _SEGMENTS = 32
@@ -44,36 +44,23 @@ _LOG = logging.getLogger(__name__)
 
 
 class DamagedSoundError(GansynthError):
-    """A sound whose checksum fails."""
+    """A sound whose checksum fails, or that cannot be read."""
+
+
+class MissingSoundError(GansynthError):
+    """A sound that a built bank lacks, and that this machine cannot render with the bits that the bank would have."""
+
+    code = "sound-missing"
 
 
 @dataclass(frozen=True)
-class _Place:
+class Place:
     """Place of a sound: its segment, offset in bytes, number of samples, and their CRC-32."""
 
     segment: str
     offset: int
     samples: int
     checksum: int
-
-
-def open_bank(setting: str, collection: str, limit: int = LIMIT) -> SoundBank | None:
-    """Opens a collection of the bank that a setting names.
-
-    Args:
-        setting: "off", "auto" (below the user's cache folder), a folder, or a URL, which is only read.
-        collection: name of the collection, see kernels.collection_of.
-        limit: size of the whole bank in bytes.
-
-    Raises:
-        ConfigError: the URL cannot be read.
-    """
-    if setting == "off":
-        return None
-    if not urls.is_local(setting):
-        return FetchedBank(setting, collection)
-    folder = cache.user_folder() / "sounds" if setting == "auto" else Path(urls.local_path(setting))
-    return SoundBank(folder, collection, limit)
 
 
 class SoundBank:
@@ -87,7 +74,7 @@ class SoundBank:
 
     def __init__(self, folder: Path, collection: str, limit: int = LIMIT) -> None:
         self._bank, self._folder, self._limit = folder, folder / collection, limit
-        self._places: dict[bytes, _Place] = {}
+        self._places: dict[bytes, Place] = {}
         self._read: dict[str, int] = {}
         self._maps: dict[str, mmap.mmap] = {}
         self._writer: _Writer | None = None
@@ -106,11 +93,11 @@ class SoundBank:
         """Reads the entries that all processes have added since the last time."""
         with self._lock:
             for index in sorted(self._folder.glob("*.index")):
-                self._read_entries(index)
+                self._read_index(index)
 
     def has(self, key: object, samples: int) -> bool:
         """Returns whether the bank has at least `samples` samples of a sound, as far as read."""
-        place = self._places.get(_digest(key))
+        place = self._places.get(digest_of(key))
         return place is not None and place.samples >= samples
 
     def get(self, key: object, samples: int) -> NDArray[np.float32] | None:
@@ -123,7 +110,7 @@ class SoundBank:
         Raises:
             DamagedSoundError: the sound is damaged; the bank has forgotten it.
         """
-        name = _digest(key)
+        name = digest_of(key)
         with self._lock:
             place = self._places.get(name)
             if place is None or place.samples < samples:
@@ -136,6 +123,17 @@ class SoundBank:
             return None
         raise DamagedSoundError(f"{self._folder / place.segment}.sounds: a sound at byte {place.offset} is damaged")
 
+    def check_kernels(self, collection: str, missing: Sequence[tuple[Any, int]]) -> None:
+        """Checks that this machine may render what the bank lacks; any may, for a bank of its own sounds.
+
+        Args:
+            collection: name of the collection of what the machine renders.
+            missing: the sounds, each with its bucket.
+
+        Raises:
+            MissingSoundError: sounds of the machine would not have the bits that the bank promises.
+        """
+
     def put(self, key: object, audio: NDArray[np.float32]) -> None:
         """Adds a sound, unless the bank has as much of it; after an error of the disk, nothing is added any more.
 
@@ -143,7 +141,7 @@ class SoundBank:
             key: see `get`.
             audio: float32 [samples].
         """
-        name = _digest(key)
+        name = digest_of(key)
         with self._lock:
             place = self._places.get(name)
             if not self.is_writable or (place is not None and place.samples >= len(audio)):
@@ -154,7 +152,7 @@ class SoundBank:
                 _LOG.warning("sound bank %s: cannot be written (%s); nothing is added to it", self._folder, error)
                 self._limit = 0
 
-    def _append(self, name: bytes, audio: NDArray[np.float32]) -> _Place:
+    def _append(self, name: bytes, audio: NDArray[np.float32]) -> Place:
         if self._writer is None or self._writer.size + audio.nbytes > self._limit // _SEGMENTS:
             if self._writer is not None:
                 self._writer.close()
@@ -175,27 +173,31 @@ class SoundBank:
                     index.unlink(missing_ok=True)
                     del sizes[index]
 
-    def _read_entries(self, index: Path) -> None:
+    def _read_index(self, index: Path) -> None:
         begin = self._read.get(index.stem, 0)
         try:
-            if index.stat().st_size < begin + _ENTRY.size:
+            if index.stat().st_size < begin + ENTRY.size:
                 return
             with index.open("rb") as f:
                 f.seek(begin)
                 data = f.read()
         except OSError:
             return  # removed at this moment
-        whole = len(data) // _ENTRY.size * _ENTRY.size
-        self._read[index.stem] = begin + whole
+        self._read[index.stem] = begin + self._add_entries(index.stem, data)
+
+    def _add_entries(self, segment: str, data: bytes) -> int:
+        """Adds the places of a segment's sounds; returns the number of bytes that are whole entries."""
+        whole = len(data) // ENTRY.size * ENTRY.size
         for entry, (key, offset, samples, checksum, own) in zip(
-            range(0, whole, _ENTRY.size), _ENTRY.iter_unpack(data[:whole]), strict=True
+            range(0, whole, ENTRY.size), ENTRY.iter_unpack(data[:whole]), strict=True
         ):
             known = self._places.get(key)
-            sound = zlib.crc32(data[entry : entry + _ENTRY.size - 4]) == own
+            sound = zlib.crc32(data[entry : entry + ENTRY.size - 4]) == own
             if sound and (known is None or known.samples <= samples):
-                self._places[key] = _Place(index.stem, offset, samples, checksum)
+                self._places[key] = Place(segment, offset, samples, checksum)
+        return whole
 
-    def _mapped(self, place: _Place) -> NDArray[np.float32] | None:
+    def _mapped(self, place: Place) -> NDArray[np.float32] | None:
         end = place.offset + 4 * place.samples
         mapped = self._maps.get(place.segment)
         if mapped is None or len(mapped) < end:
@@ -236,7 +238,7 @@ class FetchedBank(SoundBank):
             raise ConfigError(f"compute.sound_bank {url}: cannot be read ({urls.reason(error, url)}).") from None
         super().__init__(copies, collection, limit=0)
 
-    def _mapped(self, place: _Place) -> NDArray[np.float32] | None:
+    def _mapped(self, place: Place) -> NDArray[np.float32] | None:
         samples = self._folder / f"{place.segment}.sounds"
         if place.segment in self._maps:
             return super()._mapped(place)
@@ -247,6 +249,24 @@ class FetchedBank(SoundBank):
                 _LOG.warning("sound bank %s: %s cannot be read (%s)", self._url, samples.name, error)
                 return None
         return super()._mapped(place)
+
+
+def write_segment(index: Path, sounds: Iterable[tuple[object, NDArray[np.float32]]]) -> None:
+    """Writes a segment that nobody appends to: the index, and the samples beside it.
+
+    Args:
+        index: path of the index, NAME.index, in a folder that exists.
+        sounds: keys and samples, see SoundBank.put.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    writer = _Writer(index, os.open(index, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666))
+    try:
+        for key, audio in sounds:
+            writer.append(digest_of(key), np.ascontiguousarray(audio, np.float32))
+    finally:
+        writer.close()
 
 
 class _Writer:
@@ -260,7 +280,7 @@ class _Writer:
         self._name, self._entries = index.stem, entries
         self._samples = os.open(index.with_suffix(".sounds"), os.O_WRONLY | os.O_CREAT, 0o666)
         self.size = os.fstat(self._samples).st_size
-        whole = os.fstat(entries).st_size // _ENTRY.size * _ENTRY.size
+        whole = os.fstat(entries).st_size // ENTRY.size * ENTRY.size
         os.ftruncate(entries, whole)  # a killed writer may have left a part of an entry
 
     @classmethod
@@ -281,7 +301,7 @@ class _Writer:
                     return cls(index, entries)
             os.close(entries)
 
-    def append(self, name: bytes, audio: NDArray[np.float32]) -> _Place:
+    def append(self, name: bytes, audio: NDArray[np.float32]) -> Place:
         """Writes a sound, first its samples and then its entry."""
         data = audio.data.cast("B")
         offset = -(-self.size // _ALIGNMENT) * _ALIGNMENT
@@ -289,8 +309,8 @@ class _Writer:
         written = 0
         while written < len(data):
             written += os.pwrite(self._samples, data[written:], offset + written)
-        place = _Place(self._name, offset, len(audio), zlib.crc32(data))
-        entry = _ENTRY.pack(name, offset, place.samples, place.checksum, 0)
+        place = Place(self._name, offset, len(audio), zlib.crc32(data))
+        entry = ENTRY.pack(name, offset, place.samples, place.checksum, 0)
         os.write(self._entries, entry[:-4] + zlib.crc32(entry[:-4]).to_bytes(4, "little"))
         return place
 
@@ -326,7 +346,7 @@ def _size(index: Path) -> tuple[int, int]:
     return entries.st_mtime_ns, entries.st_size + samples.st_size
 
 
-def _digest(key: Any) -> bytes:
+def digest_of(key: Any) -> bytes:
     """Digests latent and pitch, or latent, pitch and bucket."""
     (latent, pitch), bucket = key if isinstance(key[0], tuple) else (key, 0)
     return hashlib.blake2b(latent + struct.pack("<II", pitch, bucket), digest_size=16).digest()

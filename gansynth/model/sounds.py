@@ -152,10 +152,12 @@ class StoredSource(ABC):
     Attributes:
         cache: sounds used before.
         bank: sounds on disk, None for no bank.
+        collection: name of what this machine renders, see kernels.collection_of.
     """
 
     cache: SoundCache
     bank: SoundBank | None = None
+    collection: str = ""
     serves_shorter: bool = True
 
     @abstractmethod
@@ -167,7 +169,11 @@ class StoredSource(ABC):
         """Yields sounds that are neither in the cache nor in the bank, and stores them."""
 
     def sounds(self, wanted: Collection[Want], tally: Tally) -> Iterator[tuple[Want, NDArray[np.float32]]]:
-        """Implements SoundSource.sounds."""
+        """Implements SoundSource.sounds.
+
+        Raises:
+            MissingSoundError: a built bank lacks sounds, and those of this machine would have other bits.
+        """
         missing: list[Want] = []
         if self.bank is not None:
             self.bank.refresh()
@@ -178,6 +184,8 @@ class StoredSource(ABC):
             else:
                 yield want, audio
         if missing:
+            if self.bank is not None:
+                self.bank.check_kernels(self.collection, missing)
             yield from self.make(missing, tally)
 
     def key(self, want: Want) -> Sound | Want:
@@ -197,7 +205,7 @@ class StoredSource(ABC):
         try:
             audio = self.bank.get(key, samples)
         except DamagedSoundError as error:
-            _LOG.warning("%s; it is rendered again", error)
+            _LOG.warning("%s; it must be rendered again", error)
             tally.damaged += 1
             return None
         tally.banked += audio is not None

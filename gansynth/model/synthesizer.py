@@ -11,7 +11,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from gansynth.errors import ConfigError
 from gansynth.model import checkpoint, findings, kernels
-from gansynth.model.sound_bank import LIMIT, open_bank
+from gansynth.model.open_bank import open_bank
+from gansynth.model.sound_bank import LIMIT
 from gansynth.model.sounds import Renderer, SoundCache
 
 BATCH_ROWS, BATCH_ROWS_GPU = 256, 8192
@@ -34,6 +35,7 @@ class Synthesizer(Renderer):
         note_samples: samples of a whole note.
         digest: "sha256:..." of the weights and flags.
         cache, bank: sounds rendered before, for `player.play`: in memory, and on disk.
+        kernels: signature of what renders, see kernels.signature.
         collection: name of this model's sounds in a bank.
         shape: rows, samples and buckets of a note.
     """
@@ -61,7 +63,8 @@ class Synthesizer(Renderer):
         self.digest = loaded.digest
         self.cache = SoundCache(cache_bytes)
         self.shape = self._network.shape
-        self.collection = kernels.collection_of(self.digest, precision, xla, network.on_gpu())
+        self.kernels = kernels.signature(precision, xla, network.on_gpu())
+        self.collection = kernels.collection_of(self.digest, self.kernels)
         self.bank = open_bank(sound_bank, self.collection, sound_bank_bytes)
 
     @classmethod
@@ -90,7 +93,7 @@ class Synthesizer(Renderer):
             device: "auto", "cpu" or "gpu" (an error if there is none).
             precision: "float32"; "tf32" or "bfloat16" for faster, less exact convolutions, see Network.
             xla: compile with XLA, which takes seconds for each batch shape and pays off on a GPU.
-            sound_bank: sound bank for `player.play`, see `sound_bank.open_bank`.
+            sound_bank: sound bank for `player.play`, see `open_bank.open_bank`.
             sound_bank_bytes: size of the whole bank.
 
         Raises:

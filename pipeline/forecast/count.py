@@ -19,6 +19,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from gansynth.audio.encode import SUFFIX
 from gansynth.io import files, paths, urls
 from gansynth.model import checkpoint
+from gansynth.model.listed_sounds import NewSounds
 from gansynth.model.shape import NoteShape, shape_of
 from gansynth.score.spec import check_envelope, synth_spec
 from pipeline import inputs
@@ -79,9 +80,11 @@ def make_forecast(
     )
     with tempfile.TemporaryDirectory(prefix="gansynth-plan-") as folder:
         work, lines, keys = Path(folder), Path(folder) / "plan.jsonl", DistinctKeys(Path(folder))
-        sample, used = _Sample(), RulesUsed()
+        sample, used, new = _Sample(), RulesUsed(), NewSounds()
+        listed = save is not None and not config.instruments.glides
         with lines.open("w") as out:
-            for source, row in _rows(job, sources, shape, work, keys, quiet):
+            for source, found in _rows(job, sources, shape, work, keys, quiet, listed):
+                row = {**found, "sounds": new.of(found["sounds"])} if "sounds" in found else found
                 _add(result, config, source, row, out)
                 sample.add(source, row)
                 used.add(row)
@@ -98,7 +101,9 @@ def make_forecast(
     return result
 
 
-def plan_slice(job: ResolvedJob, beam_args: Sequence[str], songs: Slice, shape: NoteShape, folder: str) -> SliceResult:
+def plan_slice(
+    job: ResolvedJob, beam_args: Sequence[str], songs: Slice, shape: NoteShape, folder: str, lists_sounds: bool = False
+) -> SliceResult:
     """Plans one slice in a pipeline of its own.
 
     Args:
@@ -107,18 +112,34 @@ def plan_slice(job: ResolvedJob, beam_args: Sequence[str], songs: Slice, shape: 
         songs: the slice.
         shape: shape of the checkpoint's notes.
         folder: folder for the files of rows and of sound keys, whose names start with the slice's name.
+        lists_sounds: see PlanSongs.
     """
     config = job.config
     pipeline = beam.Pipeline(runner="FnApiRunner", options=PipelineOptions(list(beam_args)))
     sources = pipeline | "Files" >> beam.Create(songs.sources)
-    sources | PlanSongs(config.sound, job.spec, shape, folder, songs.name, storage=config.storage, records=job.records)
+    sources | PlanSongs(
+        config.sound,
+        job.spec,
+        shape,
+        folder,
+        songs.name,
+        storage=config.storage,
+        records=job.records,
+        lists_sounds=lists_sounds,
+    )
     result = pipeline.run()
     result.wait_until_finish()
     return SliceResult(len(songs.sources), counters_of(result))
 
 
 def _rows(
-    job: ResolvedJob, sources: inputs.Listing, shape: NoteShape, folder: Path, keys: DistinctKeys, quiet: bool
+    job: ResolvedJob,
+    sources: inputs.Listing,
+    shape: NoteShape,
+    folder: Path,
+    keys: DistinctKeys,
+    quiet: bool,
+    lists_sounds: bool,
 ) -> Iterator[tuple[Source, Mapping[str, Any]]]:
     """Plans every input; yields each with its row, in the order of the listing, and adds the sounds to `keys`."""
     config, count = job.config, workers(job.config)
@@ -126,7 +147,7 @@ def _rows(
     sized = config.model_copy(update={"compute": config.compute.model_copy(update=larger)})
     slices = list(cut(sources, sized))
     processes = min(count, len(slices))
-    work = partial(plan_slice, shape=shape, folder=str(folder))
+    work = partial(plan_slice, shape=shape, folder=str(folder), lists_sounds=lists_sounds)
     lost: set[str] = set()
     console = Console(stderr=True)
     columns = (TextColumn("Reading"), BarColumn(), MofNCompleteColumn(), TextColumn("songs"), TimeRemainingColumn())

@@ -12,8 +12,8 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
+from gansynth.model.open_bank import open_bank
 from gansynth.model.server import ModelServer, end_with_parent
-from gansynth.model.sound_bank import open_bank
 from gansynth.score.spec import checked_spec
 from pipeline import stopping
 from pipeline.config import JobConfig

@@ -17,6 +17,14 @@ def test_the_table_is_what_the_model_computes(capsys: pytest.CaptureFixture[str]
     assert capsys.readouterr().out in (ROOT / "docs" / "scaling.md").read_text()
 
 
+def test_the_table_of_banks_is_what_the_model_computes(capsys: pytest.CaptureFixture[str]) -> None:
+    scaling.main(["--banks"])
+    assert capsys.readouterr().out in (ROOT / "docs" / "scaling.md").read_text()
+    alone, processes = scaling.break_even(100, scaling.Banks(load_seconds=2, sound_seconds=0.01, build_seconds=9))
+    assert (alone, processes) == (3.0, 4)
+    assert (processes - 1) * alone <= 9 < processes * alone
+
+
 def test_constants_are_those_of_the_profile() -> None:
     """The constants are the stages' times in benchmarks/README.md, divided by the amounts of work."""
     text = (ROOT / "benchmarks" / "README.md").read_text()

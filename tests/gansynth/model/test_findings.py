@@ -80,17 +80,19 @@ def test_kernels_that_differ_between_buckets_are_noticed(folder: Path, monkeypat
     assert again.key((sound, 16)) == (sound, 16)
 
 
+def collection(digest: str, precision: str = "float32", xla: bool = False) -> str:
+    return kernels.collection_of(digest, kernels.signature(precision, xla, on_gpu=False))
+
+
 @pytest.mark.parametrize("variable", ["ONEDNN_MAX_CPU_ISA", "TF_ENABLE_ONEDNN_OPTS"])
 def test_other_kernels_have_other_sounds(variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    names = {kernels.collection_of("sha256:0", *options) for options in (("float32", False, False),) * 2}
-    names.add(kernels.collection_of("sha256:1", "float32", False, False))
-    names.add(kernels.collection_of("sha256:0", "bfloat16", False, False))
-    names.add(kernels.collection_of("sha256:0", "float32", True, False))
+    names = {collection("sha256:0"), collection("sha256:0")}
+    names |= {collection("sha256:1"), collection("sha256:0", "bfloat16"), collection("sha256:0", xla=True)}
     monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "1")  # no matter of kernels
-    names.add(kernels.collection_of("sha256:0", "float32", False, False))
+    names.add(collection("sha256:0"))
     assert len(names) == 4
     monkeypatch.setenv(variable, "0")
-    assert kernels.collection_of("sha256:0", "float32", False, False) not in names
+    assert collection("sha256:0") not in names
 
 
 def test_the_signature_names_what_renders() -> None:

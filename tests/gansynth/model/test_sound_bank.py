@@ -16,7 +16,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gansynth.model.sound_bank import DamagedSoundError, SoundBank, open_bank
+from gansynth.model.open_bank import open_bank
+from gansynth.model.sound_bank import DamagedSoundError, SoundBank
 from gansynth.model.sounds import Sound, SoundCache, Tally
 from tests.support.fakes import Noise
 
