@@ -16,12 +16,12 @@ from tests.support.pages import NAMES
 
 pytest.importorskip("websockets")
 from tests.support.firefox import Firefox, firefox
+from tests.support.in_page import AUDIO, READ, heard
 
 PROGRAM = os.environ.get("FIREFOX") or next(filter(None, map(shutil.which, ("firefox-esr", "firefox"))), None)
 pytestmark = pytest.mark.skipif(
     PROGRAM is None, reason="needs Firefox: apt-get install firefox-esr, or FIREFOX=/path/to/firefox"
 )
-AUDIO = "document.querySelector('#player audio')"
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,7 @@ def tab(browser: Firefox) -> Iterator[Firefox]:
 def open_page(tab: Firefox, folder: Path, hash_: str = "") -> None:
     tab.goto("about:blank")  # a change of the address after # alone would not load the page again
     tab.goto((folder / "index.html").as_uri() + hash_)
-    tab.wait_until("performance.getEntriesByName('gansynth-complete').length > 0")
+    tab.wait_until(READ)
 
 
 def titles(tab: Firefox) -> list[str]:
@@ -54,10 +54,8 @@ def titles(tab: Firefox) -> list[str]:
 
 
 def click_and_wait(tab: Firefox, selector: str, condition: str) -> None:
-    """Scrolls to an element, which takes a while where the list measures its items, clicks it, and waits."""
-    box = f"document.querySelector({selector!r}).getBoundingClientRect()"
-    tab.evaluate(f"document.querySelector({selector!r}).scrollIntoView({{block: 'center'}})")
-    tab.wait_until(f"(box => box.top > 60 && box.bottom < innerHeight - 90)({box})")
+    """Scrolls to an element, clicks it, and waits."""
+    tab.scroll_to(selector)
     tab.click(selector)
     tab.wait_until(condition)
 
@@ -70,10 +68,10 @@ def test_plays_scrubs_and_obeys_keys(tab: Firefox, site: Path) -> None:
     open_page(tab, site)
     assert len(titles(tab)) == len(NAMES) + 2
     tab.press(" ")
-    tab.wait_until(f"{AUDIO}.currentTime > 0.1")
+    tab.wait_until(heard(0.1))
     assert playing(tab) == titles(tab)[0]
     tab.evaluate("document.querySelectorAll('#list .play')[1].scrollIntoView()")
-    tab.click(".bar-play")  # it has the focus now, and space is still for the player, once
+    tab.click(".bar-play")  # which has the focus now, and space is still for the player, once
     tab.wait_until(f"{AUDIO}.paused")
     tab.press(" ")
     tab.wait_until(f"!{AUDIO}.paused")
@@ -87,7 +85,7 @@ def test_plays_scrubs_and_obeys_keys(tab: Firefox, site: Path) -> None:
     tab.press("n")
     tab.wait_until(f"document.querySelector('.bar-title a').textContent !== {titles(tab)[0]!r}")
     tab.wait_until("document.querySelector('.seek') !== null")  # the notes are read
-    tab.evaluate("document.querySelector('.seek').scrollIntoView({block: 'center'})")
+    tab.scroll_to(".seek")
     tab.drag(".seek", [(0.2, 0.3), (0.3, 0.3), (0.5, 0.3)])
     tab.wait_until("Math.abs(parseFloat(document.querySelector('.head').style.left) - 50) < 0.5")
 
@@ -97,6 +95,7 @@ def test_large_corpora_are_searched_sorted_and_filtered(tab: Firefox, large: Pat
     assert titles(tab)[:3] == ["song 0", "song 3", "song 6"]
     assert tab.evaluate("document.querySelectorAll('.row').length") < 60
     tab.press("/", *"song 4")
+    tab.wait_until("document.querySelector('#find').value === 'song 4'")
     assert titles(tab)[:3] == ["song 4", "song 42", "song 45"]
     tab.wait_until("location.hash === '#q=song+4'")
     open_page(tab, large, "#show=failed&sort=-seconds")
@@ -105,7 +104,7 @@ def test_large_corpora_are_searched_sorted_and_filtered(tab: Firefox, large: Pat
     tab.wait_until("document.querySelector('.song h2')?.textContent === 'song 333'")
     tab.wait_until("[...document.images].every(image => image.complete && image.naturalWidth)")
     tab.evaluate("document.querySelector('.song .play').click()")
-    tab.wait_until(f"{AUDIO}.currentTime > 0.1")
+    tab.wait_until(heard(0.1))
     assert playing(tab) == "song 333"
 
 
@@ -147,16 +146,14 @@ def test_stems_are_mixed_from_a_server_and_told_apart_from_the_disk(tab: Firefox
     same, other = tab.evaluate(differences)
     assert same < 2**-13
     assert other > 0.01
-    click_and_wait(tab, ".song .play", f"{AUDIO}.currentTime > 0.1")
+    click_and_wait(tab, ".song .play", heard(0.1))
     tab.evaluate("document.querySelector('.stems').open = true")
     click_and_wait(tab, ".stem-mute", f"{AUDIO}.muted && !{AUDIO}.paused")
     tab.goto((stems / "index.html").as_uri() + one)
     tab.wait_until("document.querySelectorAll('.stem-solo').length > 1")
     assert tab.evaluate("document.querySelectorAll('.stem-mute').length") == 0
     tab.evaluate("document.querySelector('.stems').open = true")
-    click_and_wait(
-        tab, ".stem-solo", f"{AUDIO}.src.includes('/stems/one/') && {AUDIO}.currentTime > 0.1 && !{AUDIO}.paused"
-    )
+    click_and_wait(tab, ".stem-solo", f"{AUDIO}.src.includes('/stems/one/') && {heard(0.1)} && !{AUDIO}.paused")
 
 
 @pytest.mark.parametrize("width", [390, 1280, 1920])
@@ -168,7 +165,8 @@ def test_fits_the_screen(site: Path, large: Path, width: int, dark: bool) -> Non
         for folder in (site, large):
             open_page(tab, folder)
             tab.evaluate("document.querySelector('#list .play').click()")
-            tab.wait_until(f"{AUDIO}.currentTime > 0.05")
+            tab.wait_until(heard(0.05))
+            tab.drawn()
             assert tab.evaluate("document.documentElement.scrollWidth") <= width
             ground = tab.evaluate("getComputedStyle(document.body).backgroundColor")
             assert ground == ("rgb(18, 17, 22)" if dark else "rgb(251, 251, 249)")

@@ -16,6 +16,8 @@ from typing import Any
 
 from websockets.sync.client import ClientConnection, connect
 
+from tests.support import in_page
+
 PREFERENCES = {
     "media.autoplay.default": 0,
     "media.volume_scale": "0.0",
@@ -44,6 +46,8 @@ class Firefox:
         self.call("session.new", capabilities={})
         self.call("session.subscribe", events=["log.entryAdded"])
         self._tab = self.call("browsingContext.getTree")["contexts"][0]["context"]
+        for script in (in_page.WATCH, in_page.WATCH_SAMPLES):
+            self.call("script.addPreloadScript", functionDeclaration=f"() => {{ {script} }}")
 
     def call(self, method: str, **params: Any) -> Any:
         """Sends a command and returns its result; keeps errors that were reported meanwhile."""
@@ -77,6 +81,24 @@ class Firefox:
         while not self.evaluate(condition):
             assert time.monotonic() < end, (condition, self.troubles)
             time.sleep(0.05)
+
+    def drawn(self) -> None:
+        """Waits until the page has been laid out and drawn after what has happened so far."""
+        self.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+
+    def scroll_to(self, selector: str) -> None:
+        """Scrolls to an element, and waits until it is in the window and moves no more."""
+        box = f"document.querySelector({json.dumps(selector)}).getBoundingClientRect()"
+        before = None
+        end = time.monotonic() + 30
+        while True:
+            self.evaluate(f"document.querySelector({json.dumps(selector)}).scrollIntoView({{block: 'center'}})")
+            self.drawn()
+            after = self.evaluate(f"(({{top, bottom}}) => [top, bottom, innerHeight])({box})")
+            if after == before and after[0] < after[2] and after[1] > 0:
+                return
+            before = after
+            assert time.monotonic() < end, selector
 
     def resize(self, width: int, height: int) -> None:
         self.call("browsingContext.setViewport", context=self._tab, viewport={"width": width, "height": height})
