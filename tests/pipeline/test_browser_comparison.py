@@ -122,6 +122,8 @@ def test_a_comparison_fits_the_screen_and_axe_finds_nothing(
     tab: Page, comparison: Path, viewport: dict[str, int], scheme: str
 ) -> None:
     assert readable_contrasts(tab, comparison, viewport, scheme)
+    tab.locator("#play").click()
+    expect(tab.locator("#play")).to_have_attribute("aria-label", "Pause")
     for mode in ("open", "blind", "abx"):
         tab.locator(f"[value={mode}]").check()
         no_violations(tab)

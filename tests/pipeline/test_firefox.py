@@ -1,4 +1,4 @@
-"""The listening page in Firefox: it reads its data, plays, scrubs, searches, and keeps its state in the address.
+"""The pages in Firefox: they read their data, play, scrub, search, switch, fit the screen, and axe finds nothing.
 
 Needs Firefox (on Debian: apt-get install firefox-esr); it is found on the PATH or named by FIREFOX.
 """
@@ -16,8 +16,9 @@ from tests.support.pages import NAMES
 
 pytest.importorskip("websockets")
 from tests.support.firefox import Firefox, firefox
-from tests.support.in_page import AUDIO, READ, heard
+from tests.support.in_page import AUDIO, CONTRASTS, LAST_NOTE, READ, heard
 
+UP = "\ue013"  # as WebDriver names the key
 PROGRAM = os.environ.get("FIREFOX") or next(filter(None, map(shutil.which, ("firefox-esr", "firefox"))), None)
 pytestmark = pytest.mark.skipif(
     PROGRAM is None, reason="needs Firefox: apt-get install firefox-esr, or FIREFOX=/path/to/firefox"
@@ -156,18 +157,79 @@ def test_stems_are_mixed_from_a_server_and_told_apart_from_the_disk(tab: Firefox
     click_and_wait(tab, ".stem-solo", f"{AUDIO}.src.includes('/stems/one/') && {heard(0.1)} && !{AUDIO}.paused")
 
 
-@pytest.mark.parametrize("width", [390, 1280, 1920])
-@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-def test_fits_the_screen(site: Path, large: Path, width: int, dark: bool) -> None:
+def test_an_audition_is_heard_with_keys_and_on_its_map(tab: Firefox, audition: Path) -> None:
+    tab.goto((audition / "index.html").as_uri())
+    playing = "(p => p.paused ? '' : p.src.split('/').at(-1))(document.getElementById('player'))"
+    click_and_wait(tab, "[data-clip='strip-0-2']", f"{playing} === 'strip-0-2.wav'")
+    tab.wait_until("(watched.heard[document.getElementById('player').currentSrc] ?? 0) > 0.1")
+    tab.wait_until("document.querySelector('.hear.on').dataset.clip === 'strip-0-2'")
+    tab.press("2")
+    tab.wait_until(f"{playing} === 'note-2.wav' && document.getElementById('chosen').value === '2'")
+    for key, pitch, clip, rate in (("w", 61, "note-2", 2 ** (1 / 12)), ("k", 72, "key-2-72", 1)):
+        tab.hold(key)
+        tab.wait_until(f"document.querySelector('#keyboard .down')?.dataset.pitch === '{pitch}'")
+        sound = tab.evaluate(LAST_NOTE)
+        assert sound[0].endswith(f"/clips/{clip}.wav")
+        assert sound[1:] == [pytest.approx(rate), False]
+        tab.let_go(key)
+        tab.wait_until("!document.querySelector('#keyboard .down')")
+    tab.wait_until("watched.plays.every((sound) => sound.paused)")
+    tab.scroll_to("#plane")
+    tab.drag("#plane", [(0.5, 0.5), (0.95, 0.5)])
+    tab.wait_until(f"{playing} === 'map-44.wav'")
+    assert "[47]" in str(tab.evaluate("document.getElementById('render-command').textContent"))
+    tab.evaluate("document.getElementById('plane').focus()")
+    tab.press(UP)
+    tab.wait_until(f"{playing} === 'map-35.wav'")
+
+
+def test_versions_of_a_comparison_are_switched_without_a_gap(tab: Firefox, comparison: Path) -> None:
+    tab.goto((comparison / "index.html").as_uri())
+    tab.wait_until("!document.getElementById('play').disabled")
+    tab.press(" ")
+    tab.wait_until("Number(document.getElementById('position').getAttribute('aria-valuenow')) > 0.3")
+    one, other = tab.evaluate("started")
+    assert one == other  # the same moment and the same position
+    tab.press("2")
+    tab.wait_until("document.querySelector('.version[aria-pressed=true]').textContent === '2 b'")
+    assert tab.evaluate("started.length") == 2  # nothing was stopped or begun
+    (first, since, _), (second, at, _) = tab.evaluate("ramps.slice(-2)")
+    assert first == 0 < second
+    assert since == at
+    click_and_wait(tab, "[value=abx]", "document.querySelectorAll('.version').length === 3")
+    tab.press("x")
+    tab.wait_until("document.querySelector('.version[aria-pressed=true]').textContent === 'X'")
+    click_and_wait(
+        tab, "[data-answer='0']", "/^[01] of 1 right/.test(document.getElementById('abx-count').textContent)"
+    )
+    click_and_wait(tab, "[value=blind]", "document.querySelector('.version').textContent === 'Version 1'")
+    tab.press("n")
+    tab.wait_until("document.getElementById('song-title').textContent === 'two'")
+
+
+@pytest.fixture(scope="module", params=["light", "dark"])
+def scheme(request: pytest.FixtureRequest) -> Iterator[tuple[Firefox, str]]:
+    """Returns a window that prefers light or dark pages, and their background."""
     assert PROGRAM
-    with firefox(PROGRAM, dark=dark) as tab:
-        tab.resize(width, 900)
-        for folder in (site, large):
+    with firefox(PROGRAM, dark=request.param == "dark") as window:
+        yield window, "rgb(18, 17, 22)" if request.param == "dark" else "rgb(251, 251, 249)"
+
+
+@pytest.mark.parametrize("width", [390, 1280, 1920])
+def test_pages_fit_the_screen_and_axe_finds_nothing(
+    scheme: tuple[Firefox, str], site: Path, large: Path, audition: Path, comparison: Path, width: int
+) -> None:
+    tab, ground = scheme
+    tab.resize(width, 900)
+    for folder in (site, large, audition, comparison):
+        if folder in (site, large):
             open_page(tab, folder)
             tab.evaluate("document.querySelector('#list .play').click()")
             tab.wait_until(heard(0.05))
-            tab.drawn()
-            assert tab.evaluate("document.documentElement.scrollWidth") <= width
-            ground = tab.evaluate("getComputedStyle(document.body).backgroundColor")
-            assert ground == ("rgb(18, 17, 22)" if dark else "rgb(251, 251, 249)")
-        assert tab.troubles == []
+        else:
+            tab.goto((folder / "index.html").as_uri())
+        assert tab.violations() == []
+        assert tab.evaluate("document.documentElement.scrollWidth") <= width
+        assert min(tab.evaluate(CONTRASTS)) >= 4.5
+        assert tab.evaluate("getComputedStyle(document.body).backgroundColor") == ground
+    assert tab.troubles == []

@@ -21,6 +21,7 @@ from tests.support import in_page
 PREFERENCES = {
     "media.autoplay.default": 0,
     "media.volume_scale": "0.0",
+    "media.cubeb.force_mock_context": True,  # Web Audio does not run without a sound card
     "datareporting.policy.dataSubmissionEnabled": False,
     "browser.shell.checkDefaultBrowser": False,
     "app.update.disabledForTesting": True,
@@ -76,6 +77,14 @@ class Firefox:
         assert result["type"] == "success", result
         return json.loads(result["result"].get("value", "null"))
 
+    def violations(self) -> Any:
+        """Returns what axe-core finds wrong with the page as it stands."""
+        self.drawn()
+        self.wait_until(in_page.STILL)
+        script = f"{in_page.axe_core()}; 0"
+        self.call("script.evaluate", expression=script, target={"context": self._tab}, awaitPromise=False)
+        return self.evaluate(in_page.VIOLATIONS)
+
     def wait_until(self, condition: str) -> None:
         end = time.monotonic() + 30
         while not self.evaluate(condition):
@@ -117,6 +126,14 @@ class Firefox:
         moves = [{"type": "pointerMove", "x": x, "y": y} for x, y in points]
         actions = [moves[0], {"type": "pointerDown", "button": 0}, *moves[1:], {"type": "pointerUp", "button": 0}]
         self._perform({"type": "pointer", "id": "mouse", "actions": actions})
+
+    def hold(self, key: str) -> None:
+        """Presses a key and keeps it down."""
+        self._perform({"type": "key", "id": "keys", "actions": [{"type": "keyDown", "value": key}]})
+
+    def let_go(self, key: str) -> None:
+        """Lets go a key that is held."""
+        self._perform({"type": "key", "id": "keys", "actions": [{"type": "keyUp", "value": key}]})
 
     def press(self, *keys: str) -> None:
         """Presses keys one after the other."""

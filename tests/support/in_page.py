@@ -13,22 +13,29 @@ STILL = "document.getAnimations().length === 0"
 WATCH = """(() => {
   const media = HTMLMediaElement.prototype, { play } = media;
   const time = Object.getOwnPropertyDescriptor(media, "currentTime");
-  window.watched = { endless: true, seeks: [], heard: {} };
+  window.watched = { endless: true, plays: [], seeks: [], heard: {} };
   Object.defineProperty(media, "currentTime", { ...time, set(seconds) {
     watched.seeks.push(seconds);
     time.set.call(this, seconds);
   } });
-  media.play = function () { this.loop = watched.endless; return play.call(this); };
+  media.play = function () {
+    this.loop = watched.endless;
+    watched.plays.push(this);
+    return play.call(this);
+  };
   addEventListener("timeupdate", ({ target }) => {
     if (target.paused || target.seeking) return;
     watched.heard[target.currentSrc] = Math.max(watched.heard[target.currentSrc] ?? 0, target.currentTime);
   }, true);
 })();"""
-"""Keeps where players were sent (`watched.seeks`) and how far each sound was heard (`watched.heard`, by its address).
+"""Keeps what was told to play (`watched.plays`), where to (`watched.seeks`), and how far each sound was heard.
 
-To be run before the page's own scripts. So nothing depends on when a test looks, and no sound ends while a slow machine
-works, unless `watched.endless` is false.
+The last is in `watched.heard`, by the sound's address. To be run before the page's own scripts. So nothing depends on
+when a test looks, and no sound ends while a slow machine works, unless `watched.endless` is false.
 """
+
+LAST_NOTE = "(({src, playbackRate, preservesPitch}) => [src, playbackRate, preservesPitch])(watched.plays.at(-1))"
+"""The sound that was told to play last, how fast, and whether at its pitch; needs WATCH."""
 
 WATCH_SAMPLES = """(() => {
   window.started = []; window.ramps = [];
