@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import io
 import json
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -153,8 +154,8 @@ class _Write(DeadLetterDoFn):
             style = SpectrogramStyle() if grid is None else full_style(grid)
             levels = cqt(clip.mono, settings.sample_rate, style)
             if settings.spectrogram:
-                picture = write_png(levels, settings.sample_rate, plan.song_id, style)
-                outputs["spectrogram"] = self._put(f"spectrograms/{name}.png", picture)
+                draw = functools.partial(write_png, levels, settings.sample_rate, style=style)
+                outputs |= self._write_pictures("spectrogram", f"spectrograms/{name}.png", plan.song_id, grid, draw)
             if settings.spectrogram_array:
                 buffer = io.BytesIO()
                 np.save(buffer, levels)
@@ -199,19 +200,19 @@ class _Write(DeadLetterDoFn):
     def _write_notes(self, song: MixedSong, name: str, grid: Grid | None) -> dict[str, tuple[str, int]]:
         settings, plan = self._settings, song.plan
         heard = plan.notes.without(sorted({*song.silent, *song.broken}))
-        outputs = {}
+        outputs: dict[str, tuple[str, int]] = {}
         if settings.piano_roll:
-            picture = piano_roll.write_png(
+            draw = functools.partial(
+                piano_roll.write_png,
                 heard,
                 plan.instruments,
                 plan.samples,
                 settings.sample_rate,
-                plan.song_id,
                 channels=plan.channels,
                 grid=grid,
                 colour=settings.roll_colour,
             )
-            outputs["piano_roll"] = self._put(f"piano_rolls/{name}.png", picture)
+            outputs |= self._write_pictures("piano_roll", f"piano_rolls/{name}.png", plan.song_id, grid, draw)
         if settings.roll_data:
             script = roll_script(name, heard, plan.instruments, plan.samples, settings.sample_rate, plan.channels)
             outputs["roll_data"] = self._put(f"rolls/{name}.js", script)
@@ -224,6 +225,26 @@ class _Write(DeadLetterDoFn):
         if "notesequence" in settings.played_notes:
             sequence = to_note_sequence(heard, plan.instruments, settings.sample_rate, plan.channels, plan.song_id)
             outputs["notesequence"] = self._put(f"notes/{name}.pb", sequence)
+        return outputs
+
+    def _write_pictures(
+        self, kind: str, path: str, song_id: str, grid: Grid | None, draw: Callable[..., bytes]
+    ) -> dict[str, tuple[str, int]]:
+        """Writes a picture of a song, or several of a long one, each drawn when the one before is written.
+
+        Args:
+            kind: kind of the output; further pictures are called kind_002 and so on.
+            path: of the first picture.
+            song_id: the title.
+            grid: the axes in the range `full`.
+            draw: returns the PNG file for a title and a tile.
+        """
+        tiles: Sequence[range | None] = [None] if grid is None else grid.tiles()
+        outputs = {}
+        for number, tile in enumerate(tiles, 1):
+            title = song_id if len(tiles) == 1 else f"{song_id} ({number} of {len(tiles)})"
+            name = path if number == 1 else paths.tile_name(song_id, kind, number)
+            outputs[kind if number == 1 else f"{kind}_{number:03d}"] = self._put(name, draw(title=title, tile=tile))
         return outputs
 
     def _write_stems(self, song: MixedSong, gain: float) -> dict[str, tuple[str, int]]:

@@ -13,7 +13,7 @@ from pipeline.__main__ import main
 from pipeline.config import load_config
 from pipeline.view import Server
 from tests.support import chromium
-from tests.support.pages import BROKEN, NAMES, all_rows, write_song
+from tests.support.pages import BROKEN, NAMES, all_rows, write_long_song, write_song
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -84,6 +84,16 @@ def large(site: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("manifest.jsonl", "errors.jsonl", "config.yaml"):
         os.link(site / name, out / name)
     return out
+
+
+@pytest.fixture(scope="session")
+def long_song(tiny: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Returns the output folder of a song of a quarter of an hour, whose pictures have several parts."""
+    folder = tmp_path_factory.mktemp("long")
+    write_long_song(folder / "in" / "long.mid", 900)
+    options = ["--output", str(folder / "out"), "--quiet", "--set", f"checkpoint={tiny}"]
+    assert main(["render", str(folder / "in"), *options]) == 0
+    return folder / "out"
 
 
 @pytest.fixture(scope="session")

@@ -309,6 +309,35 @@ def test_bends_and_dynamics_are_seen(tab: Page, tiny: str, tmp_path: Path) -> No
     assert soft < 0.6 * loud
 
 
+def test_the_parts_of_a_long_spectrogram_are_side_by_side(tab: Page, long_song: Path) -> None:
+    open_page(tab, long_song)
+    one, _ = shown_notes(tab, "long")
+    (row,) = manifest(long_song)
+    grid, seconds = axes.Grid.of(round(row["seconds"] * 16000), 16000), seconds_of(long_song, "long.mid")
+    tiles, scroll = one.locator(".view-tile"), one.locator(".view-scroll")
+    expect(tiles).to_have_count(3)
+    wide = place(one.locator(".view-wide"))
+    per_second = wide["width"] / seconds
+    assert per_second >= 40
+    edges = [(place(tile)["x"] - wide["x"], place(tile)["width"]) for tile in tiles.all()]
+    scale = wide["width"] / grid.width
+    expected = [(tile.start * scale, len(tile) * scale) for tile in grid.tiles()]
+    assert edges == [pytest.approx(pair, abs=0.1) for pair in expected]
+    # Each is read when it comes into sight, and its plot fills its place.
+    for second, part in ((450, 1), (898, 2), (2, 0)):
+        scroll.evaluate("(frame, x) => { frame.scrollLeft = x; }", per_second * second - 600)
+        wait_until(tab, f"(image => image.complete && image.naturalWidth > 0)(document.images[{part}])")
+        drawn(tab)
+        picture = tiles.nth(part).locator("img").bounding_box()
+        assert picture["width"] == pytest.approx((axes.LEFT + len(grid.tiles()[part]) + axes.RIGHT) * scale, abs=1)
+        left = scroll.bounding_box()["x"] - scroll.evaluate("frame => frame.scrollLeft")
+        assert picture["x"] + axes.LEFT * scale == pytest.approx(left + grid.tiles()[part].start * scale, abs=1)
+    # All parts of the picture can be opened.
+    names = one.locator(".files a").evaluate_all("all => all.map(one => one.getAttribute('href'))")
+    assert {f"tiles/long/{kind}-{n}.png" for kind in ("spectrogram", "piano_roll") for n in (2, 3)} <= set(names)
+    no_violations(tab)
+
+
 def test_notes_that_are_gone_leave_the_spectrogram(browser: Browser, site: Path, tmp_path: Path) -> None:
     folder = tmp_path / "copy"
     shutil.copytree(site, folder)
