@@ -248,6 +248,7 @@ def _html(
             style=asset("page.css") + asset("player.css"),
             scripts=scripts,
             script_digests=[sha256(script) for script in scripts],
+            loads_data=True,
             facts=facts,
             embedded=[file for group in data.values() for file in group if file.text],
             plain=plain,
