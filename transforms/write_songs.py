@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import io
 import json
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -20,7 +19,7 @@ from gansynth.audio.mix import SparseMix, pieces
 from gansynth.audio.peaks import peaks
 from gansynth.audio.resample import resampled
 from gansynth.config import InstrumentsConfig, MixConfig
-from gansynth.figures import piano_roll
+from gansynth.figures import axes, piano_roll
 from gansynth.figures.axes import Grid
 from gansynth.figures.piano_roll import ColourBy
 from gansynth.figures.roll_data import roll_script
@@ -154,8 +153,11 @@ class _Write(DeadLetterDoFn):
             style = SpectrogramStyle() if grid is None else full_style(grid)
             levels = cqt(clip.mono, settings.sample_rate, style)
             if settings.spectrogram:
-                draw = functools.partial(write_png, levels, settings.sample_rate, style=style)
-                outputs |= self._write_pictures("spectrogram", f"spectrograms/{name}.png", plan.song_id, grid, draw)
+                pictures = (
+                    write_png(levels, settings.sample_rate, title, style, tile)
+                    for title, tile in axes.pictures(plan.song_id, grid)
+                )
+                outputs |= self._write_pictures(plan.song_id, "spectrogram", f"spectrograms/{name}.png", pictures)
             if settings.spectrogram_array:
                 buffer = io.BytesIO()
                 np.save(buffer, levels)
@@ -202,17 +204,17 @@ class _Write(DeadLetterDoFn):
         heard = plan.notes.without(sorted({*song.silent, *song.broken}))
         outputs: dict[str, tuple[str, int]] = {}
         if settings.piano_roll:
-            draw = functools.partial(
-                piano_roll.write_png,
+            pictures = piano_roll.write_pngs(
                 heard,
                 plan.instruments,
                 plan.samples,
                 settings.sample_rate,
+                axes.pictures(plan.song_id, grid),
                 channels=plan.channels,
                 grid=grid,
                 colour=settings.roll_colour,
             )
-            outputs |= self._write_pictures("piano_roll", f"piano_rolls/{name}.png", plan.song_id, grid, draw)
+            outputs |= self._write_pictures(plan.song_id, "piano_roll", f"piano_rolls/{name}.png", pictures)
         if settings.roll_data:
             script = roll_script(name, heard, plan.instruments, plan.samples, settings.sample_rate, plan.channels)
             outputs["roll_data"] = self._put(f"rolls/{name}.js", script)
@@ -228,23 +230,20 @@ class _Write(DeadLetterDoFn):
         return outputs
 
     def _write_pictures(
-        self, kind: str, path: str, song_id: str, grid: Grid | None, draw: Callable[..., bytes]
+        self, song_id: str, kind: str, path: str, pictures: Iterable[bytes]
     ) -> dict[str, tuple[str, int]]:
         """Writes a picture of a song, or several of a long one, each drawn when the one before is written.
 
         Args:
+            song_id: id of the song.
             kind: kind of the output; further pictures are called kind_002 and so on.
             path: of the first picture.
-            song_id: the title.
-            grid: the axes in the range `full`.
-            draw: returns the PNG file for a title and a tile.
+            pictures: PNG files.
         """
-        tiles: Sequence[range | None] = [None] if grid is None else grid.tiles()
         outputs = {}
-        for number, tile in enumerate(tiles, 1):
-            title = song_id if len(tiles) == 1 else f"{song_id} ({number} of {len(tiles)})"
+        for number, picture in enumerate(pictures, 1):
             name = path if number == 1 else paths.tile_name(song_id, kind, number)
-            outputs[kind if number == 1 else f"{kind}_{number:03d}"] = self._put(name, draw(title=title, tile=tile))
+            outputs[kind if number == 1 else f"{kind}_{number:03d}"] = self._put(name, picture)
         return outputs
 
     def _write_stems(self, song: MixedSong, gain: float) -> dict[str, tuple[str, int]]:

@@ -66,9 +66,17 @@ class Grid:
         return cls(width, math.floor(12 * ROWS_PER_SEMITONE * math.log2(highest / lowest)) + 1)
 
     def tiles(self) -> list[range]:
-        """Lists the pixels across the plot that each picture shows: all, or as few as can be."""
+        """Lists the pixels across the plot that each picture of a song shows: all of them in one, or in few alike."""
         count = -(-self.width // MAX_PLOT_WIDTH)
         return [range(*edges) for edges in pairwise(self.width * n // count for n in range(count + 1))]
+
+
+def pictures(title: str, grid: Grid | None) -> list[tuple[str, range | None]]:
+    """Lists the title of each picture of a song, and the pixels across the plot that it shows; None for all."""
+    tiles = [] if grid is None else grid.tiles()
+    if len(tiles) < 2:
+        return [(title, None)]
+    return [(f"{title} ({number} of {len(tiles)})", tile) for number, tile in enumerate(tiles, 1)]
 
 
 def seconds_across(samples: int, sample_rate: int, hop: int = HOP) -> float:

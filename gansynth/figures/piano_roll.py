@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -66,7 +66,6 @@ def write_png(
     channels: Mapping[int, Channel] | None = None,
     grid: axes.Grid | None = None,
     colour: ColourBy = "instrument",
-    tile: range | None = None,
 ) -> bytes:
     """Draws a piano roll on the time axis of the same song's spectrogram, with a grid also on its pitch axis.
 
@@ -87,11 +86,30 @@ def write_png(
             None for the width axes.WIDTH and the octaves that have notes.
         colour: what colours stand for: instruments (see `colour_numbers`), tracks in the order of their first notes, or
             velocity from dark to bright.
-        tile: the pixels across the plot that the picture shows, see `axes.Grid.tiles`; None for all.
 
     Returns:
-        A PNG file of axes.WIDTH x `height` pixels, or as large as the grid or its tile: the same bytes for the same
-        input.
+        A PNG file of axes.WIDTH x `height` pixels, or as large as the grid: the same bytes for the same input.
+    """
+    (png,) = write_pngs(notes, instruments, samples, sample_rate, [(title, None)], height, channels, grid, colour)
+    return png
+
+
+def write_pngs(
+    notes: PlannedNotes,
+    instruments: Sequence[str],
+    samples: int,
+    sample_rate: int,
+    pictures: Sequence[tuple[str, range | None]],
+    height: int = HEIGHT,
+    channels: Mapping[int, Channel] | None = None,
+    grid: axes.Grid | None = None,
+    colour: ColourBy = "instrument",
+) -> Iterator[bytes]:
+    """Draws the pictures of a piano roll one after the other, see `write_png`.
+
+    Args:
+        pictures: title of each, and the pixels across the plot that it shows, see `axes.pictures`.
+        notes, instruments, samples, sample_rate, height, channels, grid, colour: as of `write_png`.
     """
     from PIL import Image, ImageDraw
 
@@ -108,34 +126,40 @@ def write_png(
         row_of = _grid_rows(low, top, grid)
         plot_height = len(row_of)
         height = axes.TOP + plot_height + axes.BOTTOM
-    tile = range(width) if tile is None else tile
     owner, brightness, changes = _levels(
         {} if grid is None else gains_of(notes, sample_rate, channels or {}), len(notes)
     )
     shades = _shades(_colours(notes, instruments, colour)[owner], notes.velocity[owner], brightness)
     del owner, brightness  # large, as are the colours of hundreds of thousands of notes
     colours, table = _fit_palette(shades)
-    moving = sorted({*bends, *changes})
+    moving = np.array(sorted({*bends, *changes}), np.intp)
     straight = np.setdiff1d(np.arange(len(notes)), moving)
     per_pixel = seconds * sample_rate / width
-    cells = _cells(notes[straight], table[straight], low, rows, width, per_pixel, tile)
-    for n in moving:
-        _draw_moving(cells, notes, n, bends.get(n), changes.get(n), table, low, per_pixel, sample_rate, tile)
-    # One byte per pixel, as in a spectrogram: note colours, then inks from the background's colour to the text's.
-    canvas = Image.new("L", (axes.LEFT + len(tile) + axes.RIGHT, height), _GROUND)
-    canvas.paste(Image.fromarray(cells[row_of]), (axes.LEFT, axes.TOP))
-    draw = ImageDraw.Draw(canvas)
-    label = axes.font(13)
-    axes.draw_title(draw, title, len(tile), _TITLE)
-    for row in range(-low % 12, rows, 12):
-        y = axes.TOP + int(np.flatnonzero(row_of == row).mean())
-        axes.draw_pitch(draw, low + row, y, _LABEL, label)
-    axes.draw_time(draw, seconds, width, axes.TOP + plot_height, _LABEL, label, tile)
+    lengths = np.stack([notes.start[moving], notes.sustain[moving], notes.tails[moving]])
+    begin, end, tail = (np.cumsum(lengths, axis=0, dtype=np.float64) / per_pixel).astype(np.int64)
+    end, tail = np.maximum(end, begin + 1), np.maximum(tail, begin + 1)
     inks = np.rint(np.linspace(axes.GROUND, axes.INK, _INKS)).astype(np.uint8)
-    canvas.putpalette(np.concatenate([colours, np.zeros((_GROUND - len(colours), 3), np.uint8), inks]).tobytes())
-    file = io.BytesIO()
-    canvas.save(file, "PNG")
-    return file.getvalue()
+    palette = np.concatenate([colours, np.zeros((_GROUND - len(colours), 3), np.uint8), inks]).tobytes()
+    for title, part in pictures:
+        tile = range(width) if part is None else part
+        cells = _cells(notes[straight], table[straight], low, rows, width, per_pixel, tile)
+        for i in np.flatnonzero((begin < tile.stop) & (tail > tile.start)).tolist():
+            n, edges = int(moving[i]), (int(begin[i]), int(end[i]), int(tail[i]))
+            _draw_moving(cells, notes, n, edges, bends.get(n), changes.get(n), table, low, per_pixel, sample_rate, tile)
+        # One byte per pixel, as in a spectrogram: note colours, then inks from the background's colour to the text's.
+        canvas = Image.new("L", (axes.LEFT + len(tile) + axes.RIGHT, height), _GROUND)
+        canvas.paste(Image.fromarray(cells[row_of]), (axes.LEFT, axes.TOP))
+        draw = ImageDraw.Draw(canvas)
+        label = axes.font(13)
+        axes.draw_title(draw, title, len(tile), _TITLE)
+        for row in range(-low % 12, rows, 12):
+            y = axes.TOP + int(np.flatnonzero(row_of == row).mean())
+            axes.draw_pitch(draw, low + row, y, _LABEL, label)
+        axes.draw_time(draw, seconds, width, axes.TOP + plot_height, _LABEL, label, tile)
+        canvas.putpalette(palette)
+        file = io.BytesIO()
+        canvas.save(file, "PNG")
+        yield file.getvalue()
 
 
 def _grid_rows(low: int, top: int, grid: axes.Grid) -> NDArray[np.intp]:
@@ -190,6 +214,7 @@ def _draw_moving(
     cells: NDArray[np.uint8],
     notes: PlannedNotes,
     n: int,
+    edges: tuple[int, int, int],
     bend: Timeline | None,
     rows: Timeline | None,
     table: NDArray[np.uint8],
@@ -198,17 +223,17 @@ def _draw_moving(
     sample_rate: int,
     tile: range,
 ) -> None:
-    """Draws note `n` along its pitch, the semitone nearest at each pixel, in the colours of its rows of the table."""
-    begin, end, tail = (
-        int(where / per_pixel)
-        for where in np.cumsum([notes.start[n], notes.sustain[n], notes.tails[n]], dtype=np.float64)
-    )
-    x = np.arange(max(begin, tile.start), min(max(tail, begin + 1), tile.stop))
+    """Draws note `n` along its pitch, the semitone nearest at each pixel, in the colours of its rows of the table.
+
+    Its edges are the pixels at which it begins, its release begins, and it ends.
+    """
+    begin, end, tail = edges
+    x = np.arange(max(begin, tile.start), min(tail, tile.stop))
     middle = np.maximum((x + 0.5) * per_pixel, notes.start[n]) / sample_rate
     semitones = 0 if bend is None else bend.at(middle)
     y = np.clip(np.rint(notes.pitch[n] + semitones).astype(np.intp) - low, 0, len(cells) - 1)
     row = n if rows is None else rows.at(middle).astype(np.intp)
-    state = np.where(x >= max(end, begin + 1), _RELEASED, (x == begin) & (end - begin > 2))
+    state = np.where(x >= end, _RELEASED, (x == begin) & (end - begin > 2))
     cells[y, x - tile.start] = table[row, state]
 
 

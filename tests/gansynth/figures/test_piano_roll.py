@@ -287,8 +287,11 @@ def test_tiles_are_parts_of_the_whole_picture() -> None:
     whole = on_grid(notes, seconds, channels=channels)
     plot = (slice(axes.TOP, -axes.BOTTOM), slice(axes.LEFT, -axes.RIGHT))
     assert len(grid.tiles()) == 3
-    for tile in grid.tiles():
-        picture = on_grid(notes, seconds, channels=channels, tile=tile)
+    pictures = axes.pictures("long", grid)
+    assert [title for title, _ in pictures] == [f"long ({n} of 3)" for n in (1, 2, 3)]
+    parts = piano_roll.write_pngs(notes, NAMES, seconds * RATE, RATE, pictures, channels=channels, grid=grid)
+    for tile, png in zip(grid.tiles(), parts, strict=True):
+        picture = np.asarray(Image.open(io.BytesIO(png)).convert("RGB"))
         np.testing.assert_array_equal(picture[plot], whole[plot][:, tile.start : tile.stop])
 
 
