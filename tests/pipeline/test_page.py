@@ -112,7 +112,7 @@ def test_names_are_text_and_nothing_else(site: Path) -> None:
     assert not {name for name in names if name.startswith("on") or name in ("style", "srcset", "srcdoc")}
     for text in ('"><script>alert(1)<', "<img src=x onerror=alert(2)>", "{{ 7 * 7 }}{% raw %}", "<b>empty.mid"):
         assert text in found.text
-    assert "49" not in found.text
+    assert "49" not in found.text.replace(str(site.parent), "")  # a folder of any number
     assert "\u202e" not in html
     assert "\x1b" not in html
     kinds = [attributes.get("type", "") for attributes, _ in found.scripts]
