@@ -1,4 +1,4 @@
-"""Takes the pictures of the listening page in docs/images: of the example songs, with stems, in Chromium.
+"""Takes the pictures of pages in docs/images: the example songs with stems, an audition, a comparison, in Chromium.
 
     python docs/screenshots.py
 
@@ -29,7 +29,8 @@ from pipeline.view import Server
 HERE = Path(__file__).parent / "images"
 ROOT = HERE.parents[1]
 PHONE, LAPTOP, DESKTOP = (390, 844), (1280, 830), (1920, 1080)
-FILM, FILM_WIDTH = (1240, 880), 960
+MIXER = (1280, 900)
+FILM, FILM_WIDTH = (1240, 940), 960
 FRAMES_PER_SECOND = 8
 COLOURS = 256
 
@@ -43,6 +44,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary, sync_playwright() as playwright:
         arguments = ["--no-sandbox", "--mute-audio", "--hide-scrollbars"]
         browser = playwright.chromium.launch(executable_path=chromium, args=arguments)
+        _take_audition(browser, Path(temporary) / "audition")
+        _take_comparison(browser, Path(temporary))
         with _served(Path(temporary) / "examples") as address:
             _take(browser, address)
             for size in (PHONE, LAPTOP, DESKTOP):
@@ -58,7 +61,7 @@ def _take(browser: Browser, address: str) -> None:
             _play(tab, 6)
             _save(tab, HERE / f"page_{name}.png")
     song = address + "#song=riff.mid&pictures=0"
-    with _opened(browser, song, LAPTOP, "light") as tab:
+    with _opened(browser, song, MIXER, "light") as tab:
         _play(tab, 4)
         _mix(tab)
         _save(tab, HERE / "mixer.png")
@@ -66,12 +69,51 @@ def _take(browser: Browser, address: str) -> None:
         _film(tab, HERE / "page.gif")
 
 
+def _take_audition(browser: Browser, out: Path) -> None:
+    """Takes the instruments, and the keyboard and the map."""
+    _run("preview", "--count", "10", "--seed", "7", "--output", str(out))
+    with _opened(browser, (out / "index.html").as_uri(), LAPTOP, "light") as tab:
+        for number in (2, 5):
+            tab.get_by_label(f"Keep {number},").check()
+        tab.locator("[data-clip=phrase-1]").click()
+        tab.mouse.move(2, 2)
+        tab.evaluate("document.activeElement.blur()")
+        _save(tab, HERE / "audition.png")
+    with _opened(browser, (out / "index.html").as_uri(), (1280, 1020), "light") as tab:
+        tab.evaluate("scrollBy(0, document.querySelector('#play-title').getBoundingClientRect().top - 48)")
+        plane = tab.locator("#plane").bounding_box()
+        assert plane
+        tab.mouse.click(plane["x"] + plane["width"] * 0.6, plane["y"] + plane["height"] * 0.4)
+        tab.mouse.move(2, 2)
+        tab.evaluate("document.activeElement.blur()")
+        tab.keyboard.down("d")
+        _save(tab, HERE / "audition_map.png")
+
+
+def _take_comparison(browser: Browser, folder: Path) -> None:
+    """Takes the comparison of the example songs with drums and without, the last of them judged."""
+    for name, drums in (("kit", "kit"), ("no drums", "skip")):
+        _run("render", "--output", str(folder / name), "--set", f"notes.drums={drums}")
+    _run("compare", str(folder / "kit"), str(folder / "no drums"), "--output", str(folder / "comparison"))
+    with _opened(browser, (folder / "comparison" / "index.html").as_uri(), LAPTOP, "light") as tab:
+        tab.locator("#list .pick").last.click()
+        tab.wait_for_timeout(500)
+        tab.get_by_role("button", name="4 stars for 1 kit").click()
+        tab.get_by_label("Note on 2 no drums").fill("for practising drums")
+        tab.locator("#position").click(position={"x": 300, "y": 20})
+        tab.mouse.move(2, 2)
+        tab.evaluate("document.activeElement.blur()")
+        _save(tab, HERE / "comparison.png")
+
+
+def _run(*words: str) -> None:
+    subprocess.run([sys.executable, "-m", "pipeline", *words, "--quiet"], check=True, cwd=ROOT)
+
+
 @contextmanager
 def _served(folder: Path) -> Iterator[str]:
     """Renders the example songs with stems, and serves their page."""
-    command = [sys.executable, "-m", "pipeline", "render", "--output", str(folder), "--quiet"]
-    options = ["--set", "stems.by=instrument", "--set", "stems.format=flac"]
-    subprocess.run([*command, *options], check=True, cwd=ROOT)
+    _run("render", "--output", str(folder), "--set", "stems.by=instrument", "--set", "stems.format=flac")
     with Server(folder) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.1,))
         thread.start()

@@ -20,6 +20,7 @@ FOLDERS = frozenset(
         "rolls",
         "notes",
         "stems",
+        "tiles",
         "dataset",
         "page",
         records.FOLDER,

@@ -248,6 +248,7 @@ def _html(
             style=asset("page.css") + asset("player.css"),
             scripts=scripts,
             script_digests=[sha256(script) for script in scripts],
+            loads_data=True,
             facts=facts,
             embedded=[file for group in data.values() for file in group if file.text],
             plain=plain,
@@ -312,7 +313,7 @@ def _song(config: JobConfig, row: SongRow) -> dict[str, Any]:
         "seconds": row["seconds"],
         "clock": axes.clock(row["seconds"]),
         "across": axes.seconds_across(samples, row["notes_rate"]),
-        "spectrogram": _spectrogram(config, samples, row["notes_rate"]),
+        **_spectrogram(config, row, samples),
         "notes": notes["played"],
         "outcomes": [
             *note_outcomes(notes),
@@ -352,14 +353,26 @@ def _stems(config: JobConfig, row: SongRow) -> dict[str, Any]:
     }
 
 
-def _spectrogram(config: JobConfig, samples: int, sample_rate: int) -> list[float]:
-    """Lists where a spectrogram is in its picture: width and height of the plot, lowest pitch, semitones."""
+def _spectrogram(config: JobConfig, row: SongRow, samples: int) -> dict[str, Any]:
+    """Lists where a spectrogram is in its picture: width and height of the plot, lowest pitch, semitones.
+
+    If it has several pictures, `tiles` lists them: the kind of the output, and first pixel and width in the plot.
+    """
     if config.spectrogram.range == "full":
-        grid = axes.Grid.of(samples, sample_rate)
-        return [grid.width, grid.rows, axes.LOWEST, grid.rows / axes.ROWS_PER_SEMITONE]
+        grid = axes.Grid.of(samples, row["notes_rate"])
+        kinds = sorted(filter(re.compile(r"spectrogram(_\d+)?").fullmatch, row["outputs"]), key=natural_key)
+        tiles = list(zip(kinds, grid.tiles(), strict=False))
+        # Earlier releases drew a long song in one picture.
+        width = grid.width if len(tiles) > 1 else min(grid.width, axes.MAX_PLOT_WIDTH)
+        found: dict[str, Any] = {
+            "spectrogram": [width, grid.rows, axes.LOWEST, grid.rows / axes.ROWS_PER_SEMITONE],
+        }
+        if len(tiles) > 1:
+            found["tiles"] = [[kind, tile.start, len(tile)] for kind, tile in tiles]
+        return found
     style = SpectrogramStyle()
     width, height = style.width - axes.LEFT - axes.RIGHT, style.height - axes.TOP - axes.BOTTOM
-    return [width, height, style.min_pitch, style.bins * 12 / style.bins_per_octave]
+    return {"spectrogram": [width, height, style.min_pitch, style.bins * 12 / style.bins_per_octave]}
 
 
 def _failure(config: JobConfig, row: ErrorRow) -> dict[str, Any]:

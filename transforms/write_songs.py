@@ -6,7 +6,7 @@ import hashlib
 import io
 import json
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -19,7 +19,7 @@ from gansynth.audio.mix import SparseMix, pieces
 from gansynth.audio.peaks import peaks
 from gansynth.audio.resample import resampled
 from gansynth.config import InstrumentsConfig, MixConfig
-from gansynth.figures import piano_roll
+from gansynth.figures import axes, piano_roll
 from gansynth.figures.axes import Grid
 from gansynth.figures.piano_roll import ColourBy
 from gansynth.figures.roll_data import roll_script
@@ -153,8 +153,11 @@ class _Write(DeadLetterDoFn):
             style = SpectrogramStyle() if grid is None else full_style(grid)
             levels = cqt(clip.mono, settings.sample_rate, style)
             if settings.spectrogram:
-                picture = write_png(levels, settings.sample_rate, plan.song_id, style)
-                outputs["spectrogram"] = self._put(f"spectrograms/{name}.png", picture)
+                pictures = (
+                    write_png(levels, settings.sample_rate, title, style, tile)
+                    for title, tile in axes.pictures(plan.song_id, grid)
+                )
+                outputs |= self._write_pictures(plan.song_id, "spectrogram", f"spectrograms/{name}.png", pictures)
             if settings.spectrogram_array:
                 buffer = io.BytesIO()
                 np.save(buffer, levels)
@@ -200,19 +203,19 @@ class _Write(DeadLetterDoFn):
     def _write_notes(self, song: MixedSong, name: str, grid: Grid | None) -> dict[str, tuple[str, int]]:
         settings, plan = self._settings, song.plan
         heard = plan.notes.without(sorted({*song.silent, *song.broken}))
-        outputs = {}
+        outputs: dict[str, tuple[str, int]] = {}
         if settings.piano_roll:
-            picture = piano_roll.write_png(
+            pictures = piano_roll.write_pngs(
                 heard,
                 plan.instruments,
                 plan.samples,
                 settings.sample_rate,
-                plan.song_id,
+                axes.pictures(plan.song_id, grid),
                 channels=plan.channels,
                 grid=grid,
                 colour=settings.roll_colour,
             )
-            outputs["piano_roll"] = self._put(f"piano_rolls/{name}.png", picture)
+            outputs |= self._write_pictures(plan.song_id, "piano_roll", f"piano_rolls/{name}.png", pictures)
         if settings.roll_data:
             script = roll_script(name, heard, plan.instruments, plan.samples, settings.sample_rate, plan.channels)
             outputs["roll_data"] = self._put(f"rolls/{name}.js", script)
@@ -225,6 +228,23 @@ class _Write(DeadLetterDoFn):
         if "notesequence" in settings.played_notes:
             sequence = to_note_sequence(heard, plan.instruments, settings.sample_rate, plan.channels, plan.song_id)
             outputs["notesequence"] = self._put(f"notes/{name}.pb", sequence)
+        return outputs
+
+    def _write_pictures(
+        self, song_id: str, kind: str, path: str, pictures: Iterable[bytes]
+    ) -> dict[str, tuple[str, int]]:
+        """Writes a picture of a song, or several of a long one, each drawn when the one before is written.
+
+        Args:
+            song_id: id of the song.
+            kind: kind of the output; further pictures are called kind_002 and so on.
+            path: of the first picture.
+            pictures: PNG files.
+        """
+        outputs = {}
+        for number, picture in enumerate(pictures, 1):
+            name = path if number == 1 else paths.tile_name(song_id, kind, number)
+            outputs[kind if number == 1 else f"{kind}_{number:03d}"] = self._put(name, picture)
         return outputs
 
     def _write_stems(self, song: MixedSong, gain: float) -> dict[str, tuple[str, int]]:

@@ -11,6 +11,7 @@ import math
 import unicodedata
 from bisect import bisect_right
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,7 +29,7 @@ LOWEST = 24
 ROWS_PER_SEMITONE = 3
 PIXELS_PER_SECOND = 40
 MAX_PLOT_WIDTH = 16_384
-"""Pixels across the widest plot; songs longer than 409 s get fewer pixels per second. Browsers stop at 32,767."""
+"""Pixels across the widest plot of one picture; songs longer than 409 s have several. Browsers stop at 32,767."""
 
 _Ink = int | tuple[int, int, int]
 
@@ -41,7 +42,7 @@ class Grid:
     """The axes that the spectrogram and the piano roll of a song share in the range `full`.
 
     Attributes:
-        width: pixels across the plot.
+        width: pixels across the plot, which takes several pictures if it is wider than MAX_PLOT_WIDTH.
         rows: rows of the spectrogram and pixels down its plot, ROWS_PER_SEMITONE per semitone; the centre of row 0 is
             the pitch LOWEST.
     """
@@ -57,13 +58,25 @@ class Grid:
             samples: length of the clip.
             sample_rate: in Hz.
         """
-        wanted = math.ceil(seconds_across(samples, sample_rate) * PIXELS_PER_SECOND)
-        width = min(max(wanted, WIDTH - LEFT - RIGHT), MAX_PLOT_WIDTH)
+        width = max(math.ceil(seconds_across(samples, sample_rate) * PIXELS_PER_SECOND), WIDTH - LEFT - RIGHT)
         # The highest filter must end below half the sample rate: it reaches up by one part in Q, its quality.
         ratio = 2 ** (2 / (12 * ROWS_PER_SEMITONE))
         highest = sample_rate / 2 / (1 + (ratio - 1) / (ratio + 1))
         lowest = 440 * 2 ** ((LOWEST - 69) / 12)
         return cls(width, math.floor(12 * ROWS_PER_SEMITONE * math.log2(highest / lowest)) + 1)
+
+    def tiles(self) -> list[range]:
+        """Lists the pixels across the plot that each picture of a song shows: all of them in one, or in few alike."""
+        count = -(-self.width // MAX_PLOT_WIDTH)
+        return [range(*edges) for edges in pairwise(self.width * n // count for n in range(count + 1))]
+
+
+def pictures(title: str, grid: Grid | None) -> list[tuple[str, range | None]]:
+    """Lists the title of each picture of a song, and the pixels across the plot that it shows; None for all."""
+    tiles = [] if grid is None else grid.tiles()
+    if len(tiles) < 2:
+        return [(title, None)]
+    return [(f"{title} ({number} of {len(tiles)})", tile) for number, tile in enumerate(tiles, 1)]
 
 
 def seconds_across(samples: int, sample_rate: int, hop: int = HOP) -> float:
@@ -84,12 +97,22 @@ def draw_pitch(draw: ImageDraw.ImageDraw, pitch: int, y: int, ink: _Ink, label: 
 
 
 def draw_time(
-    draw: ImageDraw.ImageDraw, seconds: float, width: int, bottom: int, ink: _Ink, label: ImageFont.FreeTypeFont
+    draw: ImageDraw.ImageDraw,
+    seconds: float,
+    width: int,
+    bottom: int,
+    ink: _Ink,
+    label: ImageFont.FreeTypeFont,
+    tile: range | None = None,
 ) -> None:
-    """Draws the time axis below a plot: `seconds` over `width` pixels."""
+    """Draws the time axis below a plot: `seconds` over `width` pixels, of which a picture shows those of a tile."""
+    tile = range(width) if tile is None else tile
     step = _tick_step(seconds, width)
     for tick in range(int(seconds / step) + 1):
-        x = LEFT + round(tick * step / seconds * (width - 1))
+        place = round(tick * step / seconds * (width - 1))
+        if place not in tile:
+            continue
+        x = LEFT + place - tile.start
         draw.line((x, bottom, x, bottom + 5), ink)
         draw.text((x, bottom + 24), clock(tick * step, step), ink, label, "ms")
 

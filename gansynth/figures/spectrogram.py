@@ -41,6 +41,8 @@ _FULL_LEVELS = 64
 """Shades in the range `full`: steps of 1 dB, which no one sees, in a third less bytes."""
 _BACKGROUND, _LABEL, _TITLE = _LEVELS, _LEVELS + 42, _LEVELS + _INKS - 1
 _GRID_LIFT = 14
+_BESIDE = 2
+"""Columns beside a tile that the interpolation reads."""
 
 
 @dataclass(frozen=True)
@@ -174,8 +176,9 @@ def write_png(
     sample_rate: int,
     title: str = "",
     style: SpectrogramStyle = _DEFAULT_STYLE,
+    tile: range | None = None,
 ) -> bytes:
-    """Draws a spectrogram with its title, time in m:ss, note names and a scale of levels.
+    """Draws a spectrogram, or a part of one, with its title, time in m:ss, note names and a scale of levels.
 
     The left edge is time 0, the centre of the first column. Where there are more columns than pixels, a pixel
     shows the loudest of its columns, so that short notes stay visible in a long clip.
@@ -186,9 +189,11 @@ def write_png(
         title: Any text, such as the song's name. Control characters are left out, and a long title is shortened
             in the middle.
         style: The style that `cqt` was called with.
+        tile: The pixels across the plot that the picture shows, see `axes.Grid.tiles`; None for all.
 
     Returns:
-        A PNG file of `style.width` x `style.height` pixels, without metadata: the same bytes for the same input.
+        A PNG file of `style.width` x `style.height` pixels, or with a plot as wide as the tile, without metadata: the
+        same bytes for the same input.
 
     Raises:
         ValueError: If `levels` does not have `style.bins` rows or has no column.
@@ -198,18 +203,24 @@ def write_png(
     if levels.ndim != 2 or levels.shape[0] != style.bins or levels.shape[1] < 1:
         raise ValueError(f"expected levels [{style.bins}, frames], got shape {levels.shape}")
     width, height = style.width - axes.LEFT - axes.RIGHT, style.height - axes.TOP - axes.BOTTOM
-    right, bottom = axes.LEFT + width, axes.TOP + height
-    canvas = Image.new("L", (style.width, style.height), _BACKGROUND)
+    tile = range(width) if tile is None else tile
+    right, bottom = axes.LEFT + len(tile), axes.TOP + height
+    canvas = Image.new("L", (right + axes.RIGHT, style.height), _BACKGROUND)
     draw = ImageDraw.Draw(canvas)
     label = axes.font(13)
-    axes.draw_title(draw, title, width, _TITLE)
+    axes.draw_title(draw, title, len(tile), _TITLE)
 
     per_column = -(-levels.shape[1] // width)
-    loudest = np.maximum.reduceat(levels, np.arange(0, levels.shape[1], per_column), axis=1)
+    # The plot begins in the middle of the first frame, where time is 0, and ends with the last frame.
+    first, last = 0.5 / per_column, levels.shape[1] / per_column
+    begin, end = (first + (last - first) * edge / width for edge in (tile.start, tile.stop))
+    # Columns beside those of a tile count as in the whole plot.
+    before, after = max(math.floor(begin) - _BESIDE, 0), math.ceil(end) + _BESIDE
+    part = levels[:, before * per_column : after * per_column]
+    loudest = np.maximum.reduceat(part, np.arange(0, part.shape[1], per_column), axis=1)
     shades = np.rint(np.clip(1 + loudest[::-1] / style.top_db, 0, 1) * (_LEVELS - 1)).astype(np.uint8)
-    # The box begins in the middle of the first frame, where time is 0, and ends with the last frame.
-    box = (0.5 / per_column, 0, levels.shape[1] / per_column, style.bins)
-    plot = np.array(Image.fromarray(shades).resize((width, height), Image.Resampling.BILINEAR, box))
+    box = (begin - before, 0, min(end - before, shades.shape[1]), style.bins)
+    plot = np.array(Image.fromarray(shades).resize((len(tile), height), Image.Resampling.BILINEAR, box))
     if style.levels < _LEVELS:
         step = _LEVELS // style.levels
         plot = np.minimum(plot // step * step + step // 2 * (plot >= step), _LEVELS - 1).astype(np.uint8)
@@ -221,7 +232,7 @@ def write_png(
         axes.draw_pitch(draw, pitch, axes.TOP + y, _LABEL, label)
     canvas.paste(Image.fromarray(plot), (axes.LEFT, axes.TOP))
 
-    axes.draw_time(draw, (levels.shape[1] - 0.5) * style.hop / sample_rate, width, bottom, _LABEL, label)
+    axes.draw_time(draw, (levels.shape[1] - 0.5) * style.hop / sample_rate, width, bottom, _LABEL, label, tile)
 
     scale = np.repeat(np.linspace(_LEVELS - 1, 0, height).astype(np.uint8)[:, None], 10, axis=1)
     canvas.paste(Image.fromarray(scale), (right + 16, axes.TOP))

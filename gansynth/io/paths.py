@@ -113,6 +113,11 @@ def output_folder(song: str) -> str:
     return folder + slash + _as_folder(last)
 
 
+def tile_name(song: str, kind: str, number: int) -> str:
+    """Returns the path, below an output folder, of a further picture of a long song, which is number 2 or higher."""
+    return f"tiles/{output_folder(song)}/{kind}-{number}.png"
+
+
 def song_of(name: str) -> str | None:
     """Returns the id of the song whose files have the name `name`, as from `output_name`; None if it was shortened.
 

@@ -96,9 +96,10 @@
   function hear(version) {
     heard = version;
     if (playing) {
+      const now = context.currentTime; // it goes on meanwhile
       gains.forEach((gain, each) => {
-        gain.gain.cancelScheduledValues(context.currentTime);
-        gain.gain.setTargetAtTime(each === version ? level(version) : 0, context.currentTime, FADE / 3);
+        gain.gain.cancelScheduledValues(now);
+        gain.gain.setTargetAtTime(each === version ? level(version) : 0, now, FADE / 3);
       });
     }
     buttons();

@@ -250,12 +250,13 @@
           return item;
         }), ...(details.more ? [element("li", "more", `and ${details.more} more`)] : []));
         part(".outcomes").replaceChildren(...[count(details.notes, "note"), ...details.outcomes].map((text) => element("li", "", text)));
-        part(".files").replaceChildren(...facts.kinds.filter(([kind]) => details.links[kind]).flatMap(([kind, text]) => {
-          const link = element("a", "", text);
-          link.href = details.links[kind];
+        part(".files").replaceChildren(...facts.kinds.flatMap(([kind, text]) => Object.keys(details.links).filter((one) => one.replace(/_\d+$/, "") === kind).map((one, i) => {
+          const link = element("a", "", i ? String(i + 1) : text);
+          link.href = details.links[one];
+          if (i) link.setAttribute("aria-label", `${text} ${i + 1}`);
           if (kind !== "piano_roll" && kind !== "spectrogram") link.download = "";
           return [link, " "];
-        }));
+        })).flat());
         stems.fill(part(".stems"), entry, details);
         copies(part(".stems .copy"), part(".stems code").textContent);
         part(".plates").classList.toggle("drawn", isDrawn(details));
@@ -283,12 +284,13 @@
 
   async function drawnPictures(entry, details, { seek, key }) {
     const { links, spectrogram: [width, height, low, semitones] } = details, { left, right, top, bottom, per_second } = facts.layout;
+    const tiles = details.tiles ?? [["spectrogram", 0, width]];
     const path = links.roll_data;
     const roll = path ? await gansynth.read(decodeURIComponent(path.slice(path.indexOf("/") + 1, -3)), path.slice(0, -3)).catch((error) => { complain(error.message); return null; }) : null;
     return new gansynth.Pictures({
       seconds: details.seconds, across: details.across, per_second, roll, colours: facts.colours, seek, key, label: `Position in ${entry.title}`,
       spectrogram: links.spectrogram ? {
-        src: links.spectrogram, width, height, left, top, imageWidth: left + width + right, imageHeight: top + height + bottom, low, semitones,
+        tiles: tiles.map(([kind, first, across]) => ({ src: links[kind], first, width: across })), width, height, left, right, top, bottom, low, semitones,
       } : null,
     });
   }

@@ -4,8 +4,9 @@
  *
  *   const view = new gansynth.Pictures({ seconds, across, spectrogram, roll, colours, label, seek, key });
  *     seconds: length of the clip; across: seconds that the plot spans.
- *     spectrogram: { src, width, height, left, top, imageWidth, imageHeight, low, semitones } or null: where the plot is
- *     in the picture, in pixels, and which pitches it shows, row 0 centred on `low`.
+ *     spectrogram: { tiles: [{ src, first, width }], width, height, left, right, top, bottom, low, semitones } or null: the
+ *     pictures, each with a part of the plot from pixel `first` on; pixels around the plot in each; and which pitches it
+ *     shows, row 0 centred on `low`.
  *     roll: what gansynth/figures/roll_data.py writes, or null; colours: CSS colours by number.
  *     seek(seconds, done): called while the pointer is dragged and when it is let go; key(event): a key on the slider.
  *   view.root                  the element
@@ -51,13 +52,17 @@ gansynth.Pictures = class {
     }
     if (spectrogram) {
       parts.box = element("div", "view-spectrogram");
-      parts.image = new Image(spectrogram.imageWidth, spectrogram.imageHeight);
-      parts.image.loading = "lazy";
-      parts.image.decoding = "async";
-      parts.image.draggable = false;
-      parts.image.alt = "Spectrogram";
-      parts.image.src = spectrogram.src;
-      parts.box.append(parts.image);
+      const { tiles, height, left, right, top, bottom } = spectrogram;
+      parts.box.append(...tiles.map(({ src, width }, i) => {
+        const tile = element("div", "view-tile"), image = new Image(left + width + right, top + height + bottom);
+        image.loading = "lazy";
+        image.decoding = "async";
+        image.draggable = false;
+        image.alt = tiles.length > 1 ? `Spectrogram, part ${i + 1}` : "Spectrogram";
+        image.src = src;
+        tile.append(image);
+        return tile;
+      }));
     }
     parts.time = element("canvas", "view-time");
     parts.head = element("div", "head");
@@ -164,7 +169,7 @@ gansynth.Pictures = class {
 
   /* Sets sizes: after a zoom, and when the window changes. */
   #arrange() {
-    const { scroll, wide, roll, box, image, time, axis } = this.#parts, { across, spectrogram, per_second: usual } = this.#facts;
+    const { scroll, wide, roll, box, time, axis } = this.#parts, { across, spectrogram, per_second: usual } = this.#facts;
     const fit = scroll.clientWidth / across;
     if (!fit) return;
     const perSecond = this.#zoom === null ? Math.max(fit, usual) : Math.max(fit, this.#zoom);
@@ -179,11 +184,15 @@ gansynth.Pictures = class {
       // The plot's lower edge, above that of the box: a pitch is in the middle of its semitone, and of the middle one of its three rows.
       const bottom = (spectrogram.low - low + 0.5 - 0.5 / 3) * semitone;
       box.style.height = `${height}px`;
-      image.style.width = `${spectrogram.imageWidth * across_}px`;
-      image.style.height = `${spectrogram.imageHeight * down}px`;
-      image.style.left = `${-spectrogram.left * across_}px`;
-      image.style.top = `${height - bottom - spectrogram.height * down - spectrogram.top * down}px`;
-      box.style.clipPath = `inset(0)`;
+      spectrogram.tiles.forEach(({ first, width: pixels }, i) => {
+        const tile = box.children[i], image = tile.firstElementChild, begin = first * across_, { left, right, top } = spectrogram;
+        tile.style.left = `${begin}px`;
+        tile.style.width = `${pixels * across_}px`;
+        image.style.width = `${(left + pixels + right) * across_}px`;
+        image.style.height = `${(top + spectrogram.height + spectrogram.bottom) * down}px`;
+        image.style.left = `${-left * across_}px`;
+        image.style.top = `${height - bottom - (top + spectrogram.height) * down}px`;
+      });
     }
     axis.style.height = `${(roll ? height : 0) + (box ? height : 0)}px`;
     this.#axis(low, high, semitone, height);

@@ -4,7 +4,7 @@ import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -12,7 +12,11 @@ from pipeline import page
 from pipeline.__main__ import main
 from pipeline.config import load_config
 from pipeline.view import Server
-from tests.support.pages import BROKEN, NAMES, all_rows, write_song
+from tests.support import chromium
+from tests.support.pages import BROKEN, NAMES, all_rows, write_long_song, write_song
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
 
 
 @pytest.fixture(scope="session")
@@ -83,6 +87,16 @@ def large(site: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def long_song(tiny: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Returns the output folder of a song of a quarter of an hour, whose pictures have several parts."""
+    folder = tmp_path_factory.mktemp("long")
+    write_long_song(folder / "in" / "long.mid", 900)
+    options = ["--output", str(folder / "out"), "--quiet", "--set", f"checkpoint={tiny}"]
+    assert main(["render", str(folder / "in"), *options]) == 0
+    return folder / "out"
+
+
+@pytest.fixture(scope="session")
 def reference(tiny: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Returns the output folder of a job with pictures as earlier releases made them: one song, eight seconds."""
     folder = tmp_path_factory.mktemp("reference")
@@ -114,3 +128,37 @@ def address(stems: Path) -> Iterator[str]:
         yield server.address
         server.shutdown()
         thread.join()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Starts Chromium (on Debian and Ubuntu: apt-get install chromium); it is on the PATH or named by CHROMIUM."""
+    sync_api = pytest.importorskip("playwright.sync_api")
+    if chromium.PROGRAM is None:
+        pytest.skip("needs Chromium: apt-get install chromium, or CHROMIUM=/path/to/chromium")
+    sync_api.expect.set_options(timeout=1000 * chromium.LONGEST_WAIT)
+    with sync_api.sync_playwright() as playwright:
+        # Chromium's sandbox does not work as root in a container; it opens only files made by the test.
+        yield playwright.chromium.launch(executable_path=chromium.PROGRAM, args=["--no-sandbox", "--mute-audio"])
+
+
+@pytest.fixture
+def is_offline() -> bool:
+    """Returns whether pages have no network; tests of pages from a server overrule it."""
+    return True
+
+
+@pytest.fixture
+def tab(browser: Browser, is_offline: bool) -> Iterator[Page]:
+    """Opens a tab that fails the test at any error, dialog or request that leaves the output folder."""
+    troubles: list[str] = []
+    homes = ("file://",) if is_offline else ("file://", "http://127.0.0.1:")
+    with chromium.opened(browser, offline=is_offline) as tab:
+        tab.on("pageerror", lambda error: troubles.append(f"error: {error}"))
+        tab.on("console", lambda message: troubles.append(f"console: {message.text} {message.location}"))
+        tab.on("dialog", lambda dialog: (troubles.append(f"dialog: {dialog.message}"), dialog.dismiss()))
+        tab.on("requestfailed", lambda request: troubles.append(f"failed: {request.url} {request.failure}"))
+        tab.on("request", lambda request: request.url.startswith(homes) or troubles.append(f"left: {request.url}"))
+        yield tab
+    # Players drop what they are loading, and tests read many canvases.
+    assert not [text for text in troubles if "ERR_ABORTED" not in text and "willReadFrequently" not in text]

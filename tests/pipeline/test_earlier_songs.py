@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,6 +12,7 @@ import pytest
 from gansynth.model import checkpoint
 from pipeline.__main__ import main
 from tests.support.pages import manifest
+from tests.support.processes import run_without_tensorflow
 
 ROOT = Path(__file__).parents[2]
 MIDI = ROOT / "tests" / "data" / "midi"
@@ -202,13 +201,7 @@ def test_a_finished_job_says_so_without_the_model(folder: Folder, capsys: pytest
     assert folder.render("A") == 3
     before = {name: (folder.out / name).read_bytes() for name in folder.files()}
     checkpoint.digest(folder._checkpoint)  # as after a job in a process that had not loaded the model before
-    code = (
-        "import sys\nfrom pipeline.__main__ import main\n"
-        f"code = main({folder.arguments('A')!r})\n"
-        "assert 'tensorflow' not in sys.modules\n"
-        "sys.exit(code)\n"
-    )
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    done = run_without_tensorflow(folder.arguments("A"))
     assert done.returncode == 3, done.stderr
     text = "3 of 4 songs done before, nothing to render; 1 fail as before"
     assert text in done.stderr

@@ -1,4 +1,4 @@
-"""The listening page in Firefox: it reads its data, plays, scrubs, searches, and keeps its state in the address.
+"""The pages in Firefox: they read their data, play, scrub, search, switch, fit the screen, and axe finds nothing.
 
 Needs Firefox (on Debian: apt-get install firefox-esr); it is found on the PATH or named by FIREFOX.
 """
@@ -16,12 +16,13 @@ from tests.support.pages import NAMES
 
 pytest.importorskip("websockets")
 from tests.support.firefox import Firefox, firefox
+from tests.support.in_page import AUDIO, CONTRASTS, LAST_NOTE, READ, heard
 
+UP = "\ue013"  # as WebDriver names the key
 PROGRAM = os.environ.get("FIREFOX") or next(filter(None, map(shutil.which, ("firefox-esr", "firefox"))), None)
 pytestmark = pytest.mark.skipif(
     PROGRAM is None, reason="needs Firefox: apt-get install firefox-esr, or FIREFOX=/path/to/firefox"
 )
-AUDIO = "document.querySelector('#player audio')"
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +45,7 @@ def tab(browser: Firefox) -> Iterator[Firefox]:
 def open_page(tab: Firefox, folder: Path, hash_: str = "") -> None:
     tab.goto("about:blank")  # a change of the address after # alone would not load the page again
     tab.goto((folder / "index.html").as_uri() + hash_)
-    tab.wait_until("performance.getEntriesByName('gansynth-complete').length > 0")
+    tab.wait_until(READ)
 
 
 def titles(tab: Firefox) -> list[str]:
@@ -54,10 +55,8 @@ def titles(tab: Firefox) -> list[str]:
 
 
 def click_and_wait(tab: Firefox, selector: str, condition: str) -> None:
-    """Scrolls to an element, which takes a while where the list measures its items, clicks it, and waits."""
-    box = f"document.querySelector({selector!r}).getBoundingClientRect()"
-    tab.evaluate(f"document.querySelector({selector!r}).scrollIntoView({{block: 'center'}})")
-    tab.wait_until(f"(box => box.top > 60 && box.bottom < innerHeight - 90)({box})")
+    """Scrolls to an element, clicks it, and waits."""
+    tab.scroll_to(selector)
     tab.click(selector)
     tab.wait_until(condition)
 
@@ -70,10 +69,10 @@ def test_plays_scrubs_and_obeys_keys(tab: Firefox, site: Path) -> None:
     open_page(tab, site)
     assert len(titles(tab)) == len(NAMES) + 2
     tab.press(" ")
-    tab.wait_until(f"{AUDIO}.currentTime > 0.1")
+    tab.wait_until(heard(0.1))
     assert playing(tab) == titles(tab)[0]
     tab.evaluate("document.querySelectorAll('#list .play')[1].scrollIntoView()")
-    tab.click(".bar-play")  # it has the focus now, and space is still for the player, once
+    tab.click(".bar-play")  # which has the focus now, and space is still for the player, once
     tab.wait_until(f"{AUDIO}.paused")
     tab.press(" ")
     tab.wait_until(f"!{AUDIO}.paused")
@@ -87,7 +86,7 @@ def test_plays_scrubs_and_obeys_keys(tab: Firefox, site: Path) -> None:
     tab.press("n")
     tab.wait_until(f"document.querySelector('.bar-title a').textContent !== {titles(tab)[0]!r}")
     tab.wait_until("document.querySelector('.seek') !== null")  # the notes are read
-    tab.evaluate("document.querySelector('.seek').scrollIntoView({block: 'center'})")
+    tab.scroll_to(".seek")
     tab.drag(".seek", [(0.2, 0.3), (0.3, 0.3), (0.5, 0.3)])
     tab.wait_until("Math.abs(parseFloat(document.querySelector('.head').style.left) - 50) < 0.5")
 
@@ -97,6 +96,7 @@ def test_large_corpora_are_searched_sorted_and_filtered(tab: Firefox, large: Pat
     assert titles(tab)[:3] == ["song 0", "song 3", "song 6"]
     assert tab.evaluate("document.querySelectorAll('.row').length") < 60
     tab.press("/", *"song 4")
+    tab.wait_until("document.querySelector('#find').value === 'song 4'")
     assert titles(tab)[:3] == ["song 4", "song 42", "song 45"]
     tab.wait_until("location.hash === '#q=song+4'")
     open_page(tab, large, "#show=failed&sort=-seconds")
@@ -105,7 +105,7 @@ def test_large_corpora_are_searched_sorted_and_filtered(tab: Firefox, large: Pat
     tab.wait_until("document.querySelector('.song h2')?.textContent === 'song 333'")
     tab.wait_until("[...document.images].every(image => image.complete && image.naturalWidth)")
     tab.evaluate("document.querySelector('.song .play').click()")
-    tab.wait_until(f"{AUDIO}.currentTime > 0.1")
+    tab.wait_until(heard(0.1))
     assert playing(tab) == "song 333"
 
 
@@ -147,29 +147,89 @@ def test_stems_are_mixed_from_a_server_and_told_apart_from_the_disk(tab: Firefox
     same, other = tab.evaluate(differences)
     assert same < 2**-13
     assert other > 0.01
-    click_and_wait(tab, ".song .play", f"{AUDIO}.currentTime > 0.1")
+    click_and_wait(tab, ".song .play", heard(0.1))
     tab.evaluate("document.querySelector('.stems').open = true")
     click_and_wait(tab, ".stem-mute", f"{AUDIO}.muted && !{AUDIO}.paused")
     tab.goto((stems / "index.html").as_uri() + one)
     tab.wait_until("document.querySelectorAll('.stem-solo').length > 1")
     assert tab.evaluate("document.querySelectorAll('.stem-mute').length") == 0
     tab.evaluate("document.querySelector('.stems').open = true")
+    click_and_wait(tab, ".stem-solo", f"{AUDIO}.src.includes('/stems/one/') && {heard(0.1)} && !{AUDIO}.paused")
+
+
+def test_an_audition_is_heard_with_keys_and_on_its_map(tab: Firefox, audition: Path) -> None:
+    tab.goto((audition / "index.html").as_uri())
+    playing = "(p => p.paused ? '' : p.src.split('/').at(-1))(document.getElementById('player'))"
+    click_and_wait(tab, "[data-clip='strip-0-2']", f"{playing} === 'strip-0-2.wav'")
+    tab.wait_until("(watched.heard[document.getElementById('player').currentSrc] ?? 0) > 0.1")
+    tab.wait_until("document.querySelector('.hear.on').dataset.clip === 'strip-0-2'")
+    tab.press("2")
+    tab.wait_until(f"{playing} === 'note-2.wav' && document.getElementById('chosen').value === '2'")
+    for key, pitch, clip, rate in (("w", 61, "note-2", 2 ** (1 / 12)), ("k", 72, "key-2-72", 1)):
+        tab.hold(key)
+        tab.wait_until(f"document.querySelector('#keyboard .down')?.dataset.pitch === '{pitch}'")
+        sound = tab.evaluate(LAST_NOTE)
+        assert sound[0].endswith(f"/clips/{clip}.wav")
+        assert sound[1:] == [pytest.approx(rate), False]
+        tab.let_go(key)
+        tab.wait_until("!document.querySelector('#keyboard .down')")
+    tab.wait_until("watched.plays.every((sound) => sound.paused)")
+    tab.scroll_to("#plane")
+    tab.drag("#plane", [(0.5, 0.5), (0.95, 0.5)])
+    tab.wait_until(f"{playing} === 'map-44.wav'")
+    assert "[47]" in str(tab.evaluate("document.getElementById('render-command').textContent"))
+    tab.evaluate("document.getElementById('plane').focus()")
+    tab.press(UP)
+    tab.wait_until(f"{playing} === 'map-35.wav'")
+
+
+def test_versions_of_a_comparison_are_switched_without_a_gap(tab: Firefox, comparison: Path) -> None:
+    tab.goto((comparison / "index.html").as_uri())
+    tab.wait_until("!document.getElementById('play').disabled")
+    tab.press(" ")
+    tab.wait_until("Number(document.getElementById('position').getAttribute('aria-valuenow')) > 0.3")
+    one, other = tab.evaluate("started")
+    assert one == other  # the same moment and the same position
+    tab.press("2")
+    tab.wait_until("document.querySelector('.version[aria-pressed=true]').textContent === '2 b'")
+    assert tab.evaluate("started.length") == 2  # nothing was stopped or begun
+    (first, since, _), (second, at, _) = tab.evaluate("ramps.slice(-2)")
+    assert first == 0 < second
+    assert since == at
+    click_and_wait(tab, "[value=abx]", "document.querySelectorAll('.version').length === 3")
+    tab.press("x")
+    tab.wait_until("document.querySelector('.version[aria-pressed=true]').textContent === 'X'")
     click_and_wait(
-        tab, ".stem-solo", f"{AUDIO}.src.includes('/stems/one/') && {AUDIO}.currentTime > 0.1 && !{AUDIO}.paused"
+        tab, "[data-answer='0']", "/^[01] of 1 right/.test(document.getElementById('abx-count').textContent)"
     )
+    click_and_wait(tab, "[value=blind]", "document.querySelector('.version').textContent === 'Version 1'")
+    tab.press("n")
+    tab.wait_until("document.getElementById('song-title').textContent === 'two'")
+
+
+@pytest.fixture(scope="module", params=["light", "dark"])
+def scheme(request: pytest.FixtureRequest) -> Iterator[tuple[Firefox, str]]:
+    """Returns a window that prefers light or dark pages, and their background."""
+    assert PROGRAM
+    with firefox(PROGRAM, dark=request.param == "dark") as window:
+        yield window, "rgb(18, 17, 22)" if request.param == "dark" else "rgb(251, 251, 249)"
 
 
 @pytest.mark.parametrize("width", [390, 1280, 1920])
-@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-def test_fits_the_screen(site: Path, large: Path, width: int, dark: bool) -> None:
-    assert PROGRAM
-    with firefox(PROGRAM, dark=dark) as tab:
-        tab.resize(width, 900)
-        for folder in (site, large):
+def test_pages_fit_the_screen_and_axe_finds_nothing(
+    scheme: tuple[Firefox, str], site: Path, large: Path, audition: Path, comparison: Path, width: int
+) -> None:
+    tab, ground = scheme
+    tab.resize(width, 900)
+    for folder in (site, large, audition, comparison):
+        if folder in (site, large):
             open_page(tab, folder)
             tab.evaluate("document.querySelector('#list .play').click()")
-            tab.wait_until(f"{AUDIO}.currentTime > 0.05")
-            assert tab.evaluate("document.documentElement.scrollWidth") <= width
-            ground = tab.evaluate("getComputedStyle(document.body).backgroundColor")
-            assert ground == ("rgb(18, 17, 22)" if dark else "rgb(251, 251, 249)")
-        assert tab.troubles == []
+            tab.wait_until(heard(0.05))
+        else:
+            tab.goto((folder / "index.html").as_uri())
+        assert tab.violations() == []
+        assert tab.evaluate("document.documentElement.scrollWidth") <= width
+        assert min(tab.evaluate(CONTRASTS)) >= 4.5
+        assert tab.evaluate("getComputedStyle(document.body).backgroundColor") == ground
+    assert tab.troubles == []

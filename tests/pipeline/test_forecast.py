@@ -5,8 +5,6 @@ from __future__ import annotations
 import itertools
 import json
 import shutil
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -26,6 +24,7 @@ from pipeline.forecast.forecast import Forecast
 from pipeline.forecast.text import as_text
 from pipeline.run import run
 from tests.support.pages import BROKEN
+from tests.support.processes import run_without_tensorflow
 from transforms.elements import Source
 
 ROOT = Path(__file__).parents[2]
@@ -107,14 +106,7 @@ def test_render_does_what_was_planned_with_real_files(corpus: str, tiny: str, tm
 
 def test_a_plan_needs_no_tensorflow_and_writes_nothing(songs: Path, tmp_path: Path) -> None:
     arguments = ["plan", str(songs), "--output", str(tmp_path / "out"), "--no-calibration"]
-    code = (
-        "import sys\n"
-        "from pipeline.__main__ import main\n"
-        f"code = main({arguments!r})\n"
-        "assert 'tensorflow' not in sys.modules\n"
-        "sys.exit(code)\n"
-    )
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    done = run_without_tensorflow(arguments)
     assert done.returncode == 3, done.stderr
     assert "3 to render" in done.stdout
     assert "midi-not-midi" in done.stdout

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import base64
-import os
 import shutil
 import threading
-from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -15,24 +14,23 @@ import soundfile
 from numpy.typing import NDArray
 
 from pipeline.view import Server
+from tests.support.chromium import drawn, eventually, every_screen, no_violations, opened, sought, wait_until
+from tests.support.in_page import AUDIO, heard
 from tests.support.pages import data, manifest, read_site
 
 sync_api = pytest.importorskip("playwright.sync_api")
+expect = sync_api.expect
 
-CHROMIUM = os.environ.get("CHROMIUM") or next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
-)
-pytestmark = pytest.mark.skipif(
-    CHROMIUM is None, reason="needs Chromium: apt-get install chromium, or CHROMIUM=/path/to/chromium"
-)
-AUDIO = "document.querySelector('#player audio')"
-AXE = (Path(pytest.importorskip("axe_playwright_python").__file__).parent / "axe.min.js").read_text("utf-8")
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Locator, Page
+
 WATCH = """
 window.starts = [];
 const start = AudioBufferSourceNode.prototype.start;
 AudioBufferSourceNode.prototype.start = function (when, offset) {
   const { currentTime, sampleRate } = this.context, audio = document.querySelector("#player audio");
-  starts.push([when, offset, currentTime, audio ? audio.currentTime : 0, this.buffer.length, sampleRate]);
+  const late = audio ? offset - audio.currentTime - (when - currentTime) : 0; // seconds, against the player
+  starts.push({ when, offset, late, length: this.buffer.length, rate: sampleRate });
   return start.call(this, when, offset);
 };
 """
@@ -49,41 +47,37 @@ RENDER = """async ([paths, rate, gain, channels, samples, factors, from]) => {
 }"""
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[sync_api.Browser]:
-    with sync_api.sync_playwright() as playwright:
-        yield playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--mute-audio"])
+@pytest.fixture
+def is_offline() -> bool:
+    return False
 
 
 @pytest.fixture
-def tab(browser: sync_api.Browser) -> Iterator[sync_api.Page]:
-    """Opens a tab that fails the test at any error of the page."""
-    context = browser.new_context(viewport={"width": 1280, "height": 900})
-    tab = context.new_page()
-    troubles: list[str] = []
-    tab.on("pageerror", lambda error: troubles.append(f"error: {error}"))
-    tab.on("console", lambda message: troubles.append(f"console: {message.text} {message.location}"))
+def tab(tab: Page) -> Page:
     tab.add_init_script(WATCH)
-    yield tab
-    context.close()
-    assert troubles == []
+    return tab
 
 
-def song(tab: sync_api.Page, title: str) -> sync_api.Locator:
+def song(tab: Page, title: str) -> Locator:
     found = tab.locator(".song").filter(has=tab.get_by_role("heading", name=title, exact=True))
     found.locator(".stems summary").click()
     return found
 
 
-def wait_until(tab: sync_api.Page, condition: str) -> None:
-    for _ in range(1000):
-        if tab.evaluate(condition):
-            return
-        tab.wait_for_timeout(20)
-    raise AssertionError(condition)
+def started(tab: Page, count: int) -> list[dict[str, float]]:
+    """Returns how the stems were started last, all together and where the player is."""
+    last: list[dict[str, float]] = []
+
+    def is_in_time() -> bool:
+        last[:] = tab.evaluate("starts")[-count:]
+        return all(abs(one["late"]) < 0.1 for one in last)
+
+    eventually(is_in_time, True)
+    assert len({tuple(one[name] for name in ("when", "offset", "length", "rate")) for one in last}) == 1
+    return last
 
 
-def rendered(tab: sync_api.Page, out: Path, factors: list[float], start: float = 0.0) -> NDArray[np.float32]:
+def rendered(tab: Page, out: Path, factors: list[float], start: float = 0.0) -> NDArray[np.float32]:
     """Renders the mixer's sound of one.mid without a sound card; returns the left channel."""
     _, entries, details = data(read_site(out))
     (one,) = [detail for entry, detail in zip(entries, details, strict=True) if entry["names"] == "one.mid"]
@@ -110,7 +104,7 @@ def test_stems_add_up_to_the_clip(stems: Path) -> None:
     assert all(np.abs(part).max() > 0.01 for part in parts)
 
 
-def test_all_stems_start_at_the_same_sample(tab: sync_api.Page, stems: Path, address: str) -> None:
+def test_all_stems_start_at_the_same_sample(tab: Page, stems: Path, address: str) -> None:
     """What the mixer plays is the clip, sample by sample; with other levels, the sum of the stems at these."""
     tab.goto(address)
     clip, parts = files(stems)
@@ -123,7 +117,7 @@ def test_all_stems_start_at_the_same_sample(tab: sync_api.Page, stems: Path, add
     assert np.abs(later[: len(clip) - 32000] - clip[32000:])[lead:].max() < 2**-14
 
 
-def test_solo_mute_and_level_are_heard(tab: sync_api.Page, stems: Path, address: str) -> None:
+def test_solo_mute_and_level_are_heard(tab: Page, stems: Path, address: str) -> None:
     tab.goto(address)
     tab.evaluate("""() => {
       const { set } = gansynth.Mixer.prototype;
@@ -140,123 +134,113 @@ def test_solo_mute_and_level_are_heard(tab: sync_api.Page, stems: Path, address:
     stems_colours = one.locator(".stems li i").evaluate_all(f"all => all{colours}")
     assert stems_colours == one.locator(".legend i").evaluate_all(f"all => all{colours}")
     one.locator(".play").click()
-    wait_until(tab, f"{AUDIO}.currentTime > 0.2")
+    wait_until(tab, heard(0.2))
     assert not tab.evaluate(f"{AUDIO}.muted")  # untouched, the clip itself plays
     one.get_by_role("button", name=f"Solo {names[1]}", exact=True).click()
     wait_until(tab, f"{AUDIO}.muted && starts.length > 0")
     assert tab.evaluate("sets") == [0, 1, *[0] * (len(names) - 2)]
-    groups = tab.evaluate("starts")[-len(names) :]
-    assert {(when, offset) for when, offset, *_ in groups} == {tuple(groups[0][:2])}
-    when, offset, at, position, length, rate = groups[0]
-    assert (when - at, offset - position) == pytest.approx((0.03, 0.03), abs=0.02)
-    assert {(one[4], one[5]) for one in groups} == {(length, rate)}
-    assert rate == 16000
+    assert started(tab, len(names))[0]["rate"] == 16000
     one.get_by_role("button", name=f"Solo {names[1]}", exact=True).click()
     one.get_by_role("button", name=f"Mute {names[0]}", exact=True).click()
-    assert tab.evaluate("sets") == [0, *[1] * (len(names) - 1)]
+    eventually(lambda: tab.evaluate("sets"), [0, *[1] * (len(names) - 1)])
     one.get_by_label(f"Level of {names[1]}", exact=True).fill("50")
-    assert tab.evaluate("sets")[:2] == [0, 0.25]
-    assert tab.locator(".bar-speed").is_disabled()
-    begun = tab.evaluate("starts.length")
+    eventually(lambda: tab.evaluate("sets")[:2], [0, 0.25])
+    expect(tab.locator(".bar-speed")).to_be_disabled()
     tab.keyboard.press("ArrowRight")  # the slider has the focus
-    assert tab.evaluate("sets")[1] == pytest.approx(0.51**2)
-    tab.locator(".bar-wave").click()  # a seek starts them anew, together
-    wait_until(tab, f"starts.length >= {begun + len(names)} && !{AUDIO}.seeking")
-    last = tab.evaluate("starts")[-len(names) :]
-    assert len({(when, offset) for when, offset, *_ in last}) == 1
-    assert last[0][1] == pytest.approx(tab.evaluate(f"{AUDIO}.currentTime"), abs=0.5)
+    eventually(lambda: tab.evaluate("sets")[1], pytest.approx(0.51**2))
+    tab.evaluate(f"{AUDIO}.pause(), starts.length = 0")
+    tab.locator(".bar-wave").click()
+    length = float(tab.locator(".bar-wave").get_attribute("aria-valuemax"))
+    eventually(lambda: sought(tab), pytest.approx(length / 2, abs=0.1))
+    tab.locator(".bar-play").click()  # they are started anew, together
+    wait_until(tab, f"starts.length >= {len(names)} && !{AUDIO}.seeking")
+    assert started(tab, len(names))[0]["offset"] >= length / 2
     one.get_by_role("button", name="Reset", exact=True).click()
-    assert not tab.evaluate(f"{AUDIO}.muted")
-    assert not tab.locator(".bar-speed").is_disabled()
+    wait_until(tab, f"!{AUDIO}.muted")
+    expect(tab.locator(".bar-speed")).to_be_enabled()
 
 
-def test_another_song_ends_the_mixer_and_the_mix_is_kept(tab: sync_api.Page, address: str) -> None:
+def test_another_song_ends_the_mixer_and_the_mix_is_kept(tab: Page, address: str) -> None:
     tab.goto(address)
     one = song(tab, "one")
     one.get_by_role("button", name="Mute drums", exact=True).click()
-    wait_until(tab, "document.querySelector('.stems-note').hidden")
+    expect(one.locator(".stems-note")).to_be_hidden()
     one.locator(".play").click()
     wait_until(tab, f"{AUDIO}.muted && !{AUDIO}.paused")
     tab.locator(".song").filter(has=tab.get_by_role("heading", name="b#?%<b>", exact=True)).locator(".play").click()
-    wait_until(tab, f"!{AUDIO}.muted && !{AUDIO}.paused && {AUDIO}.currentTime > 0.1")
+    wait_until(tab, f"!{AUDIO}.muted && !{AUDIO}.paused && {heard(0.1)}")
     one.locator(".play").click()
     wait_until(tab, f"{AUDIO}.muted && !{AUDIO}.paused")
-    assert one.get_by_role("button", name="Mute drums", exact=True).get_attribute("aria-pressed") == "true"
+    expect(one.get_by_role("button", name="Mute drums", exact=True)).to_have_attribute("aria-pressed", "true")
 
 
-def test_of_two_songs_the_one_that_plays_is_mixed(tab: sync_api.Page, address: str) -> None:
+def test_of_two_songs_the_one_that_plays_is_mixed(tab: Page, address: str) -> None:
     tab.goto(address)
     other = song(tab, "b#?%<b>")
     one = song(tab, "one")
     one.locator(".play").click()
-    wait_until(tab, f"{AUDIO}.currentTime > 0")
+    wait_until(tab, heard(0))
     mute = {"name": "Mute drums", "exact": True}
     handles = [found.get_by_role("button", **mute).element_handle() for found in (other, one)]
     tab.evaluate("buttons => buttons.forEach(button => button.click())", handles)  # while the first are being read
     wait_until(tab, f"{AUDIO}.muted && starts.length > 0")
-    assert one.locator(".stems-note").is_hidden()
-    assert other.locator(".stems-note").is_hidden()
+    expect(one.locator(".stems-note")).to_be_hidden()
+    expect(other.locator(".stems-note")).to_be_hidden()
 
 
-def test_stems_that_are_gone_are_told(browser: sync_api.Browser, stems: Path, tmp_path: Path) -> None:
+def test_stems_that_are_gone_are_told(browser: Browser, stems: Path, tmp_path: Path) -> None:
     folder = tmp_path / "copy"
     shutil.copytree(stems, folder)
     shutil.rmtree(folder / "stems" / "one")
     with Server(folder) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.05,))
         thread.start()
-        tab = browser.new_page()
-        tab.goto(server.address)
-        one = song(tab, "one")
-        one.get_by_role("button", name="Mute drums", exact=True).click()
-        wait_until(
-            tab, "[...document.querySelectorAll('.stems-note')].some(one => one.textContent.includes('cannot be read'))"
-        )
-        tab.close()
+        with opened(browser, offline=False) as tab:
+            tab.goto(server.address)
+            one = song(tab, "one")
+            one.get_by_role("button", name="Mute drums", exact=True).click()
+            expect(one.locator(".stems-note")).to_contain_text("cannot be read")
         server.shutdown()
         thread.join()
 
 
-def test_from_the_disk_one_stem_at_a_time_is_heard(tab: sync_api.Page, stems: Path) -> None:
+def test_from_the_disk_one_stem_at_a_time_is_heard(tab: Page, stems: Path) -> None:
     tab.goto((stems / "index.html").as_uri())
     one = song(tab, "one")
     other = one.locator(".stems li a").first.inner_text()
-    assert "Browsers let no page from the disk mix sounds" in one.locator(".stems-note").inner_text()
-    assert one.locator(".stems code").inner_text() == f"gansynth-beam view {stems}"
+    expect(one.locator(".stems-note")).to_contain_text("Browsers let no page from the disk mix sounds")
+    expect(one.locator(".stems code")).to_have_text(f"gansynth-beam view {stems}")
     assert one.get_by_role("button", name="Mute drums").count() == 0
     one.locator(".play").click()
-    wait_until(tab, f"{AUDIO}.currentTime > 0.5")
+    wait_until(tab, heard(0.5))
+    goes_on = f"{heard(0.5)} && !{AUDIO}.paused"
     one.get_by_role("button", name="Solo drums", exact=True).click()
-    wait_until(
-        tab, f"decodeURIComponent({AUDIO}.src).includes('-drums.') && {AUDIO}.currentTime > 0.5 && !{AUDIO}.paused"
-    )
+    wait_until(tab, f"decodeURIComponent({AUDIO}.src).includes('-drums.') && {goes_on}")
     one.get_by_role("button", name=f"Solo {other}", exact=True).click()
-    wait_until(tab, f"decodeURIComponent({AUDIO}.src).includes('/01-') && {AUDIO}.currentTime > 0.5 && !{AUDIO}.paused")
-    assert one.get_by_role("button", name="Solo drums", exact=True).get_attribute("aria-pressed") == "false"
+    wait_until(tab, f"decodeURIComponent({AUDIO}.src).includes('/01-') && {goes_on}")
+    expect(one.get_by_role("button", name="Solo drums", exact=True)).to_have_attribute("aria-pressed", "false")
     one.get_by_role("button", name=f"Solo {other}", exact=True).click()
-    wait_until(tab, f"{AUDIO}.src.endsWith('/audio/one.wav') && {AUDIO}.currentTime > 0.5 && !{AUDIO}.paused")
+    wait_until(tab, f"{AUDIO}.src.endsWith('/audio/one.wav') && {goes_on}")
     assert tab.evaluate("starts") == []
 
 
-@pytest.mark.parametrize("width", [390, 1280, 1920])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@every_screen
 def test_the_mixer_fits_the_screen_and_axe_finds_nothing(
-    tab: sync_api.Page, stems: Path, address: str, width: int, scheme: str
+    tab: Page, stems: Path, address: str, viewport: dict[str, int], scheme: str
 ) -> None:
     tab.emulate_media(color_scheme=scheme)
-    tab.set_viewport_size({"width": width, "height": 900})
+    tab.set_viewport_size(viewport)
     for url in (address, (stems / "index.html").as_uri()):
         tab.goto(url)
         one = song(tab, "one")
         one.get_by_role("button", name="Solo drums", exact=True).click()
-        wait_until(tab, f"{AUDIO}.src !== '' || document.querySelectorAll('.stems [aria-pressed=true]').length > 0")
-        assert tab.evaluate("document.documentElement.scrollWidth") <= width
+        expect(one.locator(".stems [aria-pressed=true]")).to_have_count(1)
+        drawn(tab)
+        assert tab.evaluate("document.documentElement.scrollWidth") <= viewport["width"]
         outside = """all => all.filter(one => {
           const box = one.getBoundingClientRect(), frame = one.closest('.stems').getBoundingClientRect();
           return box.left < frame.left - 1 || box.right > frame.right + 1;
         }).length"""
         assert one.locator(".stems li > *").evaluate_all(outside) == 0
         assert one.locator(".stems li a").evaluate_all("all => Math.min(...all.map(one => one.clientWidth))") >= 60
-        tab.evaluate(AXE)
-        found = tab.evaluate("axe.run(document, {resultTypes: ['violations']}).then((result) => result.violations)")
-        assert [(one["id"], [node["html"] for node in one["nodes"]]) for one in found] == []
+        no_violations(tab)

@@ -23,7 +23,9 @@ import pytest
 import soundfile
 import soxr
 from numpy.typing import NDArray
+from PIL import Image
 
+from gansynth.figures import axes
 from gansynth.io import files, listing
 from gansynth.midi.load import load_midi
 from gansynth.model.checkpoint import PITCHES
@@ -257,6 +259,34 @@ def test_loudness_of_what_cannot_be_measured(tmp_path: Path) -> None:
     assert row["seconds"] < 0.4
     assert row["loudness"] == pytest.approx(-16, abs=0.1) or row["true_peak"] == pytest.approx(-1, abs=0.01)
     assert np.abs(sound(tmp_path, row)).max() > 0.1
+
+
+def test_pictures_of_a_long_song_have_parts(long_song: Path, tiny: str, tmp_path: Path) -> None:
+    (row,) = manifest(long_song)
+    grid = axes.Grid.of(round(row["seconds"] * 16000), 16000)
+    for kind, first in (("spectrogram", "spectrograms/long.png"), ("piano_roll", "piano_rolls/long.png")):
+        kinds = [kind, f"{kind}_002", f"{kind}_003"]
+        assert [row["outputs"].get(each) for each in (*kinds, f"{kind}_004")] == [
+            *(first, f"tiles/long/{kind}-2.png", f"tiles/long/{kind}-3.png", None)
+        ]
+        sizes = [Image.open(io.BytesIO((long_song / row["outputs"][each]).read_bytes())).size for each in kinds]
+        assert [width - axes.LEFT - axes.RIGHT for width, _ in sizes] == [len(tile) for tile in grid.tiles()]
+        assert len({height for _, height in sizes}) == 1
+        assert [row["bytes"][each] for each in kinds] == [
+            (long_song / row["outputs"][each]).stat().st_size for each in kinds
+        ]
+    # The same bytes by another runner, and nothing is rendered again of what is there.
+    options = ["--quiet", "--set", f"checkpoint={tiny}", "--output"]
+    source = str(long_song.parent / "in")
+    assert main(["render", source, *options, str(tmp_path), "--set", "beam.runner=FnApiRunner"]) == 0
+    files = ("audio", "spectrograms", "piano_rolls", "rolls", "tiles")
+    expected = {name: digest for name, digest in hashes(long_song).items() if name.split("/")[0] in files}
+    assert {name: digest for name, digest in hashes(tmp_path).items() if name.split("/")[0] in files} == expected
+    assert sum(name.startswith("tiles/") for name in expected) == 4
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "tiles").rglob("*.png")}
+    assert main(["render", source, *options, str(tmp_path)]) == 0
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "tiles").rglob("*.png")} == before
+    assert len(before) == 4
 
 
 @pytest.fixture(scope="module")

@@ -16,9 +16,12 @@ from typing import Any
 
 from websockets.sync.client import ClientConnection, connect
 
+from tests.support import in_page
+
 PREFERENCES = {
     "media.autoplay.default": 0,
     "media.volume_scale": "0.0",
+    "media.cubeb.force_mock_context": True,  # Web Audio does not run without a sound card
     "datareporting.policy.dataSubmissionEnabled": False,
     "browser.shell.checkDefaultBrowser": False,
     "app.update.disabledForTesting": True,
@@ -44,6 +47,8 @@ class Firefox:
         self.call("session.new", capabilities={})
         self.call("session.subscribe", events=["log.entryAdded"])
         self._tab = self.call("browsingContext.getTree")["contexts"][0]["context"]
+        for script in (in_page.WATCH, in_page.WATCH_SAMPLES):
+            self.call("script.addPreloadScript", functionDeclaration=f"() => {{ {script} }}")
 
     def call(self, method: str, **params: Any) -> Any:
         """Sends a command and returns its result; keeps errors that were reported meanwhile."""
@@ -72,11 +77,37 @@ class Firefox:
         assert result["type"] == "success", result
         return json.loads(result["result"].get("value", "null"))
 
+    def violations(self) -> Any:
+        """Returns what axe-core finds wrong with the page as it stands."""
+        self.drawn()
+        self.wait_until(in_page.STILL)
+        script = f"{in_page.axe_core()}; 0"
+        self.call("script.evaluate", expression=script, target={"context": self._tab}, awaitPromise=False)
+        return self.evaluate(in_page.VIOLATIONS)
+
     def wait_until(self, condition: str) -> None:
         end = time.monotonic() + 30
         while not self.evaluate(condition):
             assert time.monotonic() < end, (condition, self.troubles)
             time.sleep(0.05)
+
+    def drawn(self) -> None:
+        """Waits until the page has been laid out and drawn after what has happened so far."""
+        self.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+
+    def scroll_to(self, selector: str) -> None:
+        """Scrolls to an element, and waits until it is in the window and moves no more."""
+        box = f"document.querySelector({json.dumps(selector)}).getBoundingClientRect()"
+        before = None
+        end = time.monotonic() + 30
+        while True:
+            self.evaluate(f"document.querySelector({json.dumps(selector)}).scrollIntoView({{block: 'center'}})")
+            self.drawn()
+            after = self.evaluate(f"(({{top, bottom}}) => [top, bottom, innerHeight])({box})")
+            if after == before and after[0] < after[2] and after[1] > 0:
+                return
+            before = after
+            assert time.monotonic() < end, selector
 
     def resize(self, width: int, height: int) -> None:
         self.call("browsingContext.setViewport", context=self._tab, viewport={"width": width, "height": height})
@@ -95,6 +126,14 @@ class Firefox:
         moves = [{"type": "pointerMove", "x": x, "y": y} for x, y in points]
         actions = [moves[0], {"type": "pointerDown", "button": 0}, *moves[1:], {"type": "pointerUp", "button": 0}]
         self._perform({"type": "pointer", "id": "mouse", "actions": actions})
+
+    def hold(self, key: str) -> None:
+        """Presses a key and keeps it down."""
+        self._perform({"type": "key", "id": "keys", "actions": [{"type": "keyDown", "value": key}]})
+
+    def let_go(self, key: str) -> None:
+        """Lets go a key that is held."""
+        self._perform({"type": "key", "id": "keys", "actions": [{"type": "keyUp", "value": key}]})
 
     def press(self, *keys: str) -> None:
         """Presses keys one after the other."""

@@ -45,6 +45,21 @@ def write_song(path: Path, pitches: range) -> None:
     file.save(path)
 
 
+def write_long_song(path: Path, seconds: int) -> None:
+    """Writes a song that is silent but for a swell at its beginning, a note in its middle and one at its end."""
+    file = mido.MidiFile(ticks_per_beat=480)  # at 120 beats a minute, 960 ticks are a second
+    track = file.add_track()
+    track.append(mido.Message("note_on", note=60, velocity=100))
+    for value in range(20, 128, 12):
+        track.append(mido.Message("control_change", control=11, value=value, time=192))
+    track.append(mido.Message("note_off", note=60, time=192))
+    for _ in range(2):
+        track.append(mido.Message("note_on", note=72, velocity=100, time=960 * (seconds // 2 - 2)))
+        track.append(mido.Message("note_off", note=72, time=960))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    file.save(path)
+
+
 def manifest(out: Path, name: str = "manifest.jsonl") -> list[dict[str, Any]]:
     return [json.loads(line) for line in (out / name).read_text().splitlines()]
 

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from gansynth.figures import axes, piano_roll, spectrogram
+from gansynth.midi.notes import Channel, Timeline
 from gansynth.score.planned_notes import PlannedNotes
 
 RATE = 16000
@@ -127,7 +128,7 @@ def test_against_brute_force(rows: list[tuple[int, float, float, int]]) -> None:
     notes = notes_of(*((pitch, start, start + length, one, one) for pitch, start, length, one in rows))
     samples = axes.seconds_across(10 * RATE, RATE) * RATE
     table = np.repeat(np.arange(len(notes), dtype=np.uint8)[:, None], 3, axis=1)
-    cells = piano_roll._cells(notes, table, 60, 25, WIDTH, samples)
+    cells = piano_roll._cells(notes, table, 60, 25, WIDTH, samples / WIDTH, range(WIDTH))
     owner = brute_force(notes, 60, 25, samples)
     np.testing.assert_array_equal(cells[owner >= 0], owner[owner >= 0])
     assert (cells[owner < 0] >= piano_roll._GROUND).all()
@@ -176,7 +177,9 @@ def test_rows_are_whole_octaves_that_hold_all_notes(pitches: tuple[int, ...], lo
 def test_more_colours_than_a_palette_holds_are_rounded() -> None:
     names = tuple(map(str, range(16)))
     rows = [(60 + i % 24, i * 0.01, i * 0.01 + 0.005, i % 16, (i + 1) % 16, i / 900, 1 + i % 127) for i in range(900)]
-    colours = piano_roll._colours(notes_of(*rows), names)
+    notes = notes_of(*rows)
+    full = piano_roll._colours(notes, names, "instrument")
+    colours = piano_roll._shades(full, notes.velocity, np.ones(len(notes), np.float32))
     assert len(np.unique(colours.reshape(-1, 3), axis=0)) > 1000
     palette, index = piano_roll._fit_palette(colours)
     assert len(palette) <= 192
@@ -269,6 +272,50 @@ def test_colours_by_track_and_by_velocity() -> None:
     assert brightest[0] == brightest[1] > 400 > brightest[2] > 60
     by_instrument = {tuple(colour) for colour in on_grid(notes, 10)[plot].reshape(-1, 3).tolist()}
     assert piano_roll.COLOURS[1] not in by_instrument
+
+
+def test_tiles_are_parts_of_the_whole_picture() -> None:
+    seconds, random = 900, np.random.default_rng(0)
+    begin = np.sort(random.uniform(0, seconds - 1, 3000))
+    pitches = random.integers(50, 60, len(begin))
+    notes = notes_of(*zip(pitches, begin, begin + random.choice([0.1, 1, 30], len(begin)), strict=True))
+    notes = replace(notes, channel=np.asarray(random.integers(0, 3, len(begin)), np.uint8))
+    times = np.arange(0.0, seconds, 0.5)
+    moved = Timeline(times, random.uniform(-20, 0, len(times)).astype(np.float32))
+    channels = {1: Channel(gain=moved), 2: Channel(bend=moved)}
+    grid = axes.Grid.of(seconds * RATE, RATE)
+    whole = on_grid(notes, seconds, channels=channels)
+    plot = (slice(axes.TOP, -axes.BOTTOM), slice(axes.LEFT, -axes.RIGHT))
+    assert len(grid.tiles()) == 3
+    pictures = axes.pictures("long", grid)
+    assert [title for title, _ in pictures] == [f"long ({n} of 3)" for n in (1, 2, 3)]
+    parts = piano_roll.write_pngs(notes, NAMES, seconds * RATE, RATE, pictures, channels=channels, grid=grid)
+    for tile, png in zip(grid.tiles(), parts, strict=True):
+        picture = np.asarray(Image.open(io.BytesIO(png)).convert("RGB"))
+        np.testing.assert_array_equal(picture[plot], whole[plot][:, tile.start : tile.stop])
+
+
+def test_notes_are_as_bright_as_their_channel_is_loud() -> None:
+    notes = notes_of((60, 1, 9), (72, 1, 9), (84, 1, 9))
+    notes = replace(notes, channel=np.array([0, 1, 2], np.uint8))
+    falling = Timeline(np.array([0.0, 3, 5, 7]), np.array([0, -20, -60, -np.inf], np.float32))
+    channels = {1: Channel(gain=falling), 2: Channel(gain=Timeline(np.array([0.0]), np.array([-20], np.float32)))}
+    image = on_grid(notes, 10, channels=channels)[axes.TOP : -axes.BOTTOM, axes.LEFT : -axes.RIGHT].astype(int)
+    ground = np.array(axes.GROUND)
+
+    def brightness(pitch: int, seconds: float) -> float:
+        y = len(image) - 1 - 3 * (pitch - axes.LOWEST)
+        x = int(seconds / axes.seconds_across(10 * RATE, RATE) * WIDTH)
+        return float((image[y, x] - ground).sum() / (np.array(piano_roll.COLOURS[0]) - ground).sum())
+
+    steady = [brightness(60, s) for s in (2, 4, 6, 8)]
+    assert steady == pytest.approx([1, 1, 1, 1], abs=0.02)
+    # Half the decibels, as in the page: -20 dB are 0.32.
+    assert [brightness(72, s) for s in (2, 4, 6, 8)] == pytest.approx([1, 0.31, 0.125, 0.06], abs=0.03)
+    assert [brightness(84, s) for s in (2, 8)] == pytest.approx([0.31, 0.31], abs=0.03)
+    # In the range `reference` rolls are as earlier releases drew them.
+    plain, with_levels = (piano_roll.write_png(notes, NAMES, 10 * RATE, RATE, channels=some) for some in ({}, channels))
+    assert plain == with_levels
 
 
 def test_same_input_same_bytes() -> None:

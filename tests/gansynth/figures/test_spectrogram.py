@@ -319,15 +319,48 @@ def test_the_full_range_goes_from_c1_to_half_the_sample_rate() -> None:
     assert cqt(np.zeros(44100, np.float32), 44100, full_style(grid)).shape[0] == grid.rows > FULL.bins
 
 
-@pytest.mark.parametrize(("seconds", "width"), [(0, 1072), (5, 1072), (60, 2399), (400, 16003), (3000, 16384)])
-def test_pictures_are_as_wide_as_songs_are_long(seconds: int, width: int) -> None:
+WIDTHS = {0: (1072, 1), 5: (1072, 1), 60: (2399, 1), 400: (16003, 1), 409: (16361, 1), 410: (16402, 2)}
+
+
+@pytest.mark.parametrize("seconds", [*WIDTHS, 36000])
+def test_pictures_are_as_wide_as_songs_are_long(seconds: int) -> None:
+    width, count = WIDTHS.get(seconds, (1440003, 88))
     grid = axes.Grid.of(seconds * RATE, RATE)
-    assert grid.width == width
+    assert grid.width == width >= 40 * axes.seconds_across(seconds * RATE, RATE)
+    tiles = grid.tiles()
+    assert [place for tile in tiles for place in (tile.start, tile.stop)][1:-1] == [
+        place for tile in tiles[1:] for place in (tile.start, tile.start)
+    ]
+    assert (tiles[0].start, tiles[-1].stop, len(tiles)) == (0, width, count)
+    assert max(map(len, tiles)) <= axes.MAX_PLOT_WIDTH
+    assert max(map(len, tiles)) - min(map(len, tiles)) <= 1
     if seconds < 100:
         picture = decoded(
             write_png(cqt(np.zeros(seconds * RATE, np.float32), RATE, full_style(grid)), RATE, "", full_style(grid))
         )
         assert picture.shape == (axes.TOP + grid.rows + axes.BOTTOM, axes.LEFT + width + axes.RIGHT, 3)
+
+
+def test_tiles_are_parts_of_the_whole_picture() -> None:
+    samples = 500 * RATE
+    grid = axes.Grid.of(samples, RATE)
+    style = full_style(grid)
+    levels = np.random.default_rng(0).uniform(-60, 0, (style.bins, 1 + samples // style.hop)).astype(np.float32)
+    levels[:, 1000:1200] = -60
+    whole = decoded(write_png(levels, RATE, "", style))
+    plot = (slice(axes.TOP, -axes.BOTTOM), slice(axes.LEFT, -axes.RIGHT))
+    tracemalloc.start()
+    tiles = [write_png(levels, RATE, f"long ({n} of 2)", style, tile) for n, tile in enumerate(grid.tiles(), 1)]
+    assert tracemalloc.get_traced_memory()[1] < 64 << 20
+    tracemalloc.stop()
+    for tile, png in zip(grid.tiles(), tiles, strict=True):
+        picture = decoded(png)
+        assert picture.shape == (style.height, axes.LEFT + len(tile) + axes.RIGHT, 3)
+        np.testing.assert_array_equal(picture[plot], whole[plot][:, tile.start : tile.stop])
+    labels = decoded(tiles[1])[-axes.BOTTOM :, axes.LEFT : -axes.RIGHT]
+    inside = slice(100, len(grid.tiles()[1]) - 100)  # labels at the edges are whole in both
+    expected = whole[-axes.BOTTOM :, axes.LEFT : -axes.RIGHT][:, grid.tiles()[1].start :]
+    np.testing.assert_array_equal(labels[:, inside], expected[:, inside])
 
 
 def test_import_is_light() -> None:

@@ -290,24 +290,19 @@ def test_banks_are_saved_as_yaml_or_npz_alone(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_levels_are_kept_and_bounded(tmp_path: Path) -> None:
-    bank = Bank(("loud", "plain"), np.zeros([2, 3]), levels={"loud": 6.0})
+@pytest.mark.parametrize(
+    ("column", "value", "wrong"), [("level", 6.0, (99, "loud")), ("release", 0.05, (0, -1, 3.5, ".nan", "soon"))]
+)
+def test_levels_and_releases_are_kept_and_bounded(
+    column: str, value: float, wrong: tuple[object, ...], tmp_path: Path
+) -> None:
+    values: dict[str, Any] = {f"{column}s": {"one": value}}
+    bank = Bank(("one", "plain"), np.zeros([2, 3]), **values)
     save_bank(bank, str(tmp_path / "bank.yaml"))
     again = load_bank(str(tmp_path / "bank.yaml"), 3)
-    assert again.levels == {"loud": 6.0}
+    assert getattr(again, f"{column}s") == {"one": value}
     assert again.digest == bank.digest != Bank(bank.names, bank.latents).digest
-    (tmp_path / "bad.yaml").write_text("instruments:\n- {name: x, latent: [0, 0, 0], level: 99}\n")
-    with pytest.raises(ConfigError, match=r"bad\.yaml.*'x' has level 99"):
-        load_bank(str(tmp_path / "bad.yaml"), 3)
-
-
-def test_releases_are_kept_and_bounded(tmp_path: Path) -> None:
-    bank = Bank(("quick", "plain"), np.zeros([2, 3]), releases={"quick": 0.05})
-    save_bank(bank, str(tmp_path / "bank.yaml"))
-    again = load_bank(str(tmp_path / "bank.yaml"), 3)
-    assert again.releases == {"quick": 0.05}
-    assert again.digest == bank.digest != Bank(bank.names, bank.latents).digest
-    for wrong in (0, -1, 3.5, ".nan", "soon"):
-        (tmp_path / "bad.yaml").write_text(f"instruments:\n- {{name: x, latent: [0, 0, 0], release: {wrong}}}\n")
-        with pytest.raises(ConfigError, match=r"bad\.yaml"):
+    for bad in wrong:
+        (tmp_path / "bad.yaml").write_text(f"instruments:\n- {{name: x, latent: [0, 0, 0], {column}: {bad}}}\n")
+        with pytest.raises(ConfigError, match=r"bad\.yaml: .*(x' has|cannot be read)"):
             load_bank(str(tmp_path / "bad.yaml"), 3)
