@@ -1,7 +1,7 @@
-"""Clusters of Flink and Spark on this machine, as processes: what docs/runners.md describes, for tests and by hand.
+"""Engines on this machine, as processes: what docs/runners.md describes, for tests, benchmarks and by hand.
 
     python -m tests.support.clusters flink [FOLDER]    prints Beam options for the cluster, and runs it until Ctrl-C
-    python -m tests.support.clusters spark [FOLDER]    "spark local": in the job server
+    python -m tests.support.clusters spark [FOLDER]    "spark local": in the job server; "portable"; "prism and a pool"
 
 Their jars come from tests/engines/setup.sh. Logs are written to FOLDER.
 """
@@ -27,7 +27,17 @@ from typing import Any
 
 import psutil
 
-from tests.support.engines import CACHE, ENVIRONMENT, ROOT, pool, pool_options
+from tests.support.engines import (
+    CACHE,
+    ENVIRONMENT,
+    NO_PRISM,
+    ROOT,
+    job_service,
+    pool,
+    pool_options,
+    prism,
+    prism_options,
+)
 from tests.support.servers import free_port, wait_for
 
 MACHINES = (1, 2)
@@ -176,8 +186,49 @@ def spark(folder: Path, environment: dict[str, str] | None = None, local: bool =
         yield cluster
 
 
+@contextlib.contextmanager
+def one_pool(folder: Path, environment: dict[str, str] | None = None, with_prism: bool = False) -> Iterator[Cluster]:
+    """Runs a pool of Python workers and Beam's job service in Python, the engines of a single machine.
+
+    Args:
+        folder: for logs.
+        environment: of the Python workers; that of the tests if None.
+        with_prism: if true, without the job service: each job starts a Prism, which takes its workers from the pool.
+    """
+    jobs, workers = free_port(), free_port()
+    commands = {"pool-1": pool(workers)} | ({} if with_prism else {"jobs": job_service(jobs)})
+    service = prism_options() if with_prism else ["--runner=PortableRunner", f"--job_endpoint=localhost:{jobs}"]
+    with _running(commands, Cluster([*service, *pool_options(workers)]), folder, environment) as cluster:
+        for listening, name in ((jobs, "jobs"), (workers, "pool-1")):
+            if name in cluster.processes:
+                wait_for(listening, cluster.processes[name])
+        yield cluster
+
+
+@contextlib.contextmanager
+def prism_alone(folder: Path, environment: dict[str, str] | None = None) -> Iterator[Cluster]:
+    """Runs nothing: each job starts a Prism, and its workers are threads of the command."""
+    yield Cluster(prism_options())
+
+
 CLUSTERS = {"flink": flink, "spark": spark, "spark local": functools.partial(spark, local=True)}
 """How each is started, by the name of its engine, with a way to run it."""
+ENGINES = {
+    "portable": one_pool,
+    "prism": prism_alone,
+    "prism and a pool": functools.partial(one_pool, with_prism=True),
+    **CLUSTERS,
+}
+"""All of them. The first is a part of Beam, and always there."""
+
+
+def missing(engine: str) -> str:
+    """Returns what an engine lacks on this machine; empty if it can be started."""
+    if engine.startswith("prism"):
+        return "" if prism() else NO_PRISM
+    if engine in CLUSTERS and not jars(engine.split()[0]):
+        return f"no {engine.split()[0]} on this machine: tests/engines/setup.sh fetches it (needs Maven, and Java 17)"
+    return ""
 
 
 def _pools(port: int) -> dict[str, Sequence[str]]:
@@ -252,7 +303,7 @@ def main() -> None:
     engine, *folders = sys.argv[1:]
     folder = Path(folders[0] if folders else tempfile.mkdtemp(prefix=f"{engine}-")).resolve()
     folder.mkdir(parents=True, exist_ok=True)
-    with CLUSTERS[engine](folder) as cluster, contextlib.suppress(KeyboardInterrupt):
+    with ENGINES[engine](folder) as cluster, contextlib.suppress(KeyboardInterrupt):
         print(*cluster.options, flush=True)
         print({name: process.pid for name, process in cluster.processes.items()}, f"logs: {folder}", flush=True)
         threading.Event().wait()
