@@ -20,7 +20,20 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.common import ROOT, Cost, PeakMemory, Report, checkpoint_folder, cpu_seconds, parser, scratch, songs_of
+import psutil
+
+from benchmarks.common import (
+    ROOT,
+    Cost,
+    PeakMemory,
+    Report,
+    adopted_orphans,
+    checkpoint_folder,
+    cpu_seconds,
+    parser,
+    scratch,
+    songs_of,
+)
 from tests.support.clusters import ENGINES, Cluster, missing
 from tests.support.engines import ENVIRONMENT, hashes
 
@@ -75,23 +88,32 @@ def main(argv: list[str] | None = None) -> None:
 def _render(command: Sequence[str], out: Path, cluster: Cluster, kill_after: float | None) -> Cost:
     """Runs a job to its end, and returns its cost; kills a machine of the cluster when some songs are written."""
     began, cpu = time.perf_counter(), cpu_seconds()
-    with PeakMemory(os.getpid()) as peak, subprocess.Popen(command, cwd=ROOT, env=ENVIRONMENT) as job:
+    with PeakMemory(os.getpid()) as peak, adopted_orphans():
+        job = subprocess.Popen(command, cwd=ROOT, env=ENVIRONMENT)
         try:
             if kill_after is not None:
-                while (written := sum(1 for _ in out.glob("audio/**/*.wav"))) < kill_after:
-                    if job.poll() is not None:
-                        sys.exit(f"the job ended with {job.returncode} after {written} songs")
-                    time.sleep(0.5)
-                victims = cluster.machine(1)
-                print(f"{written} songs are written: killing {', '.join(process.name() for process in victims)}")
-                for process in victims:
-                    process.kill()
+                _kill_a_machine(cluster, job, out, kill_after)
             if code := job.wait(_LIMIT_SECONDS):
                 sys.exit(f"the job ended with {code}")
         finally:
             job.kill()
+            job.wait()
         wall = time.perf_counter() - began
     return Cost(wall, cpu_seconds() - cpu, peak.rss, peak.pss)
+
+
+def _kill_a_machine(cluster: Cluster, job: subprocess.Popen[bytes], out: Path, after: float) -> None:
+    """Kills a machine of a cluster when a number of songs are written."""
+    end = time.monotonic() + _LIMIT_SECONDS
+    while (written := sum(1 for _ in out.glob("audio/**/*.wav"))) < after:
+        if job.poll() is not None or time.monotonic() > end:
+            sys.exit(f"{written} songs are written; the job's exit code: {job.returncode}")
+        time.sleep(0.5)
+    victims = cluster.machine(1)
+    print(f"{written} songs are written: killing {', '.join(process.name() for process in victims)}", flush=True)
+    for process in victims:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
 
 
 if __name__ == "__main__":

@@ -68,14 +68,14 @@ FLINK = {
 """Settings of the cluster, the file config.yaml."""
 TASK_MANAGER = {  # without Flink's scripts all sizes must be given
     "taskmanager.cpu.cores": "1",
-    "taskmanager.memory.task.heap.size": "1572mb",
+    "taskmanager.memory.task.heap.size": "2944mb",
     "taskmanager.memory.task.off-heap.size": "64mb",
     "taskmanager.memory.managed.size": "256mb",
     "taskmanager.memory.framework.heap.size": "128mb",
     "taskmanager.memory.framework.off-heap.size": "128mb",
     "taskmanager.memory.network.fraction": "0.1",
-    "taskmanager.memory.network.min": "64mb",
-    "taskmanager.memory.network.max": "64mb",
+    "taskmanager.memory.network.min": "128mb",
+    "taskmanager.memory.network.max": "128mb",
     "taskmanager.memory.jvm-metaspace.size": "256mb",
     "taskmanager.memory.jvm-overhead.min": "128mb",
     "taskmanager.memory.jvm-overhead.max": "128mb",
@@ -122,7 +122,7 @@ def flink(folder: Path, environment: dict[str, str] | None = None) -> Iterator[C
     configured = ("--configDir", str(folder))
     sizes = [part for name, value in TASK_MANAGER.items() for part in ("-D", f"{name}={value}")]
     runtime = "org.apache.flink.runtime"
-    memory = ("-Xmx1700m", "-XX:MaxDirectMemorySize=512m")
+    memory = ("-Xmx3g", "-XX:MaxDirectMemorySize=512m", "-XX:+ExitOnOutOfMemoryError")
     task_manager = f"{runtime}.taskexecutor.TaskManagerRunner"
     server = (f"--flink-master=localhost:{rest}", f"--artifacts-dir={folder / 'staged'}")
     commands: dict[str, Sequence[str]] = {
@@ -156,11 +156,11 @@ def spark(folder: Path, environment: dict[str, str] | None = None, local: bool =
     Args:
         folder: for logs and files of the workers.
         environment: of the Python workers; that of the tests if None.
-        local: if true, Spark runs in the job server: local[2].
+        local: if true, Spark runs in the job server, with two threads, and tries each task four times.
     """
     port, jobs, artifacts, workers = (free_port() for _ in range(4))
     deploy = "org.apache.spark.deploy"
-    url = "local[2]" if local else f"spark://localhost:{port}"
+    url = "local[2,4]" if local else f"spark://localhost:{port}"
     java = (*OPENS, "-Djdk.net.hosts.file=../../hosts")  # an executor runs two folders below its worker's
     limits = ("-Dspark.executor.memory=900m", f"-Dspark.executor.extraJavaOptions={' '.join(java)}")
     driver = ("-Xmx1500m" if local else "-Xmx800m", "-Dspark.driver.host=localhost", *limits)
