@@ -62,7 +62,7 @@ def main(argv: list[str] | None = None) -> None:
             if engine != LOCAL and (why := missing(engine)):
                 print(f"{engine}: {why}")
                 continue
-            logs = folder / engine
+            logs = folder / engine.replace(" ", "-")  # Java's options have no spaces
             logs.mkdir()
             start = contextlib.nullcontext(Cluster([])) if engine == LOCAL else ENGINES[engine](logs)
             with start as cluster:

@@ -86,7 +86,7 @@ def test_all_engines_of_this_machine_give_the_same_bytes(
         assert render(songs, tmp_path / name, options).returncode == 3, name
         assert hashes(tmp_path / name) == expected, name
     for name in present:
-        logs, out = tmp_path / f"{name} logs", tmp_path / name
+        logs, out = tmp_path / f"logs-{name.replace(' ', '-')}", tmp_path / name  # Java's options have no spaces
         logs.mkdir()
         with ENGINES[name](logs) as cluster:
             assert render(songs, out, cluster.options).returncode == 3, name

@@ -301,7 +301,7 @@ def main() -> None:
     """Runs a cluster until Ctrl-C or SIGTERM."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     engine, *folders = sys.argv[1:]
-    folder = Path(folders[0] if folders else tempfile.mkdtemp(prefix=f"{engine}-")).resolve()
+    folder = Path(folders[0] if folders else tempfile.mkdtemp(prefix="engine-")).resolve()
     folder.mkdir(parents=True, exist_ok=True)
     with ENGINES[engine](folder) as cluster, contextlib.suppress(KeyboardInterrupt):
         print(*cluster.options, flush=True)
