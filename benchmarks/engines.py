@@ -1,4 +1,4 @@
-"""(n) The engines of this machine beside the local way: songs per minute, memory, and whether all files are the same.
+"""(o) The engines of this machine beside the local way: songs per minute, memory, and whether all files are the same.
 
     python -m benchmarks.engines --songs 100 --checkpoint mini
     python -m benchmarks.engines --songs 1200 --engines flink --kill 0.5    a machine dies when half is written
