@@ -34,6 +34,7 @@ CORPUS = ROOT.parent / "shared" / "corpus"
 FULL_SIZE = "full-size"
 _PACKAGES = ("tensorflow", "apache-beam", "numpy", "note-seq", "magenta", "tensorflow-gan")
 _SAMPLING_SECONDS = 0.1
+_ORPHAN_SECONDS = 60
 T = TypeVar("T")
 
 
@@ -258,20 +259,15 @@ def run_command(argv: Sequence[str], env: dict[str, str] | None = None) -> tuple
     Raises:
         SystemExit: the command failed; the message has its standard error.
     """
-    _adopt_orphans()
-    before = set(psutil.Process().children())
     began, cpu = time.perf_counter(), cpu_seconds()
     with (
         tempfile.TemporaryFile("w+") as stdout,
         tempfile.TemporaryFile("w+") as stderr,
         subprocess.Popen(argv, cwd=ROOT, stdout=stdout, stderr=stderr, env={**os.environ, **(env or {})}) as process,
     ):
-        with PeakMemory(process.pid) as peak:
+        with adopted_orphans(), PeakMemory(process.pid) as peak:
             code = process.wait()
             wall = time.perf_counter() - began
-        for orphan in set(psutil.Process().children()) - before:
-            with contextlib.suppress(ChildProcessError):
-                os.waitpid(orphan.pid, 0)
         cost = Cost(wall, cpu_seconds() - cpu, peak.rss, peak.pss)
         stdout.seek(0)
         stderr.seek(0)
@@ -280,11 +276,17 @@ def run_command(argv: Sequence[str], env: dict[str, str] | None = None) -> tuple
         return stdout.read(), cost
 
 
-def _adopt_orphans() -> None:
-    """Makes processes that a command leaves running children of this one, to count their CPU time (Linux)."""
+@contextlib.contextmanager
+def adopted_orphans() -> Iterator[None]:
+    """Makes processes that others leave running children of this one, and waits for them: their CPU time counts."""
     set_child_subreaper = 36
-    with contextlib.suppress(OSError, AttributeError):
+    with contextlib.suppress(OSError, AttributeError):  # Linux alone has it
         ctypes.CDLL(None).prctl(set_child_subreaper, 1, 0, 0, 0)
+    before = set(psutil.Process().children())
+    yield
+    for orphan in set(psutil.Process().children()) - before:
+        with contextlib.suppress(psutil.Error):
+            orphan.wait(_ORPHAN_SECONDS)
 
 
 # --- the report --------------------------------------------------------------------------------------------------

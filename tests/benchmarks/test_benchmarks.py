@@ -18,7 +18,17 @@ from training.reference import ACOUSTIC_ONLY
 
 NAMES = [
     *("synthesis", "notebook", "corpus", "beam", "memory", "startup"),
-    *("fluidsynth", "profile_corpus", "scaling", "loudness", "gpu_export", "gpu_run", "once", "listening_page"),
+    *(
+        "fluidsynth",
+        "profile_corpus",
+        "scaling",
+        "loudness",
+        "gpu_export",
+        "gpu_run",
+        "once",
+        "listening_page",
+        "engines",
+    ),
 ]
 EXAMPLES = Path(__file__).parents[2] / "pipeline" / "examples"
 

@@ -2,30 +2,27 @@
 
 from __future__ import annotations
 
-import signal
-import subprocess
-import time
 from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
 
 import psutil
 import pytest
 
-from tests.support.clusters import CLUSTERS, jars
+from tests.support.clusters import CLUSTERS, ENGINES, missing
 from tests.support.engines import (
+    LIMIT,
     NO_PRISM,
     QUIET,
     clusters,
-    command,
     copy_songs,
     hashes,
-    job_service,
     pool,
     pool_options,
     prism,
     prism_options,
     render,
+    started_job,
+    wait_until,
 )
 from tests.support.midi_bytes import midi, note, track
 from tests.support.servers import free_port, started
@@ -79,25 +76,21 @@ def test_prism_in_short(songs: Path, expected: dict[str, str], tmp_path: Path) -
 def test_all_engines_of_this_machine_give_the_same_bytes(
     songs: Path, expected: dict[str, str], workers: tuple[int, int], tmp_path: Path
 ) -> None:
-    external = pool_options(workers[0])
-    jobs = free_port()
-    engines = {"Beam's job service": ["--runner=PortableRunner", f"--job_endpoint=localhost:{jobs}", *external]}
-    if prism():
-        engines |= {"Prism": prism_options(), "Prism and a pool": [*prism_options(), *external]}
-    for runner, endpoint in clusters().items():
-        engines[runner] = [f"--runner={runner}", f"--job_endpoint={endpoint}", *external]
-    with ExitStack() as stack:
-        stack.enter_context(started(*job_service(jobs), port=jobs, **QUIET))
-        for name, start in CLUSTERS.items():
-            if jars(name.split()[0]):
-                folder = tmp_path / name
-                folder.mkdir()
-                engines[name] = stack.enter_context(start(folder)).options
-        print("engines:", ", ".join(engines))
-        for number, (name, options) in enumerate(engines.items()):
-            out = tmp_path / str(number)
-            assert render(songs, out, options).returncode == 3, name
-            assert hashes(out) == expected, name
+    running = {
+        runner: [f"--runner={runner}", f"--job_endpoint={endpoint}", *pool_options(workers[0])]
+        for runner, endpoint in clusters().items()
+    }
+    present = [name for name in ENGINES if not missing(name)]
+    print("engines:", ", ".join([*running, *present]))
+    for name, options in running.items():
+        assert render(songs, tmp_path / name, options).returncode == 3, name
+        assert hashes(tmp_path / name) == expected, name
+    for name in present:
+        logs, out = tmp_path / f"logs-{name.replace(' ', '-')}", tmp_path / name  # Java's options have no spaces
+        logs.mkdir()
+        with ENGINES[name](logs) as cluster:
+            assert render(songs, out, cluster.options).returncode == 3, name
+        assert hashes(out) == expected, name
 
 
 @pytest.mark.engines
@@ -106,20 +99,19 @@ def test_all_engines_of_this_machine_give_the_same_bytes(
 @pytest.mark.parametrize("engine", CLUSTERS)
 def test_a_cluster_goes_on_when_one_of_its_machines_dies(engine: str, tmp_path: Path) -> None:
     """A TaskManager of Flink, or an executor of Spark, is killed when it has begun to write songs."""
-    if not jars(engine.split()[0]) or engine == "spark local":
-        pytest.skip("needs tests/engines/setup.sh, Java, and processes to kill")
+    if why := missing(engine):
+        pytest.skip(why)
+    if engine == "spark local":
+        pytest.skip("is one process, the job server: what kills it kills the job")
     songs, alone, out, logs = (tmp_path / name for name in ("songs", "alone", "out", "logs"))
     logs.mkdir()
     copy_songs({f"a/{number}.mid": "order" for number in range(40)} | {"z.mid": "tempo"}, songs)
     assert render(songs, alone, []).returncode == 0
-    with CLUSTERS[engine](logs) as cluster:
-        job = subprocess.Popen(command(songs, out, *cluster.options), **QUIET)
-        while not list(out.glob("audio/**/*.wav")):
-            assert job.poll() is None
-            time.sleep(0.05)
+    with CLUSTERS[engine](logs) as cluster, started_job(songs, out, cluster.options) as job:
+        wait_until(lambda: any(out.glob("audio/**/*.wav")), job)
         for process in cluster.machine(1):
             process.kill()
-        assert job.wait(600) == 0
+        assert job.wait(LIMIT) == 0
     assert hashes(out) == hashes(alone)
 
 
@@ -129,8 +121,8 @@ def test_a_cluster_goes_on_when_one_of_its_machines_dies(engine: str, tmp_path: 
 @pytest.mark.parametrize("engine", CLUSTERS)
 def test_songs_of_an_hour_go_through_a_cluster(engine: str, tmp_path: Path) -> None:
     """Their parts have up to 18 MB each, which a cluster sorts."""
-    if not jars(engine.split()[0]):
-        pytest.skip("needs tests/engines/setup.sh, and Java")
+    if why := missing(engine):
+        pytest.skip(why)
     songs, alone, out, logs = (tmp_path / name for name in ("songs", "alone", "out", "logs"))
     logs.mkdir()
     copy_songs({"a/order.mid": "order"}, songs)
@@ -156,12 +148,14 @@ def test_a_job_that_prism_gives_up_is_gone_on_with(
     port, pid = workers
     options = [*prism_options(), *pool_options(port)]
     earlier = set(psutil.Process(pid).children())
-    job = subprocess.Popen(command(songs, tmp_path, *options), **QUIET)
-    while not (connected := [w for w in psutil.Process(pid).children() if w not in earlier and w.net_connections()]):
-        assert job.poll() is None
-        time.sleep(0.05)
-    connected[0].send_signal(signal.SIGKILL)
-    assert job.wait(120) == 1
+
+    def connected() -> list[psutil.Process]:
+        return [w for w in psutil.Process(pid).children() if w not in earlier and w.net_connections()]
+
+    with started_job(songs, tmp_path, options) as job:
+        wait_until(connected, job)
+        connected()[0].kill()
+        assert job.wait(120) == 1
     assert (tmp_path / "manifest.jsonl").read_bytes() == b""
     assert (tmp_path / "errors.jsonl").read_text().count("job-stopped") == len(SONGS)
     assert render(songs, tmp_path, options).returncode == 3

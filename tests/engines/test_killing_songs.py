@@ -5,24 +5,20 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.support import engines
-from tests.support.clusters import CLUSTERS, jars
-from tests.support.engines import MIDI, NO_PRISM, hashes, job_service, pool, pool_options, prism, prism_options, render
-from tests.support.servers import free_port, started
+from tests.support.clusters import CLUSTERS, ENGINES, missing
+from tests.support.engines import MIDI, hashes, render
 
 pytestmark = [pytest.mark.engines, pytest.mark.slow, pytest.mark.timeout(1200)]
 
 KILLING = Path(engines.__file__).with_name("killing")
 ENVIRONMENT = engines.ENVIRONMENT | {"PYTHONPATH": f"{KILLING}:{engines.ROOT}"}
-POOL: dict[str, Any] = engines.QUIET | {"env": ENVIRONMENT}
 STAGES = ("read", "expand", "synthesize", "mix", "write")
-PRISM = pytest.mark.skipif(prism() is None, reason=NO_PRISM)
 
 
 @pytest.fixture(scope="module")
@@ -42,40 +38,25 @@ def songs(folder: Path) -> Path:
 
 def cases() -> Iterator[Any]:
     """Every stage on the engines of one machine; one stage in the middle on clusters, which take a minute to start."""
-    for stage in STAGES:
-        yield "portable", stage
-        yield pytest.param("prism", stage, marks=PRISM)
-    for engine in CLUSTERS:
-        needed = pytest.mark.skipif(jars(engine.split()[0]) is None, reason="needs tests/engines/setup.sh, and Java")
-        yield pytest.param(engine, "synthesize", marks=needed)
-
-
-@contextmanager
-def started_engine(engine: str, folder: Path) -> Iterator[list[str]]:
-    """Starts an engine whose workers die of the songs; returns Beam options for it."""
-    if engine in CLUSTERS:
-        folder.mkdir()
-        with CLUSTERS[engine](folder, ENVIRONMENT) as cluster:
-            yield cluster.options
-        return
-    jobs, workers = free_port(), free_port()
-    options = [*(["--runner=PortableRunner", f"--job_endpoint=localhost:{jobs}"] if engine == "portable" else [])]
-    options += [*(prism_options() if engine == "prism" else []), *pool_options(workers)]
-    with started(*job_service(jobs), port=jobs, **engines.QUIET), started(*pool(workers), port=workers, **POOL):
-        yield options
+    for engine in ENGINES:
+        needed = pytest.mark.skipif(bool(missing(engine)), reason=missing(engine))
+        if engine != "prism":  # whose worker is the command itself
+            for stage in ("synthesize",) if engine in CLUSTERS else STAGES:
+                yield pytest.param(engine, stage, marks=needed)
 
 
 @pytest.mark.parametrize(("engine", "stage"), list(cases()))
 def test_it_is_named_after_at_most_two_more_submissions(
     engine: str, stage: str, expected: dict[str, str], tmp_path: Path
 ) -> None:
-    folder, out = tmp_path / "in", tmp_path / "out"
+    folder, out, logs = tmp_path / "in", tmp_path / "out", tmp_path / "logs"
     folder.mkdir()
+    logs.mkdir()
     shutil.copy(MIDI / "melody.mid", songs(folder) / f"kill-{stage}.mid")
-    with started_engine(engine, tmp_path / "logs") as options:
-        codes = [render(folder, out, options).returncode]
+    with ENGINES[engine](logs, ENVIRONMENT) as cluster:
+        codes = [render(folder, out, cluster.options).returncode]
         while codes[-1] == 1 and len(codes) < 3:
-            codes.append(render(folder, out, options).returncode)
+            codes.append(render(folder, out, cluster.options).returncode)
     print(f"{engine}, {stage}: exit codes {codes}")
     if engine not in CLUSTERS:  # which try again by themselves
         assert codes[0] == 1, "the song killed no worker"

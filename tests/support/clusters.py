@@ -1,7 +1,7 @@
-"""Clusters of Flink and Spark on this machine, as processes: what docs/runners.md describes, for tests and by hand.
+"""Engines on this machine, as processes: what docs/runners.md describes, for tests, benchmarks and by hand.
 
     python -m tests.support.clusters flink [FOLDER]    prints Beam options for the cluster, and runs it until Ctrl-C
-    python -m tests.support.clusters spark [FOLDER]    "spark local": in the job server
+    python -m tests.support.clusters spark [FOLDER]    "spark local": in the job server; "portable"; "prism and a pool"
 
 Their jars come from tests/engines/setup.sh. Logs are written to FOLDER.
 """
@@ -27,7 +27,17 @@ from typing import Any
 
 import psutil
 
-from tests.support.engines import CACHE, ENVIRONMENT, ROOT, pool, pool_options
+from tests.support.engines import (
+    CACHE,
+    ENVIRONMENT,
+    NO_PRISM,
+    ROOT,
+    job_service,
+    pool,
+    pool_options,
+    prism,
+    prism_options,
+)
 from tests.support.servers import free_port, wait_for
 
 MACHINES = (1, 2)
@@ -58,14 +68,14 @@ FLINK = {
 """Settings of the cluster, the file config.yaml."""
 TASK_MANAGER = {  # without Flink's scripts all sizes must be given
     "taskmanager.cpu.cores": "1",
-    "taskmanager.memory.task.heap.size": "1572mb",
+    "taskmanager.memory.task.heap.size": "2944mb",
     "taskmanager.memory.task.off-heap.size": "64mb",
     "taskmanager.memory.managed.size": "256mb",
     "taskmanager.memory.framework.heap.size": "128mb",
     "taskmanager.memory.framework.off-heap.size": "128mb",
     "taskmanager.memory.network.fraction": "0.1",
-    "taskmanager.memory.network.min": "64mb",
-    "taskmanager.memory.network.max": "64mb",
+    "taskmanager.memory.network.min": "128mb",
+    "taskmanager.memory.network.max": "128mb",
     "taskmanager.memory.jvm-metaspace.size": "256mb",
     "taskmanager.memory.jvm-overhead.min": "128mb",
     "taskmanager.memory.jvm-overhead.max": "128mb",
@@ -112,7 +122,7 @@ def flink(folder: Path, environment: dict[str, str] | None = None) -> Iterator[C
     configured = ("--configDir", str(folder))
     sizes = [part for name, value in TASK_MANAGER.items() for part in ("-D", f"{name}={value}")]
     runtime = "org.apache.flink.runtime"
-    memory = ("-Xmx1700m", "-XX:MaxDirectMemorySize=512m")
+    memory = ("-Xmx3g", "-XX:MaxDirectMemorySize=512m", "-XX:+ExitOnOutOfMemoryError")
     task_manager = f"{runtime}.taskexecutor.TaskManagerRunner"
     server = (f"--flink-master=localhost:{rest}", f"--artifacts-dir={folder / 'staged'}")
     commands: dict[str, Sequence[str]] = {
@@ -146,11 +156,11 @@ def spark(folder: Path, environment: dict[str, str] | None = None, local: bool =
     Args:
         folder: for logs and files of the workers.
         environment: of the Python workers; that of the tests if None.
-        local: if true, Spark runs in the job server: local[2].
+        local: if true, Spark runs in the job server, with two threads, and tries each task four times.
     """
     port, jobs, artifacts, workers = (free_port() for _ in range(4))
     deploy = "org.apache.spark.deploy"
-    url = "local[2]" if local else f"spark://localhost:{port}"
+    url = "local[2,4]" if local else f"spark://localhost:{port}"
     java = (*OPENS, "-Djdk.net.hosts.file=../../hosts")  # an executor runs two folders below its worker's
     limits = ("-Dspark.executor.memory=900m", f"-Dspark.executor.extraJavaOptions={' '.join(java)}")
     driver = ("-Xmx1500m" if local else "-Xmx800m", "-Dspark.driver.host=localhost", *limits)
@@ -176,8 +186,49 @@ def spark(folder: Path, environment: dict[str, str] | None = None, local: bool =
         yield cluster
 
 
+@contextlib.contextmanager
+def one_pool(folder: Path, environment: dict[str, str] | None = None, with_prism: bool = False) -> Iterator[Cluster]:
+    """Runs a pool of Python workers and Beam's job service in Python, the engines of a single machine.
+
+    Args:
+        folder: for logs.
+        environment: of the Python workers; that of the tests if None.
+        with_prism: if true, without the job service: each job starts a Prism, which takes its workers from the pool.
+    """
+    jobs, workers = free_port(), free_port()
+    commands = {"pool-1": pool(workers)} | ({} if with_prism else {"jobs": job_service(jobs)})
+    service = prism_options() if with_prism else ["--runner=PortableRunner", f"--job_endpoint=localhost:{jobs}"]
+    with _running(commands, Cluster([*service, *pool_options(workers)]), folder, environment) as cluster:
+        for listening, name in ((jobs, "jobs"), (workers, "pool-1")):
+            if name in cluster.processes:
+                wait_for(listening, cluster.processes[name])
+        yield cluster
+
+
+@contextlib.contextmanager
+def prism_alone(folder: Path, environment: dict[str, str] | None = None) -> Iterator[Cluster]:
+    """Runs nothing: each job starts a Prism, and its workers are threads of the command."""
+    yield Cluster(prism_options())
+
+
 CLUSTERS = {"flink": flink, "spark": spark, "spark local": functools.partial(spark, local=True)}
 """How each is started, by the name of its engine, with a way to run it."""
+ENGINES = {
+    "portable": one_pool,
+    "prism": prism_alone,
+    "prism and a pool": functools.partial(one_pool, with_prism=True),
+    **CLUSTERS,
+}
+"""All of them. The first is a part of Beam, and always there."""
+
+
+def missing(engine: str) -> str:
+    """Returns what an engine lacks on this machine; empty if it can be started."""
+    if engine.startswith("prism"):
+        return "" if prism() else NO_PRISM
+    if engine in CLUSTERS and not jars(engine.split()[0]):
+        return f"no {engine.split()[0]} on this machine: tests/engines/setup.sh fetches it (needs Maven, and Java 17)"
+    return ""
 
 
 def _pools(port: int) -> dict[str, Sequence[str]]:
@@ -250,9 +301,9 @@ def main() -> None:
     """Runs a cluster until Ctrl-C or SIGTERM."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     engine, *folders = sys.argv[1:]
-    folder = Path(folders[0] if folders else tempfile.mkdtemp(prefix=f"{engine}-")).resolve()
+    folder = Path(folders[0] if folders else tempfile.mkdtemp(prefix="engine-")).resolve()
     folder.mkdir(parents=True, exist_ok=True)
-    with CLUSTERS[engine](folder) as cluster, contextlib.suppress(KeyboardInterrupt):
+    with ENGINES[engine](folder) as cluster, contextlib.suppress(KeyboardInterrupt):
         print(*cluster.options, flush=True)
         print({name: process.pid for name, process in cluster.processes.items()}, f"logs: {folder}", flush=True)
         threading.Event().wait()
