@@ -161,7 +161,7 @@ def run_job(inputs: list[str], output: str, settings: list[str], preset: str | N
 def run_in_memory(inputs: list[str], output: str, settings: list[str]) -> dict[str, Any]:
     """Renders songs one by one with the Python API; writes the same audio files and pictures as the pipeline."""
     from gansynth.audio.encode import SUFFIX, encode_audio
-    from gansynth.figures import spectrogram
+    from gansynth.figures import axes, spectrogram
     from gansynth.io import files, paths, urls
     from pipeline.config import load_config
     from pipeline.inputs import list_sources
@@ -183,9 +183,14 @@ def run_in_memory(inputs: list[str], output: str, settings: list[str]) -> dict[s
         sound = encode_audio(audio, _synth.sample_rate, config.audio.format)
         files.write_bytes(urls.join(output, f"audio/{name}{SUFFIX[config.audio.format]}"), sound)
         if config.spectrogram.png:
-            levels = spectrogram.cqt(audio, _synth.sample_rate)
-            picture = spectrogram.write_png(levels, _synth.sample_rate, source.song_id)
-            files.write_bytes(urls.join(output, f"spectrograms/{name}.png"), picture)
+            grid = axes.Grid.of(len(audio), _synth.sample_rate)
+            style = spectrogram.full_style(grid)
+            levels = spectrogram.cqt(audio, _synth.sample_rate, style)
+            for number, (title, tile) in enumerate(axes.pictures(source.song_id, grid), 1):
+                tile_name = paths.tile_name(source.song_id, "spectrogram", number)
+                picture = spectrogram.write_png(levels, _synth.sample_rate, title, style, tile)
+                path = f"spectrograms/{name}.png" if number == 1 else tile_name
+                files.write_bytes(urls.join(output, path), picture)
         count, seconds = count + 1, seconds + len(audio) / _synth.sample_rate
     return {"rendered": count, "seconds": seconds}
 
