@@ -41,8 +41,11 @@ def read_bytes(url: str, limit: int | None = None, size: int = 0, **options: Any
         if limit is None and not urls.is_local(url) and not urls.is_http(url):
             fs, path = urls.filesystem(url, **options)
             return retry.within_deadline(fs.cat_file, path, size=size)
-        if limit is not None and urls.is_local(url):
-            return retry.within_deadline(_read_local, urls.local_path(url), limit, size=limit)
+        if urls.is_local(url):
+            most = retry.PIECE if limit is None else limit
+            first = retry.within_deadline(_read_local, urls.local_path(url), most, size=limit or 0)
+            if limit is not None or len(first) < most:
+                return first
         with streams.opened(url, **options) as f:
             if limit is not None:
                 return f.read(limit)
