@@ -32,7 +32,7 @@ const kinds = {kinds}, player = new Audio();
 let kind = 0, note = null;
 function play(from) {{
   if (!note) return;
-  player.src = "{title}/".toLowerCase() + note.dataset.name + "_" + kinds[kind] + ".flac";
+  player.src = "{folder}/" + note.dataset.name + "_" + kinds[kind] + ".flac";
   player.currentTime = Number(note.dataset.at) + from;
   player.play().catch(() => {{}});  // interrupted by the next note
   document.querySelectorAll("button").forEach(b => b.classList.toggle("on", b === note));
@@ -74,7 +74,8 @@ def audition(
             SAMPLE_RATE. All kinds have the notes of the first.
         title: one word.
     """
-    folder = out / title.lower()
+    where = title.lower()
+    folder = out / where
     folder.mkdir(parents=True, exist_ok=True)
     first, rows = next(iter(sounds.values())), ""
     for name in dict.fromkeys(name for name, _ in first):
@@ -97,5 +98,7 @@ def audition(
         rows += f"<tr><td>{html.escape(name)}<td>{cells}\n"
     letters = "asd"[: len(sounds)]
     keys = ", ".join(f"<b>{letter}</b>: {kind}" for letter, kind in zip(letters, sounds, strict=True))
-    page = _PAGE.format(title=title, rows=rows, kinds=json.dumps(list(sounds)), letters=letters, keys=keys)
-    (out / f"{title.lower()}.html").write_text(page, encoding="utf-8")
+    page = _PAGE.format(
+        title=title, folder=where, rows=rows, kinds=json.dumps(list(sounds)), letters=letters, keys=keys
+    )
+    (out / f"{where}.html").write_text(page, encoding="utf-8")

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 
+from tests.support.chromium import PROGRAM
 from training.audition import audition
 from training.targets import SAMPLE_RATE
-
-CHROMIUM = os.environ.get("CHROMIUM") or next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
-)
 
 
 def notes(seed: int, *lengths: int) -> dict[tuple[str, int], np.ndarray]:
@@ -35,13 +30,13 @@ def test_kinds_are_equally_long_and_loud(tmp_path: Path) -> None:
         np.testing.assert_allclose(levels, 0.05, rtol=0.01)
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium, or CHROMIUM=/path/to/chromium")
+@pytest.mark.skipif(PROGRAM is None, reason="needs Chromium: apt-get install chromium, or CHROMIUM=/path/to/chromium")
 def test_keys_change_kind_note_and_row(tmp_path: Path) -> None:
     sync_api = pytest.importorskip("playwright.sync_api")
     length = SAMPLE_RATE
     audition(tmp_path, {kind: notes(0, *[length] * 4) for kind in ("recorded", "targeted", "played")})
     with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--mute-audio"])
+        browser = playwright.chromium.launch(executable_path=PROGRAM, args=["--no-sandbox", "--mute-audio"])
         tab = browser.new_page()
         troubles: list[str] = []
         tab.on("pageerror", lambda error: troubles.append(str(error)))
