@@ -2,8 +2,8 @@
 
     python -m benchmarks.variants --checkpoint mini
 
-Compares float32, bfloat16 convolutions and XLA, with one thread, in turns. The bound is what the convolutions alone
-would take at the speed of a matrix product, in the same rounds.
+Compares float32, bfloat16 convolutions and XLA, one after another, with one thread. The bound is what the convolutions
+alone would take at the speed of a matrix product, which is measured in each of their processes.
 """
 
 from __future__ import annotations
