@@ -141,6 +141,9 @@ def subset(bank: Bank, rows: Sequence[int], names: Sequence[str] = ()) -> Bank:
         families={renamed[name]: family for name, family in bank.families.items() if name in renamed},
         levels={renamed[name]: level for name, level in bank.levels.items() if name in renamed},
         releases={renamed[name]: seconds for name, seconds in bank.releases.items() if name in renamed},
+        program_releases={
+            program: seconds for program, seconds in bank.program_releases.items() if bank.for_program(program) in place
+        },
     )
 
 

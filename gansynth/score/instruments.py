@@ -86,6 +86,7 @@ class Bank:
         families: instrument name to its family, where known.
         levels: instrument name to its level in dB against the others, 0 where there is none.
         releases: instrument name to the seconds in which it falls by 60 dB when a note ends, where known.
+        program_releases: the same of MIDI programs that end otherwise than the instruments that stand for them.
     """
 
     names: tuple[str, ...]
@@ -94,18 +95,21 @@ class Bank:
     families: Mapping[str, str] = field(default_factory=dict)
     levels: Mapping[str, float] = field(default_factory=dict)
     releases: Mapping[str, float] = field(default_factory=dict)
+    program_releases: Mapping[int, float] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.names)
 
     @property
     def digest(self) -> str:
-        """Returns "sha256:..." of names, programs, latents and, if there are any, levels and releases."""
+        """Returns "sha256:..." of names, programs, latents and, if there are any, levels and both kinds of releases."""
         content: list[Any] = [*self.names, *sorted(self.programs.items()), self.latents.tolist()]
         if self.levels:
             content.append(sorted(self.levels.items()))
         if self.releases:
             content.append(["releases", *sorted(self.releases.items())])
+        if self.program_releases:
+            content.append(["program releases", *sorted(self.program_releases.items())])
         return "sha256:" + hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
     def index(self, name: int | str, setting: str = "instruments") -> int:
@@ -142,8 +146,8 @@ def load_bank(url: str, size: int) -> Bank:
 
     Args:
         url: a local path or fsspec URL. .yaml: a list under `instruments` of name, latent and, optionally, family,
-            programs, level (dB) and release (s). .json: the same, or an object of name to latent. .npz: arrays `names`
-            and `latents`.
+            programs, level (dB), release (s) and program_releases (program to s). .json: the same, or an object of
+            name to latent. .npz: arrays `names` and `latents`.
         size: latent size of the checkpoint.
 
     Raises:
@@ -192,6 +196,9 @@ def save_bank(bank: Bank, url: str) -> None:
             entry["level"] = bank.levels[name]
         if name in bank.releases:
             entry["release"] = bank.releases[name]
+        own = [program for program in programs.get(row, ()) if program in bank.program_releases]
+        if own:
+            entry["program_releases"] = {program: bank.program_releases[program] for program in own}
         entries.append(entry)
     text = yaml.safe_dump({"instruments": entries}, sort_keys=False, allow_unicode=True, width=120)
     files.write_bytes(url, text.encode())
@@ -201,13 +208,14 @@ def _bank(entries: list[dict[str, Any]], size: int, url: str) -> Bank:
     names, latents, programs, families = [], [], {}, {}
     levels: dict[str, float] = {}
     releases: dict[str, float] = {}
+    program_releases: dict[int, float] = {}
     for row, entry in enumerate(entries):
         name = str(entry.get("name", row))
+        where = f"instruments.bank {url}: instrument {name!r}"
         latent = np.asarray(entry.get("latent"), np.float64) if "latent" in entry else np.zeros(0)
         if latent.shape != (size,) or not np.isfinite(latent).all():
             raise ConfigError(
-                f"instruments.bank {url}: instrument {name!r} needs a latent of {size} finite numbers for this "
-                f"checkpoint; it has {latent.size}."
+                f"{where} needs a latent of {size} finite numbers for this checkpoint; it has {latent.size}."
             )
         names.append(name)
         latents.append(latent)
@@ -215,17 +223,19 @@ def _bank(entries: list[dict[str, Any]], size: int, url: str) -> Bank:
         if entry.get("family"):
             families[name] = str(entry["family"])
         if entry.get("level"):
-            levels[name] = _number(entry, "level", _LEVELS, "dB", f"instruments.bank {url}: instrument {name!r}")
+            levels[name] = _number(entry["level"], "level", _LEVELS, "dB", where)
         if entry.get("release") is not None:
-            releases[name] = _number(entry, "release", _RELEASES, "s", f"instruments.bank {url}: instrument {name!r}")
+            releases[name] = _number(entry["release"], "release", _RELEASES, "s", where)
+        for program, seconds in entry.get("program_releases", {}).items():
+            program_releases[int(program)] = _number(seconds, f"release of program {program}", _RELEASES, "s", where)
     if not names:
         raise ConfigError(f"instruments.bank {url}: contains no instruments.")
-    return Bank(tuple(names), np.stack(latents), programs, families, levels, releases)
+    return Bank(tuple(names), np.stack(latents), programs, families, levels, releases, program_releases)
 
 
-def _number(entry: dict[str, Any], key: str, bounds: tuple[float, float], unit: str, where: str) -> float:
-    """Reads a number of an entry that has to be within bounds."""
-    value = float(entry[key])
+def _number(given: Any, key: str, bounds: tuple[float, float], unit: str, where: str) -> float:
+    """Reads a number of an instrument that has to be within bounds."""
+    value = float(given)
     if not bounds[0] <= value <= bounds[1]:
         raise ConfigError(f"{where} has {key} {value}; give {bounds[0]:g} to {bounds[1]:g} {unit}.")
     return value

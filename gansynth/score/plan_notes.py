@@ -47,7 +47,7 @@ def plan_notes(
     start = (notes.start * rate).astype(np.int64)
     written = (np.maximum(notes.end - notes.start, 0.0) * rate).astype(np.int64)
     sustain = sustain_samples(notes.end - notes.start, config.envelope, rate)
-    decay = _decays(schedule, config, spec)
+    decay = _decays(notes, schedule, config, spec)
     tail = _tails(notes, np.where(decay > 0, decay, release), rate)
     hits = notes.is_drum & (config.notes.drums == "kit")
     lengths = _hit_lengths(notes, hits, start, config, rate) if hits.any() else np.zeros(len(notes), np.int64)
@@ -114,14 +114,19 @@ def _playable(config: SoundConfig, spec: SynthSpec) -> range:
     return range(low, high + 1)
 
 
-def _decays(schedule: Schedule, config: SoundConfig, spec: SynthSpec) -> NDArray[np.int64]:
+def _decays(notes: Notes, schedule: Schedule, config: SoundConfig, spec: SynthSpec) -> NDArray[np.int64]:
     """Counts the samples in which each note's instrument falls by 60 dB when released; 0 for the linear release."""
-    if not spec.bank.releases or config.envelope.release != "instrument":
-        return np.zeros(len(schedule.left), np.int64)
-    seconds = np.array([spec.bank.releases.get(name, 0.0) for name in schedule.names])
-    left, right, place = seconds[schedule.left], seconds[schedule.right], schedule.fraction
+    bank = spec.bank
+    if config.envelope.release != "instrument" or not (bank.releases or bank.program_releases):
+        return np.zeros(len(notes), np.int64)
+    seconds = np.repeat([[bank.releases.get(name, 0.0)] for name in schedule.names], DRUMS + 1, axis=1)
+    for number, release in bank.program_releases.items():
+        stands_for_it = [name == bank.names[bank.for_program(number)] for name in schedule.names]
+        seconds[stands_for_it, number] = release
+    program = np.where(notes.is_drum, DRUMS, notes.program)
+    left, right, place = seconds[schedule.left, program], seconds[schedule.right, program], schedule.fraction
     # Between an instrument with a release of its own and one without there is no curve: the nearer one's is taken.
-    mixed = np.where((left > 0) & (right > 0), left * (1 - place) + right * place, seconds[schedule.nearest])
+    mixed = np.where((left > 0) & (right > 0), left * (1 - place) + right * place, seconds[schedule.nearest, program])
     return (mixed * spec.sample_rate).astype(np.int64)
 
 

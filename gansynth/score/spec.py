@@ -110,7 +110,8 @@ def check_envelope(envelope: EnvelopeConfig, spec: SynthSpec) -> None:
         ConfigError: the message has both lengths.
     """
     holds = envelope.long_notes == "hold" and can_hold(spec.note_samples)
-    sustain, release = envelope.max_sustain or 0.0, longest_release(envelope, spec.bank.releases.values())
+    sustain = envelope.max_sustain or 0.0
+    release = longest_release(envelope, (*spec.bank.releases.values(), *spec.bank.program_releases.values()))
     if not holds and (release + sustain) * spec.sample_rate > spec.note_samples:
         raise ConfigError(
             f"envelope: max_sustain {sustain} + release {release} s is longer than the checkpoint's notes "

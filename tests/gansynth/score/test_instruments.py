@@ -306,3 +306,16 @@ def test_levels_and_releases_are_kept_and_bounded(
         (tmp_path / "bad.yaml").write_text(f"instruments:\n- {{name: x, latent: [0, 0, 0], {column}: {bad}}}\n")
         with pytest.raises(ConfigError, match=r"bad\.yaml: .*(x' has|cannot be read)"):
             load_bank(str(tmp_path / "bad.yaml"), 3)
+
+
+def test_releases_of_programs_are_kept_and_bounded(tmp_path: Path) -> None:
+    bank = Bank(("one", "plain"), np.zeros([2, 3]), {7: 0, 9: 0, 4: 1}, program_releases={9: 0.05, 4: 1.0})
+    save_bank(bank, str(tmp_path / "bank.yaml"))
+    again = load_bank(str(tmp_path / "bank.yaml"), 3)
+    assert again.program_releases == {9: 0.05, 4: 1.0}
+    assert again.digest == bank.digest != Bank(bank.names, bank.latents, bank.programs).digest
+    for bad in ("{9: 0}", "{9: 4}", "{9: soon}", "{nine: 1}", "[1]"):
+        text = f"instruments:\n- {{name: x, latent: [0, 0, 0], programs: [9], program_releases: {bad}}}\n"
+        (tmp_path / "bad.yaml").write_text(text)
+        with pytest.raises(ConfigError, match=r"bad\.yaml: .*(x' has release of program 9|cannot be read)"):
+            load_bank(str(tmp_path / "bad.yaml"), 3)
