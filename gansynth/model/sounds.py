@@ -11,8 +11,9 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections import OrderedDict
-from collections.abc import Collection, Hashable, Iterator, Sequence
+from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Protocol
 
 import numpy as np
@@ -217,9 +218,15 @@ class Renderer(StoredSource):
 
     Attributes:
         pitches: MIDI pitches that can be rendered.
+        expected: sounds, and the bucket of the longest note that will need each; they are rendered that long at once.
     """
 
     pitches: range
+    expected: Mapping[Sound, int] = MappingProxyType({})
+
+    def expect(self, sounds: Mapping[Sound, int]) -> None:
+        """Sets `expected`."""
+        self.expected = sounds
 
     @abstractmethod
     def batch_sizes(self, bucket: int, notes: int) -> Iterator[int]:
@@ -243,10 +250,12 @@ class Renderer(StoredSource):
     def make(self, wanted: list[Want], tally: Tally) -> Iterator[tuple[Want, NDArray[np.float32]]]:
         """Implements StoredSource.make: the longest first, so that shorter ones fill the slots that these leave."""
         tally.rendered += len(wanted)
-        queue = sorted(wanted, key=lambda want: -want[1])
+        expected = self.expected if self.serves_shorter else {}
+        rows = {want: max(want[1], expected.get(want[0], 0)) for want in wanted}
+        queue = sorted(wanted, key=lambda want: -rows[want])
         while queue:
-            bucket = queue[0][1]
-            count = sum(want[1] == bucket for want in queue)
+            bucket = rows[queue[0]]
+            count = sum(rows[want] == bucket for want in queue)
             sizes = list(self.batch_sizes(bucket, count))
             tally.batches += len(sizes)
             tally.slots += sum(sizes)

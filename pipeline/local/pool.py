@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import multiprocessing
 import os
 import signal
@@ -14,6 +16,7 @@ from typing import Any
 
 from gansynth.model.open_bank import open_bank
 from gansynth.model.server import ModelServer, end_with_parent
+from gansynth.model.synthesizer import Synthesizer
 from gansynth.score.spec import checked_spec
 from pipeline import stopping
 from pipeline.config import JobConfig
@@ -60,17 +63,20 @@ class WorkerPool:
         self._config = _share(config, count) if count else config
         self._args = tuple(beam_args)
         self._server: ModelServer | None = None
-        self._is_warm = False
         self._address: Any = None
         self._pool: ProcessPoolExecutor | None = None
         self._shared: SharedCounters | None = None
         self._stop = stop or Stop()
-        self._scratch = tempfile.TemporaryDirectory(prefix="gansynth-workers-")
         if count:
             with stopping.blocked():
                 fork_server.start(config)
+        self._is_warm = model and _is_warm(config)
+        self._looks_ahead = model and not config.instruments.glides
+        self._renders_sounds = not self._is_warm
+        self._scratch = tempfile.TemporaryDirectory(prefix="gansynth-workers-")
+        if count:
+            with stopping.blocked():
                 if model:
-                    self._is_warm = _is_warm(config)
                     self._server = _model_server(config, lazily=self._is_warm)
                     self._address = self._server.address
             self._pool, self._shared = self._start_processes(count, self._address)
@@ -121,13 +127,46 @@ class WorkerPool:
         Returns:
             The result of each slice, in the order in which they end.
         """
+        for result in self._render(self._looked_through(iter(slices), job), job):
+            self._renders_sounds = result.counters["synthesis_slots"] > 0
+            yield result
+
+    def _looked_through(self, slices: Iterator[Slice], job: ResolvedJob) -> Iterator[Slice]:
+        """Yields slices; as long as sounds are missing, looks through many of them before they are rendered."""
+        for one in slices:
+            if not (self._looks_ahead and self._renders_sounds):
+                yield one
+                continue
+            from pipeline.local import look_ahead  # a job that has all its sounds does without
+
+            group = list(look_ahead.take(itertools.chain([one], slices)))
+            if len(group) > 1:
+                self._look_through(group, job)
+            yield from group
+
+    def _look_through(self, slices: Sequence[Slice], job: ResolvedJob) -> None:
+        """Tells the model how long the sounds of some slices will be needed."""
+        from pipeline.local import look_ahead
+
         if self._pool is None:
-            for only in slices:
+            from transforms.model import acquire  # imports Beam
+
+            sounds = look_ahead.merged([look_ahead.needed_sounds(job, one) for one in slices])
+            acquire(job.model).expect(sounds)
+            return
+        assert self._server is not None
+        with contextlib.suppress(BrokenProcessPool, EOFError, OSError):  # rendering deals with what killed a process
+            with self._start_processes(min(self._count, len(slices)))[0] as pool:
+                found = list(pool.map(look_ahead.needed_sounds, itertools.repeat(job), slices))
+            self._server.ask(Synthesizer.expect, look_ahead.merged(found))
+
+    def _render(self, waiting: Iterator[Slice], job: ResolvedJob) -> Iterator[SliceResult]:
+        if self._pool is None:
+            for only in waiting:
                 outcome = self._work(job, self._args, only)
                 self._before = CONTEXT.total()
                 yield outcome
             return
-        waiting = iter(slices)
         running: dict[Future[SliceResult], Slice] = {}
         while True:
             while len(running) <= self._count and (following := next(waiting, None)) is not None:

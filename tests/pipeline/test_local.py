@@ -19,17 +19,21 @@ from gansynth.score.spec import SynthSpec
 from pipeline import graph
 from pipeline.config import load_config
 from pipeline.job import ResolvedJob
+from pipeline.local import look_ahead
 from pipeline.local.pool import WorkerPool
 from pipeline.local.slices import Slice, SliceResult, bounded, cut
 from pipeline.local.worker import render_slice
+from tests.support.midi_bytes import midi, note, program, track
 from transforms.elements import Source
 
 QUICK = ("compute.slice_songs=2", "compute.workers=2", "spectrogram.png=false", "piano_roll.png=false")
 SPEC = SynthSpec(PITCHES, 16000, 64000, random_bank(1, 4, 0))
 
 
-def killer(job: ResolvedJob, beam_args: object, songs: Slice) -> SliceResult:
+def killer(job: ResolvedJob, *arguments: object) -> SliceResult:
     """Replaces render_slice: a song named `kill` kills its process with SIGKILL, as the kernel would."""
+    *_, songs = arguments
+    assert isinstance(songs, Slice)
     if any(source.song_id == "kill" for source in songs.sources):
         os.kill(os.getpid(), signal.SIGKILL)
     return SliceResult(len(songs.sources))
@@ -155,3 +159,49 @@ def test_processes_share_one_model(tmp_path: Path) -> None:
     assert both["synthesis_notes"] == 2 * one["synthesis_notes"]
     assert both["synthesis_rendered"] == one["synthesis_rendered"] > 0
     assert both["synthesis_slots"] == one["synthesis_slots"]
+
+
+@pytest.mark.parametrize("processes", [0, 2])
+def test_a_sound_that_later_songs_play_longer_is_rendered_once(processes: int, tmp_path: Path) -> None:
+    songs = [Source(f"{number}.mid", str(tmp_path / f"{number}.mid")) for number in range(4)]
+    for beats, source in zip((1, 2, 6, 3), songs, strict=True):
+        Path(source.url).write_bytes(midi(track(program(0, 0), *note(0, 480 * beats))))
+    (tmp_path / "3.mid").write_bytes(b"no MIDI")
+    counts = {}
+    for looks_ahead in (True, False):
+        own_model = f"compute.batch_rows={64 + looks_ahead}"  # no cache is left from the other run
+        settings = [*QUICK, "compute.sound_bank=off", own_model, "compute.slice_songs=1"]
+        config = load_config(None, settings, [str(tmp_path)], str(tmp_path / f"out-{looks_ahead}"))
+        with WorkerPool(config, (), processes) as pool:
+            pool._looks_ahead = looks_ahead
+            job = pool.resolve(resume=False)
+            done = list(pool.render((Slice(s.song_id, (s,)) for s in songs), job))
+        counts[looks_ahead] = sum((one.counters for one in done), Counter())
+    assert counts[True]["synthesis_batches"] == 1
+    assert counts[False]["synthesis_batches"] == 3 or processes  # two processes may begin with the longest
+    assert [count["songs_written"] for count in counts.values()] == [3, 3]
+    for name in ("0.wav", "1.wav", "2.wav"):
+        one, other = ((tmp_path / f"out-{looks_ahead}" / "audio" / name).read_bytes() for looks_ahead in (True, False))
+        assert one == other
+
+
+def test_looking_ahead_is_bounded(tmp_path: Path) -> None:
+    parts = iter([Slice(f"p{i}", (Source(f"{i}", "", size=size),)) for i, size in enumerate([100, 900_000] * 300)])
+    taken = [list(look_ahead.take(parts)) for _ in range(2)]
+    assert [len(group) for group in taken] == [6, 6]
+    parts = iter([Slice(f"p{i}", tuple(Source(f"{i}-{j}", "", size=1) for j in range(100))) for i in range(4)])
+    assert [len(list(look_ahead.take(parts))) for _ in range(3)] == [3, 1, 0]
+
+
+def test_a_song_that_kills_the_process_that_looks_ahead_costs_itself_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(look_ahead, "needed_sounds", killer)
+    riff = (Path(__file__).parents[2] / "pipeline" / "examples" / "riff.mid").read_bytes()
+    songs = [Source(name, str(tmp_path / name)) for name in ("kill", "b.mid")]
+    for source in songs:
+        Path(source.url).write_bytes(riff)
+    config = load_config(None, QUICK, [str(tmp_path)], str(tmp_path / "out"))
+    with WorkerPool(config, (), 2) as pool:
+        done = list(pool.render(cut(songs, config), pool.resolve(resume=False)))
+    assert sum(one.counters["songs_written"] for one in done) == 2
