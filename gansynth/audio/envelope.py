@@ -83,8 +83,13 @@ def envelope(
 def _faded_out(shape: NDArray[np.float64], sample_rate: int) -> NDArray[np.float64]:
     """Fades the last 5 ms out, in place."""
     fade = min(cut_samples(sample_rate), len(shape))
-    shape[len(shape) - fade :] *= np.linspace(1.0, 0.0, fade)
+    shape[len(shape) - fade :] *= _fade_out(fade)
     return shape
+
+
+@functools.lru_cache(maxsize=64)
+def _fade_out(samples: int) -> NDArray[np.float64]:
+    return np.linspace(1.0, 0.0, samples)
 
 
 @functools.lru_cache(maxsize=64)

@@ -193,17 +193,25 @@ def _levels(
         For each row, the number of its note, and how bright it is, 0..1, in steps of 1 / _STEPS; and for each note
         that changes, the numbers of its rows in time.
     """
+    brightness = np.ones(notes, np.float32)
+    if not gains:
+        return np.arange(notes), brightness, {}
     owner: list[int] = []  # of the further rows
-    brightness, further = np.ones(notes, np.float32), []
+    further: list[float] = []
     changes: dict[int, Timeline] = {}
-    for n, gain in gains.items():
-        # As in roll.js: half the decibels, and silence is still seen.
-        level = np.where(np.isfinite(gain.values), np.clip(10 ** (gain.values / 40), _QUIETEST, 1), _SILENT)
-        steps, which = np.unique(np.rint(level * _STEPS) / _STEPS, return_inverse=True)
-        brightness[n] = steps[0]
-        if len(steps) == 1:
-            continue
-        changes[n] = Timeline(gain.times, np.where(which, notes + len(owner) + which - 1, n).astype(np.float32))
+    # As in roll.js: half the decibels, and silence is still seen.
+    decibels = np.concatenate([gain.values for gain in gains.values()])
+    level = np.where(np.isfinite(decibels), np.clip(10 ** (decibels / 40), _QUIETEST, 1), _SILENT)
+    level = np.rint(level * _STEPS) / _STEPS
+    first = np.cumsum([0, *map(len, gains.values())])
+    lowest, highest = (extreme.reduceat(level, first[:-1]) for extreme in (np.minimum, np.maximum))
+    numbers = np.array(list(gains), np.intp)
+    brightness[numbers] = lowest
+    for i in np.flatnonzero(lowest < highest).tolist():
+        n = int(numbers[i])
+        steps, which = np.unique(level[first[i] : first[i + 1]], return_inverse=True)
+        rows = np.where(which, notes + len(owner) + which - 1, n)
+        changes[n] = Timeline(gains[n].times, rows.astype(np.float32))
         owner += [n] * (len(steps) - 1)
         further += steps[1:].tolist()
     rows = np.concatenate([np.arange(notes), np.array(owner, np.intp)])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -76,9 +78,10 @@ def _whole(values: NDArray[Any]) -> NDArray[np.int64]:
 def _steps(curves: Mapping[int, Timeline], digits: int) -> dict[str, list[list[float | None]]]:
     """Lists the steps of each note's curve, at most MAX_STEPS of them in all, but the first of every note."""
     every = -(-sum(map(len, curves.values())) // MAX_STEPS) or 1
-    found = {}
-    for n, curve in curves.items():
-        times = _whole(curve.times[::every] * 1000).tolist()
-        values = [round(value, digits) if np.isfinite(value) else None for value in curve.values[::every].tolist()]
-        found[str(n)] = [[time, value] for time, value in zip(times, values, strict=True)]
-    return found
+    kept = [(curve.times[::every], curve.values[::every]) for curve in curves.values()]
+    if not kept:
+        return {}
+    times, values = map(np.concatenate, zip(*kept, strict=True))
+    rounded = [round(value, digits) if math.isfinite(value) else None for value in values.tolist()]
+    steps = map(list, zip(_whole(times * 1000).tolist(), rounded, strict=True))
+    return {str(n): list(itertools.islice(steps, len(own))) for n, (own, _) in zip(curves, kept, strict=True)}

@@ -118,11 +118,21 @@ class Timeline:
 
     def between(self, start: float, end: float) -> Timeline:
         """Cuts out the value at `start` and the steps after it, up to but without `end`."""
-        first = np.searchsorted(self.times, start, side="right")
-        last = np.searchsorted(self.times, end, side="left")
-        times = np.concatenate([[start], self.times[first:last]])
-        values = np.concatenate([self.at(np.array([start])), self.values[first:last]])
-        return Timeline(times, values)
+        (cut,) = self.cuts(np.array([start]), np.array([end]))
+        return cut
+
+    def cuts(self, starts: NDArray[np.float64], ends: NDArray[np.float64]) -> list[Timeline]:
+        """Cuts out several spans, see `between`; float64 [n] each."""
+        first = np.searchsorted(self.times, starts, side="right")
+        last = np.maximum(np.searchsorted(self.times, ends, side="left"), first)
+        padded = np.concatenate([np.zeros(1, np.float32), self.values])
+        found = []
+        for n, (a, b) in enumerate(zip(first.tolist(), last.tolist(), strict=True)):
+            times = starts[n : n + 1]
+            if b > a:
+                times = np.concatenate([times, self.times[a:b]])
+            found.append(Timeline(times, padded[a : b + 1]))
+        return found
 
 
 @dataclass(frozen=True)

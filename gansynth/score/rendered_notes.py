@@ -115,8 +115,8 @@ def _under_notes(
     found: dict[int, Timeline] = {}
     for number, timeline in timelines.items():
         rows = np.flatnonzero(chosen & (notes.channel == number))
-        for n in rows[timeline.moves(start[rows], end[rows])].tolist():
-            found[n] = timeline.between(float(start[n]), float(end[n]))
+        rows = rows[timeline.moves(start[rows], end[rows])]
+        found.update(zip(rows.tolist(), timeline.cuts(start[rows], end[rows]), strict=True))
     return dict(sorted(found.items()))
 
 

@@ -294,15 +294,17 @@ def test_selection_leaves_its_argument_alone() -> None:
 
 def test_a_timeline_is_cut_from_its_start_up_to_but_without_its_end() -> None:
     line = Timeline(np.array([1.0, 2.0, 3.0]), np.array([10, 20, 30], np.float32))
-    for start, end, times, values in (
+    spans = (
         (1.0, 3.0, [1, 2], [10, 20]),
         (0.0, 1.0, [0], [0]),
         (1.5, 3.5, [1.5, 2, 3], [10, 20, 30]),
         (3.0, 3.0, [3], [30]),
         (9.0, 10.0, [9], [30]),
-    ):
-        cut = line.between(start, end)
-        assert (cut.times.tolist(), cut.values.tolist()) == (times, values)
+    )
+    starts, ends = map(np.array, zip(*[span[:2] for span in spans], strict=True))
+    for (start, end, times, values), together in zip(spans, line.cuts(starts, ends), strict=True):
+        for cut in (together, line.between(start, end)):
+            assert (cut.times.tolist(), cut.values.tolist()) == (times, values)
 
 
 def test_a_timeline_moves_to_samples_and_keeps_the_last_step_of_each() -> None:
