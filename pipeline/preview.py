@@ -139,6 +139,7 @@ def subset(bank: Bank, rows: Sequence[int], names: Sequence[str] = ()) -> Bank:
         latents=bank.latents[list(rows)],
         programs={program: place[row] for program, row in bank.programs.items() if row in place},
         families={renamed[name]: family for name, family in bank.families.items() if name in renamed},
+        pitch_levels={renamed[name]: dict(of) for name, of in bank.pitch_levels.items() if name in renamed},
         levels={renamed[name]: level for name, level in bank.levels.items() if name in renamed},
         releases={renamed[name]: seconds for name, seconds in bank.releases.items() if name in renamed},
         program_releases={

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from gansynth.general_midi import DRUMS
 from training import releases
-from training.instruments import Instrument, check_programs, latents
+from training.instruments import LEVEL_PITCHES, PITCH_LEVELS, Instrument, check_programs, latents
 
 STAGE_IMAGES = 1000
 """Images of a stage that experiment.json claims: any number does, since global_step is past all stages."""
@@ -132,7 +132,7 @@ def _save(values: dict[str, NDArray[Any]], prefix: Path) -> None:
 
 
 def write_bank(instruments: Sequence[Instrument], size: int, path: Path) -> None:
-    """Writes instruments.yaml: name, family, programs, level, releases and latent of each."""
+    """Writes instruments.yaml: name, family, programs, levels, releases and latent of each."""
     check_programs(instruments)
     text = "# Named instruments, the General MIDI programs (from 0; 128: drums) each stands for, and levels in dB.\n"
     text += "instruments:\n"
@@ -143,12 +143,14 @@ def write_bank(instruments: Sequence[Instrument], size: int, path: Path) -> None
         entry["programs"] = list(instrument.programs)
         if instrument.level:
             entry["level"] = instrument.level
+        if any(louder := PITCH_LEVELS.get(instrument.name, ())):
+            entry["pitch_levels"] = dict(zip(LEVEL_PITCHES, louder, strict=True))
         if instrument.source is not None:
             entry["release"] = release = releases.SECONDS[instrument.source]
             others = {n: releases.SECONDS[n] for n in instrument.programs if n < DRUMS}
             if others := {program: seconds for program, seconds in others.items() if seconds != release}:
                 entry["program_releases"] = others
         entry["latent"] = [round(float(x), 6) for x in latent]
-        lines = [f"{key}: {json.dumps(value)}" for key, value in entry.items()]
+        lines = [f"{key}: {value if isinstance(value, dict) else json.dumps(value)}" for key, value in entry.items()]
         text += "- " + "\n  ".join(lines) + "\n"
     path.write_text(text)

@@ -34,7 +34,8 @@ class Instrument:
     level: float = 0.0
 
 
-# Programs and levels are what `python -m training programs` measures on the soundfont; the model card lists distances.
+# Programs, levels and PITCH_LEVELS are what `python -m training programs` measures on the soundfont; the model card
+# lists distances.
 BUNDLED = (
     Instrument("piano", "keys", 0, (0, 1, 3, 99, 100, 103), level=-4.0),
     Instrument("epiano", "keys", 4, (4, 5), level=-1.5),
@@ -69,6 +70,43 @@ BUNDLED = (
     Instrument("synth_lead", "lead", 81, (51, 80, 81, 82, 83, 84, 86), level=-1.5),
     Instrument("warm_pad", "pad", 89, (89, 92, 93, 95), level=-4.5),
 )
+
+LEVEL_PITCHES = tuple(range(36, 85, 12))
+PITCH_LEVELS = {
+    "piano": (1.0, 1.5, -1.0, -2.0, -4.5),
+    "epiano": (-6.0, -2.5, 1.0, 1.0, -1.0),
+    "harpsichord": (-1.5, 0.5, 0.0, -0.5, 0.0),
+    "clavinet": (-2.5, -2.0, 0.5, 0.5, 0.0),
+    "music_box": (2.0, 0.5, -1.0, -0.5, 0.0),
+    "vibraphone": (1.5, 1.0, 0.0, -2.0, -6.5),
+    "marimba": (-1.0, -0.5, 0.0, 0.5, 1.0),
+    "church_organ": (0.0, 0.0, -1.0, 0.0, 1.0),
+    "accordion": (0.5, 0.5, 0.0, -1.5, 0.0),
+    "nylon_guitar": (0.0, 1.5, 0.5, -2.0, -3.5),
+    "steel_guitar": (1.0, -0.5, -0.5, -1.0, -2.0),
+    "jazz_guitar": (-1.0, -0.5, 0.0, 2.0, 4.0),
+    "muted_guitar": (2.5, 1.0, 0.0, -3.5, -4.0),
+    "distortion_guitar": (2.0, 0.5, -1.0, 0.0, -0.5),
+    "bass": (0.0, 0.0, 0.0, -0.5, 0.0),
+    "synth_bass": (0.0, 0.0, 0.5, -0.5, -0.5),
+    "pizzicato": (0.0, 0.0, 0.5, -0.5, -0.5),
+    "harp": (-1.5, 1.5, 0.5, -2.5, -9.0),
+    "violin": (0.0, 0.0, 0.5, -1.5, -1.5),
+    "cello": (0.0, 0.5, -0.5, -2.5, -0.5),
+    "strings": (-0.5, -0.5, 0.0, 0.5, 1.0),
+    "choir": (0.0, 1.0, 0.0, -0.5, 0.5),
+    "trumpet": (0.0, 0.0, -0.5, 1.0, 2.5),
+    "trombone": (-3.0, -0.5, 1.5, 0.0, -0.5),
+    "french_horn": (-0.5, 0.0, 1.0, 0.0, -1.0),
+    "brass_section": (0.0, -1.0, 0.5, 0.5, 0.0),
+    "saxophone": (1.5, 0.5, 0.5, -0.5, -0.5),
+    "oboe": (0.0, 0.0, -0.5, 0.5, 1.0),
+    "clarinet": (0.0, 0.0, 0.0, 0.0, 1.0),
+    "flute": (-1.0, -1.0, 0.0, -0.5, 0.0),
+    "synth_lead": (-1.0, -0.5, 0.5, 0.0, 0.5),
+    "warm_pad": (1.0, 0.5, 0.5, -1.0, -1.5),
+}
+"""By how many dB the bundled instruments are louder at each of LEVEL_PITCHES than their level says."""
 
 
 def listed(text: str) -> tuple[Instrument, ...]:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from gansynth.general_midi import DRUMS, SUSTAINED
 from training import render
-from training.instruments import Instrument
+from training.instruments import LEVEL_PITCHES, Instrument
 from training.measure import features
 from training.prepare import Prepared, load, mono
 from training.targets import FRAME, PITCHES
@@ -90,6 +90,21 @@ def peak_one(audio: NDArray[np.floating]) -> NDArray[np.floating]:
     return audio / max(float(np.abs(audio).max()), 1e-9)
 
 
+def _louder(
+    data: Prepared, notes: Mapping[tuple[str, int], NDArray[np.floating]]
+) -> dict[str, tuple[NDArray[np.intp], NDArray[np.float64]]]:
+    """Measures by how many dB recordings are louder than the voice plays them, by instrument: pitches, and dB."""
+    found: dict[str, tuple[NDArray[np.intp], NDArray[np.float64]]] = {}
+    for entry in data.instruments:
+        recordings = data.recordings(entry.name)
+        own = sorted((pitch, audio) for (name, pitch), audio in notes.items() if name == entry.name and pitch >= 36)
+        own = [(pitch, audio) for pitch, audio in own if recordings[pitch - PITCHES.start].any()]
+        if own:
+            louder = [loudest(recordings[pitch - PITCHES.start]) - loudest(peak_one(audio)) for pitch, audio in own]
+            found[entry.name] = np.array([pitch for pitch, _ in own]), np.array(louder)
+    return found
+
+
 def levels(data: Prepared, notes: Mapping[tuple[str, int], NDArray[np.floating]]) -> dict[str, float]:
     """Measures how much louder than the voice plays it each instrument is in the recordings, in dB.
 
@@ -100,14 +115,30 @@ def levels(data: Prepared, notes: Mapping[tuple[str, int], NDArray[np.floating]]
     Returns:
         By instrument, the median over pitches, from the median of all instruments, to half a dB.
     """
-    away: dict[str, list[float]] = {}
-    for entry in data.instruments:
-        recordings = data.recordings(entry.name)
-        for (name, pitch), audio in notes.items():
-            if name == entry.name and pitch >= 36 and recordings[pitch - PITCHES.start].any():
-                away.setdefault(name, []).append(loudest(recordings[pitch - PITCHES.start]) - loudest(peak_one(audio)))
-    middle = {name: float(np.median(each)) for name, each in away.items()}
-    return {name: round(2 * (one - float(np.median(list(middle.values()))))) / 2 for name, one in middle.items()}
+    middle = {name: float(np.median(louder)) for name, (_, louder) in _louder(data, notes).items()}
+    return {name: _half(one - float(np.median(list(middle.values())))) for name, one in middle.items()}
+
+
+def pitch_levels(data: Prepared, notes: Mapping[tuple[str, int], NDArray[np.floating]]) -> dict[str, tuple[float, ...]]:
+    """Measures how much each instrument's level in the recordings differs from its median along the keyboard.
+
+    Args:
+        data, notes: as of `levels`.
+
+    Returns:
+        By instrument, the mean around each of LEVEL_PITCHES, notes weighted by their nearness, in dB, to half a dB.
+        What differs from one recording to the next is not followed.
+    """
+    found = {}
+    for name, (pitches, louder) in _louder(data, notes).items():
+        near = np.maximum(0.0, 1.0 - np.abs(pitches[:, None] - np.array(LEVEL_PITCHES)) / 12.0)
+        around = (near * (louder - np.median(louder))[:, None]).sum(axis=0) / np.maximum(near.sum(axis=0), 1e-9)
+        found[name] = tuple(map(_half, around.tolist()))
+    return found
+
+
+def _half(decibels: float) -> float:
+    return round(2 * decibels) / 2 + 0.0  # without a negative zero
 
 
 def table(found: Sequence[Standing]) -> str:
@@ -134,4 +165,5 @@ def measure_programs(folder: Path, notes: Path, out: Path, soundfont: Path = ren
     out.mkdir(parents=True, exist_ok=True)
     (out / "programs.md").write_text(table(found))
     stands = {entry.name: [one.program for one in found if one.instrument == entry.name] for entry in data.instruments}
-    (out / "programs.json").write_text(json.dumps({"programs": stands, "levels": levels(data, ours)}, indent=1) + "\n")
+    found_levels = {"levels": levels(data, ours), "pitch_levels": pitch_levels(data, ours)}
+    (out / "programs.json").write_text(json.dumps({"programs": stands, **found_levels}, indent=1) + "\n")

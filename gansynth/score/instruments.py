@@ -85,6 +85,7 @@ class Bank:
         programs: MIDI program to row, for programs that the bank lists.
         families: instrument name to its family, where known.
         levels: instrument name to its level in dB against the others, 0 where there is none.
+        pitch_levels: instrument name to the dB that pitches add to its level, linear between them, where known.
         releases: instrument name to the seconds in which it falls by 60 dB when a note ends, where known.
         program_releases: the same of MIDI programs that end otherwise than the instruments that stand for them.
     """
@@ -94,6 +95,7 @@ class Bank:
     programs: Mapping[int, int] = field(default_factory=dict)
     families: Mapping[str, str] = field(default_factory=dict)
     levels: Mapping[str, float] = field(default_factory=dict)
+    pitch_levels: Mapping[str, Mapping[int, float]] = field(default_factory=dict)
     releases: Mapping[str, float] = field(default_factory=dict)
     program_releases: Mapping[int, float] = field(default_factory=dict)
 
@@ -102,10 +104,14 @@ class Bank:
 
     @property
     def digest(self) -> str:
-        """Returns "sha256:..." of names, programs, latents and, if there are any, levels and both kinds of releases."""
+        """Returns "sha256:..." of names, programs, latents and, if there are any, levels and releases."""
         content: list[Any] = [*self.names, *sorted(self.programs.items()), self.latents.tolist()]
         if self.levels:
             content.append(sorted(self.levels.items()))
+        if self.pitch_levels:
+            content.append(
+                ["pitch levels", *sorted((name, sorted(of.items())) for name, of in self.pitch_levels.items())]
+            )
         if self.releases:
             content.append(["releases", *sorted(self.releases.items())])
         if self.program_releases:
@@ -131,6 +137,16 @@ class Bank:
         known = ", ".join(self.names[:40])
         raise ConfigError(f"{setting}: no instrument {name!r} in the bank; {hint} 0..{len(self) - 1}: {known}.")
 
+    def level_table(self, names: Sequence[str]) -> NDArray[np.float64]:
+        """Returns the level in dB of instruments at every MIDI pitch, float64 [len(names), 128]."""
+        table = np.zeros([len(names), 128])
+        for row, name in enumerate(names):
+            table[row] = self.levels.get(name, 0.0)
+            if more := self.pitch_levels.get(name):
+                pitches = sorted(more)
+                table[row] += np.interp(np.arange(128), pitches, [more[pitch] for pitch in pitches])
+        return table
+
     def for_program(self, program: int) -> int:
         """Returns the row for MIDI `program`, 0..128: the bank's own choice, or the number modulo the bank's size."""
         return self.programs.get(program, program % len(self))
@@ -146,8 +162,8 @@ def load_bank(url: str, size: int) -> Bank:
 
     Args:
         url: a local path or fsspec URL. .yaml: a list under `instruments` of name, latent and, optionally, family,
-            programs, level (dB), release (s) and program_releases (program to s). .json: the same, or an object of
-            name to latent. .npz: arrays `names` and `latents`.
+            programs, level (dB), pitch_levels (pitch to dB), release (s) and program_releases (program to s).
+            .json: the same, or an object of name to latent. .npz: arrays `names` and `latents`.
         size: latent size of the checkpoint.
 
     Raises:
@@ -194,6 +210,8 @@ def save_bank(bank: Bank, url: str) -> None:
             entry["programs"] = programs[row]
         if name in bank.levels:
             entry["level"] = bank.levels[name]
+        if name in bank.pitch_levels:
+            entry["pitch_levels"] = dict(bank.pitch_levels[name])
         if name in bank.releases:
             entry["release"] = bank.releases[name]
         own = [program for program in programs.get(row, ()) if program in bank.program_releases]
@@ -207,6 +225,7 @@ def save_bank(bank: Bank, url: str) -> None:
 def _bank(entries: list[dict[str, Any]], size: int, url: str) -> Bank:
     names, latents, programs, families = [], [], {}, {}
     levels: dict[str, float] = {}
+    pitch_levels: dict[str, dict[int, float]] = {}
     releases: dict[str, float] = {}
     program_releases: dict[int, float] = {}
     for row, entry in enumerate(entries):
@@ -224,13 +243,18 @@ def _bank(entries: list[dict[str, Any]], size: int, url: str) -> Bank:
             families[name] = str(entry["family"])
         if entry.get("level"):
             levels[name] = _number(entry["level"], "level", _LEVELS, "dB", where)
+        for pitch, decibels in entry.get("pitch_levels", {}).items():
+            if not 0 <= int(pitch) <= 127:
+                raise ConfigError(f"{where} has a level for pitch {pitch}; give MIDI pitches, 0 to 127.")
+            level = _number(decibels, f"level of pitch {pitch}", _LEVELS, "dB", where)
+            pitch_levels.setdefault(name, {})[int(pitch)] = level
         if entry.get("release") is not None:
             releases[name] = _number(entry["release"], "release", _RELEASES, "s", where)
         for program, seconds in entry.get("program_releases", {}).items():
             program_releases[int(program)] = _number(seconds, f"release of program {program}", _RELEASES, "s", where)
     if not names:
         raise ConfigError(f"instruments.bank {url}: contains no instruments.")
-    return Bank(tuple(names), np.stack(latents), programs, families, levels, releases, program_releases)
+    return Bank(tuple(names), np.stack(latents), programs, families, levels, pitch_levels, releases, program_releases)
 
 
 def _number(given: Any, key: str, bounds: tuple[float, float], unit: str, where: str) -> float:

@@ -58,9 +58,9 @@ def plan_notes(
     counts = {"shortened": int((~hits & (sustain < written)).sum()), "bent": int((~hits & bent).sum())}
     law = np.array([velocity_gain(velocity, config.mix.velocity) for velocity in range(128)])
     gain = law[notes.velocity] * found.gain
-    if spec.bank.levels:
-        levels = np.array([spec.bank.levels.get(name, 0.0) for name in schedule.names])
-        level = levels[schedule.left] * (1 - schedule.fraction) + levels[schedule.right] * schedule.fraction
+    if spec.bank.levels or spec.bank.pitch_levels:
+        levels, place = spec.bank.level_table(schedule.names), schedule.fraction
+        level = levels[schedule.left, notes.pitch] * (1 - place) + levels[schedule.right, notes.pitch] * place
         gain *= 10.0 ** (level / 20.0)
     skip = np.zeros(len(notes), np.uint8)
     if config.instruments.variation:

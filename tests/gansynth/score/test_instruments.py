@@ -319,3 +319,21 @@ def test_releases_of_programs_are_kept_and_bounded(tmp_path: Path) -> None:
         (tmp_path / "bad.yaml").write_text(text)
         with pytest.raises(ConfigError, match=r"bad\.yaml: .*(x' has release of program 9|cannot be read)"):
             load_bank(str(tmp_path / "bad.yaml"), 3)
+
+
+def test_levels_of_pitches_are_kept_and_bounded(tmp_path: Path) -> None:
+    levels = {"one": {36: 1.0, 84: -5.0}}
+    bank = Bank(("one", "plain"), np.zeros([2, 3]), levels={"one": 2.0}, pitch_levels=levels)
+    save_bank(bank, str(tmp_path / "bank.yaml"))
+    again = load_bank(str(tmp_path / "bank.yaml"), 3)
+    assert again.pitch_levels == levels
+    assert again.digest == bank.digest != Bank(bank.names, bank.latents, levels=bank.levels).digest
+    table = again.level_table(("plain", "one", "drums"))
+    assert table.shape == (3, 128)
+    assert table[1, [0, 36, 48, 60, 84, 127]].tolist() == [3.0, 3.0, 1.5, 0.0, -3.0, -3.0]
+    assert not table[[0, 2]].any()
+    for bad in ("{36: 50}", "{36: loud}", "{128: 1}", "{-1: 1}", "[1]"):
+        text = f"instruments:\n- {{name: x, latent: [0, 0, 0], pitch_levels: {bad}}}\n"
+        (tmp_path / "bad.yaml").write_text(text)
+        with pytest.raises(ConfigError, match=r"bad\.yaml: .*(x' has (a )?level|cannot be read)"):
+            load_bank(str(tmp_path / "bad.yaml"), 3)

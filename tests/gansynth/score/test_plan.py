@@ -304,3 +304,25 @@ def test_settings_that_make_no_sense(section: dict[str, Any]) -> None:
 def test_settings_are_frozen() -> None:
     with pytest.raises(ValueError, match="frozen"):
         EnvelopeConfig().attack = 1
+
+
+def test_levels_and_releases_are_those_of_the_instrument_at_a_pitch_and_of_the_program() -> None:
+    bank = Bank(
+        ("organ", "flute"),
+        np.eye(2, 4),
+        programs={16: 0, 19: 0, 73: 1},
+        levels={"organ": 2.0},
+        pitch_levels={"organ": {36: 0.0, 84: -12.0}},
+        releases={"organ": 1.0},
+        program_releases={16: 0.25},
+    )
+    spec = SynthSpec(range(24, 85), 16000, 64000, bank)
+    played = [(36, 19), (84, 19), (60, 16), (60, 73)]
+    notes = make_notes(*((pitch, n, n + 0.5, 127, program) for n, (pitch, program) in enumerate(played)))
+    config = sound(instruments={"mode": "per_program", "variation": 0}, mix={"velocity": "linear"})
+    plan, chunks = score_of(notes, config, spec=spec)
+    assert (20 * np.log10(np.concatenate([chunk.notes.gains for chunk in chunks]))).tolist() == pytest.approx([2, -10, -4, 0])
+    assert (plan.notes.tails / 16000).tolist() == [1.0, 1.0, 0.25, 0.3]
+    fixed = sound(instruments={"mode": "fixed", "instruments": ["flute"]}, mix={"velocity": "linear"})
+    plan, _ = score_of(notes, fixed, spec=spec)
+    assert (plan.notes.tails / 16000).tolist() == [0.3] * 4
