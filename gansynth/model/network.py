@@ -192,7 +192,9 @@ class _BandedMatrix:
 
     def __call__(self, x: tf.Tensor) -> tf.Tensor:
         """Multiplies float32 [n, rows, bands] by the matrix to [n, rows, bins]."""
-        return tf.concat([tf.tensordot(x[..., a:b], block, 1) for a, b, block in self._blocks], axis=-1)
+        flat = tf.reshape(x, [-1, x.shape[2]])
+        product = tf.concat([flat[:, a:b] @ block for a, b, block in self._blocks], axis=1)
+        return tf.reshape(product, [*x.shape[:2], product.shape[1]])
 
 
 class _Layers:
