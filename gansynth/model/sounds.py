@@ -6,6 +6,7 @@ a machine's kernels differ (see `SoundSource.serves_shorter`), each bucket has a
 
 from __future__ import annotations
 
+import itertools
 import logging
 import threading
 import time
@@ -225,8 +226,8 @@ class Renderer(StoredSource):
     expected: Mapping[Sound, int] = MappingProxyType({})
 
     def expect(self, sounds: Mapping[Sound, int]) -> None:
-        """Sets `expected`."""
-        self.expected = sounds
+        """Sets `expected`, the longest first."""
+        self.expected = dict(sorted(sounds.items(), key=lambda one: -one[1]))
 
     @abstractmethod
     def batch_sizes(self, bucket: int, notes: int) -> Iterator[int]:
@@ -268,7 +269,8 @@ class Renderer(StoredSource):
     ) -> Iterator[tuple[Want, NDArray[np.float32]]]:
         """Renders sounds of one bucket; fills `empty` slots with sounds that are likely to be needed soon."""
         rendered = [sound for sound, _ in wanted]
-        rendered += self._neighbours(rendered, bucket, empty)
+        rendered += self._expected(rendered, bucket, empty)
+        rendered += self._neighbours(rendered, bucket, empty - (len(rendered) - len(wanted)))
         z = np.stack([np.frombuffer(latent, np.float32) for latent, _ in rendered])
         pitches = np.array([pitch for _, pitch in rendered], np.int32)
         began = time.perf_counter()
@@ -283,6 +285,18 @@ class Renderer(StoredSource):
                 if n < len(wanted):
                     yield wanted[n], audio
             began = time.perf_counter()
+
+    def _expected(self, sounds: Sequence[Sound], bucket: int, count: int) -> list[Sound]:
+        """Chooses sounds for slots that would stay empty: expected ones that a sound of this bucket will serve."""
+        if not count or not self.serves_shorter or (not self.cache.limit and self.bank is None):
+            return []
+        known = set(sounds)
+        missing = (
+            sound
+            for sound, rows in self.expected.items()
+            if rows <= bucket and sound not in known and not self._has(self.key((sound, rows)), self.samples_of(rows))
+        )
+        return list(itertools.islice(missing, count))
 
     def _neighbours(self, sounds: Sequence[Sound], bucket: int, count: int) -> list[Sound]:
         """Chooses sounds for slots that would stay empty: the same latents at the nearest pitches."""

@@ -20,7 +20,7 @@ from gansynth.midi.load import load_midi
 from gansynth.midi.notes import Channel, Notes, Song, Timeline
 from gansynth.model.sounds import Tally
 from gansynth.rendering.performance import render
-from gansynth.rendering.player import ChunkMix, play
+from gansynth.rendering.player import ChunkMix, distinct_sounds, play
 from gansynth.score import plan as plan_module
 from gansynth.score import schedule as schedule_module
 from gansynth.score.instruments import Bank
@@ -371,3 +371,20 @@ def test_slots_that_stay_empty_go_to_neighbours() -> None:
     near = make_notes(*((pitch, 0.0, 0.9) for pitch in range(57, 65)))
     play(chunks_of(near, synth), synth, EnvelopeConfig(), tally)
     assert (tally.rendered, tally.cached, tally.slots) == (8, 2, 8)
+
+
+def test_expected_sounds_are_rendered_as_long_as_expected_and_come_before_neighbours() -> None:
+    synth, tally = FakeSynthesizer(cache_bytes=1 << 30), Tally()
+    short, other, long = (make_notes((pitch, 0.0, seconds)) for pitch, seconds in ((60, 0.2), (84, 0.2), (24, 3.0)))
+    songs = [chunks_of(notes, synth) for notes in (short, other, long)]
+    wanted = {sound: max(rows) for chunks in songs for sound, rows in distinct_sounds(chunks, synth).items()}
+    (latest,) = distinct_sounds(songs[0], synth)
+    synth.expect({**wanted, latest: 5})
+    play(songs[0], synth, EnvelopeConfig(), tally)
+    cached = synth.cache.get(latest)
+    assert cached is not None
+    assert len(cached) == synth.samples_of(5)
+    play(songs[1], synth, EnvelopeConfig(), tally)
+    assert (tally.batches, tally.rendered) == (1, 2)
+    play(songs[2], synth, EnvelopeConfig(), tally)  # would have been too long for the first batch
+    assert (tally.batches, tally.rendered) == (2, 3)

@@ -321,7 +321,8 @@ def test_levels_and_releases_are_those_of_the_instrument_at_a_pitch_and_of_the_p
     notes = make_notes(*((pitch, n, n + 0.5, 127, program) for n, (pitch, program) in enumerate(played)))
     config = sound(instruments={"mode": "per_program", "variation": 0}, mix={"velocity": "linear"})
     plan, chunks = score_of(notes, config, spec=spec)
-    assert (20 * np.log10(np.concatenate([chunk.notes.gains for chunk in chunks]))).tolist() == pytest.approx([2, -10, -4, 0])
+    gains = np.concatenate([chunk.notes.gains for chunk in chunks])
+    assert (20 * np.log10(gains)).tolist() == pytest.approx([2, -10, -4, 0])
     assert (plan.notes.tails / 16000).tolist() == [1.0, 1.0, 0.25, 0.3]
     fixed = sound(instruments={"mode": "fixed", "instruments": ["flute"]}, mix={"velocity": "linear"})
     plan, _ = score_of(notes, fixed, spec=spec)
