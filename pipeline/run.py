@@ -327,6 +327,8 @@ def _slices(job: _Job, rest: Collection[Source], progress: Progress) -> Iterator
         resolved = pool.resolve(job.goes_on, job.lock.owner.job)
         resume.mark(config)
         yield from pool.render(itertools.chain(first, cut), resolved)
+        if pool.lost_processes:
+            files.sweep(config.output)
 
 
 def _render_remotely(job: _Job, earlier: Earlier, outcome: _Outcome) -> _Outcome:

@@ -27,6 +27,10 @@ from pipeline.local.slices import Slice, SliceResult
 from pipeline.stopping import Stop
 from transforms.worker_context import CONTEXT
 
+_STARTER_DIED = (EOFError, ConnectionError)
+"""Exceptions of a start when the process that starts the others has died; the next start replaces it."""
+_STARTS = 3
+
 
 def render_slice(job: ResolvedJob, beam_args: Sequence[str], songs: Slice) -> SliceResult:
     """Renders a slice, see pipeline.local.worker."""
@@ -48,6 +52,9 @@ class WorkerPool:
         work: function that processes one slice: `work(job, beam_args, slice)`.
         model: if true, several processes get a model server.
         stop: the request to stop; once it is made, processes are ended instead of waited for.
+
+    Attributes:
+        lost_processes: true once a process has died; it may have left incomplete files.
     """
 
     def __init__(
@@ -67,6 +74,7 @@ class WorkerPool:
         self._pool: ProcessPoolExecutor | None = None
         self._shared: SharedCounters | None = None
         self._stop = stop or Stop()
+        self.lost_processes = False
         if count:
             with stopping.blocked():
                 fork_server.start(config)
@@ -170,7 +178,7 @@ class WorkerPool:
         running: dict[Future[SliceResult], Slice] = {}
         while True:
             while len(running) <= self._count and (following := next(waiting, None)) is not None:
-                running[self._pool.submit(self._work, job, self._args, following)] = following
+                running[self._submit(following, job)] = following
             if not running:
                 return
             ended, _ = wait(running, return_when=FIRST_COMPLETED)
@@ -184,21 +192,37 @@ class WorkerPool:
             if suspects and self._stop.number:
                 raise KeyboardInterrupt  # the same signal has ended the processes
             if suspects:
+                self.lost_processes = True
                 suspects += running.values()
                 running.clear()
-                self._pool.shutdown()
+                self._pool.shutdown(cancel_futures=True)
                 for suspect in suspects:
                     yield from self._one_by_one(suspect, job)
                 self._pool, self._shared = self._start_processes(self._count, self._address)
 
+    def _submit(self, songs: Slice, job: ResolvedJob) -> Future[SliceResult]:
+        """Hands a slice to a process; the future fails if processes have died, or cannot be started."""
+        assert self._pool is not None
+        try:
+            return self._pool.submit(self._work, job, self._args, songs)
+        except (BrokenProcessPool, *_STARTER_DIED) as error:
+            failed: Future[SliceResult] = Future()
+            failed.set_exception(BrokenProcessPool(str(error)))
+            return failed
+
     def _one_by_one(self, songs: Slice, job: ResolvedJob) -> Iterator[SliceResult]:
         for number, source in enumerate(songs.sources):
-            alone = Slice(f"{songs.name}-{number:06d}", (source,))
-            with self._start_processes(1)[0] as pool:
+            yield self._alone(Slice(f"{songs.name}-{number:06d}", (source,)), job)
+
+    def _alone(self, song: Slice, job: ResolvedJob) -> SliceResult:
+        """Renders one song in a process of its own, which it may kill."""
+        for _ in range(_STARTS):
+            with contextlib.suppress(*_STARTER_DIED), self._start_processes(1)[0] as pool:
                 try:
-                    yield pool.submit(self._work, job, self._args, alone).result()
+                    return pool.submit(self._work, job, self._args, song).result()
                 except BrokenProcessPool:
-                    yield SliceResult(1, lost=(source,))
+                    break
+        return SliceResult(1, lost=song.sources)
 
     def _start_processes(self, count: int, model_address: Any = None) -> tuple[ProcessPoolExecutor, SharedCounters]:
         """Starts processes; each loads a model of its own unless a model server's address is given."""

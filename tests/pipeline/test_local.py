@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
 import json
 import os
 import signal
 import sys
 from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import apache_beam as beam
 import mido
 import pytest
 
+from gansynth.io.paths import UNFINISHED
 from gansynth.model.checkpoint import PITCHES
 from gansynth.score.instruments import random_bank
 from gansynth.score.spec import SynthSpec
 from pipeline import graph
+from pipeline import run as run_module
 from pipeline.config import load_config
 from pipeline.job import ResolvedJob
 from pipeline.local import look_ahead
@@ -205,3 +212,39 @@ def test_a_song_that_kills_the_process_that_looks_ahead_costs_itself_alone(
     with WorkerPool(config, (), 2) as pool:
         done = list(pool.render(cut(songs, config), pool.resolve(resume=False)))
     assert sum(one.counters["songs_written"] for one in done) == 2
+
+
+def leaver(job: ResolvedJob, beam_args: Sequence[str], songs: Slice) -> SliceResult:
+    """Replaces render_slice: a song named `kill.mid` kills its process while it writes a file."""
+    if any(source.song_id == "kill.mid" for source in songs.sources):
+        (Path(job.config.output) / f"{UNFINISHED}kill").write_bytes(b"half")
+        os.kill(os.getpid(), signal.SIGKILL)
+    return render_slice(job, beam_args, songs)
+
+
+def test_what_a_killed_process_was_writing_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "in").mkdir()
+    for name in ("a.mid", "kill.mid"):
+        (tmp_path / "in" / name).write_bytes(midi(track(*note(0, 480))))
+    monkeypatch.setattr(run_module, "WorkerPool", functools.partial(WorkerPool, work=leaver))
+    config = load_config(None, [*QUICK, "compute.slice_songs=1"], [str(tmp_path / "in")], str(tmp_path / "out"))
+    summary = run_module.run(config, quiet=True)
+    assert (summary.rendered, summary.failed) == (1, 1)
+    assert [path for path in (tmp_path / "out").rglob("*") if path.name.startswith(UNFINISHED)] == []
+
+
+def test_the_process_that_starts_others_may_die(monkeypatch: pytest.MonkeyPatch) -> None:
+    submit, asked = ProcessPoolExecutor.submit, itertools.count()
+
+    def fails_at_first(pool: ProcessPoolExecutor, *arguments: Any) -> Any:
+        if next(asked) in (1, 2):
+            raise EOFError("unexpected EOF")
+        return submit(pool, *arguments)
+
+    monkeypatch.setattr(ProcessPoolExecutor, "submit", fails_at_first)
+    parts = [Slice(f"p{i}", tuple(Source(f"{i}-{j}", "") for j in range(3))) for i in range(4)]
+    with WorkerPool(load_config(None), (), 2, killer, model=False) as pool:
+        done = list(pool.render(parts, ResolvedJob(load_config(None), SPEC)))
+        assert pool.lost_processes
+    assert sum(part.songs for part in done) == 12
+    assert [part.lost for part in done if part.lost] == []
