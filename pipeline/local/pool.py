@@ -217,9 +217,13 @@ class WorkerPool:
     def _alone(self, song: Slice, job: ResolvedJob) -> SliceResult:
         """Renders one song in a process of its own, which it may kill."""
         for _ in range(_STARTS):
-            with contextlib.suppress(*_STARTER_DIED), self._start_processes(1)[0] as pool:
+            with self._start_processes(1)[0] as pool:
                 try:
-                    return pool.submit(self._work, job, self._args, song).result()
+                    future = pool.submit(self._work, job, self._args, song)
+                except _STARTER_DIED:
+                    continue
+                try:
+                    return future.result()
                 except BrokenProcessPool:
                     break
         return SliceResult(1, lost=song.sources)
