@@ -16,7 +16,7 @@ from PIL import Image
 
 import gansynth
 from gansynth.audio import encode
-from gansynth.figures.axes import BOTTOM, LEFT, PIXELS_PER_SECOND, RIGHT, TOP, Grid
+from gansynth.figures.axes import BOTTOM, HOP, LEFT, PIXELS_PER_SECOND, RIGHT, TOP, Grid, seconds_across
 from gansynth.general_midi import DRUMS
 from gansynth.midi.load import load_midi
 from pipeline.__main__ import EXAMPLES, main
@@ -57,7 +57,8 @@ def test_every_song_has_audio_picture_and_row(example: Path) -> None:
             sizes.add(picture.size)
         grid = Grid.of(len(audio), rate)
         assert sizes == {(LEFT + grid.width + RIGHT, TOP + grid.rows + BOTTOM)}
-        assert grid.width >= PIXELS_PER_SECOND * row["seconds"]
+        assert grid.width >= PIXELS_PER_SECOND * seconds_across(len(audio), rate)
+        assert seconds_across(len(audio), rate) == pytest.approx(row["seconds"], abs=HOP / rate)
         levels = np.load(example / row["outputs"]["cqt"], allow_pickle=False)
         assert levels.shape[0] == grid.rows
         assert row["notes"]["played"] == row["notes"]["total"]
