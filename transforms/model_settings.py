@@ -6,6 +6,7 @@ import functools
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from gansynth.io import urls
 from gansynth.io.urls import StorageConfig
 from gansynth.model.findings import KnownModel, known_model
 from gansynth.model.open_bank import open_built, split_digest
@@ -51,9 +52,12 @@ class ModelSettings:
     def known(self) -> KnownModel | None:
         """Returns the facts about the model that were kept, or that its built bank has; None if it must be loaded.
 
+        Sets the storage credentials of this process, as `load` does.
+
         Raises:
             ConfigError: the built bank cannot be used.
         """
+        urls.configure(self.storage)
         if self.sound_bank == "off":
             return None
         if self.has_built_bank:

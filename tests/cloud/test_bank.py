@@ -11,11 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from gansynth.io import files, listing
+from gansynth.io import files, listing, urls
 from pipeline.__main__ import main
 from tests.support.cloud import outputs
 from tests.support.engines import ENVIRONMENT, ROOT, job_service, pool, pool_options
 from tests.support.servers import free_port, started
+from transforms.model_settings import ModelSettings
 
 SETTINGS = [
     word
@@ -107,3 +108,10 @@ def test_one_machine_reads_a_bank_in_a_bucket(bank: str, bare: dict[str, str], r
     missing = [row["message"] for row in errors if row["code"] == "sound-missing"]
     assert len(missing) == len(errors) - 1 == 5
     assert all("its sha256 is not the one that the bank's digest promises" in message for message in missing)
+
+
+def test_a_process_reads_the_bank_with_the_job_s_credentials(bank: str) -> None:
+    urls.configure(urls.StorageConfig())  # as in a worker where no other step has set them
+    anonymous = urls.StorageConfig(credentials="anonymous")
+    settings = ModelSettings("gs://in/tiny", 0, 0, 1, "cpu", "float32", False, bank, storage=anonymous)
+    assert settings.known() is not None
