@@ -147,9 +147,9 @@ def write_bank(instruments: Sequence[Instrument], size: int, path: Path) -> None
             entry["pitch_levels"] = dict(zip(LEVEL_PITCHES, louder, strict=True))
         if instrument.source is not None:
             entry["release"] = release = releases.SECONDS[instrument.source]
-            others = {n: releases.SECONDS[n] for n in instrument.programs if n < DRUMS}
-            if others := {program: seconds for program, seconds in others.items() if seconds != release}:
-                entry["program_releases"] = others
+            others = [n for n in instrument.programs if n < DRUMS and releases.SECONDS[n] != release]
+            if others:
+                entry["program_releases"] = {n: releases.SECONDS[n] for n in others}
         entry["latent"] = [round(float(x), 6) for x in latent]
         lines = [f"{key}: {value if isinstance(value, dict) else json.dumps(value)}" for key, value in entry.items()]
         text += "- " + "\n  ".join(lines) + "\n"

@@ -6,14 +6,13 @@ plays it longer, it is rendered once instead of twice. Outputs do not depend on 
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 from gansynth.io import urls
 from gansynth.midi.load import parse_midi, read_midi
 from gansynth.model.shape import shape_of
-from gansynth.model.sounds import Sound
+from gansynth.model.sounds import Sound, Want
 from gansynth.rendering.player import distinct_sounds, longest
 from gansynth.score.plan import plan_song
 from pipeline import inputs
@@ -35,7 +34,7 @@ def take(slices: Iterator[Slice]) -> Iterator[Slice]:
             return
 
 
-def needed_sounds(job: ResolvedJob, songs: Slice) -> dict[Sound, int]:
+def needed_sounds(job: ResolvedJob, songs: Slice) -> list[Want]:
     """Plans the songs of a slice.
 
     Args:
@@ -48,7 +47,7 @@ def needed_sounds(job: ResolvedJob, songs: Slice) -> dict[Sound, int]:
     config = job.config
     urls.configure(config.storage)
     shape, _ = shape_of(config.checkpoint)
-    found: dict[Sound, int] = {}
+    found: list[Want] = []
     with ThreadPoolExecutor(8) as pool:  # reading remote files is mostly waiting
         reads = [pool.submit(read_midi, source.url, config.notes) for source in songs.sources]
     for source, read in zip(songs.sources, reads, strict=True):
@@ -57,14 +56,13 @@ def needed_sounds(job: ResolvedJob, songs: Slice) -> dict[Sound, int]:
             _, chunks = plan_song(source.song_id, song, config.sound, job.spec)
         except Exception:
             continue
-        for sound, rows in longest(distinct_sounds(chunks, shape), serves_shorter=True):
-            found[sound] = max(rows, found.get(sound, 0))
-    return found
+        found += longest(distinct_sounds(chunks, shape), serves_shorter=True)
+    return list(merged(found).items())
 
 
-def merged(found: list[dict[Sound, int]]) -> dict[Sound, int]:
-    """Merges the sounds of several slices."""
+def merged(wanted: Iterable[Want]) -> dict[Sound, int]:
+    """Merges what songs or slices need: each sound once, with its greatest bucket."""
     sounds: dict[Sound, int] = {}
-    for sound, rows in itertools.chain.from_iterable(one.items() for one in found):
+    for sound, rows in wanted:
         sounds[sound] = max(rows, sounds.get(sound, 0))
     return sounds

@@ -159,14 +159,14 @@ class WorkerPool:
         if self._pool is None:
             from transforms.model import acquire  # imports Beam
 
-            sounds = look_ahead.merged([look_ahead.needed_sounds(job, one) for one in slices])
-            acquire(job.model).expect(sounds)
+            found = [look_ahead.needed_sounds(job, one) for one in slices]
+            acquire(job.model).expect(look_ahead.merged(itertools.chain.from_iterable(found)))
             return
         assert self._server is not None
         with contextlib.suppress(BrokenProcessPool, EOFError, OSError):  # rendering deals with what killed a process
             with self._start_processes(min(self._count, len(slices)))[0] as pool:
                 found = list(pool.map(look_ahead.needed_sounds, itertools.repeat(job), slices))
-            self._server.ask(Synthesizer.expect, look_ahead.merged(found))
+            self._server.ask(Synthesizer.expect, look_ahead.merged(itertools.chain.from_iterable(found)))
 
     def _render(self, waiting: Iterator[Slice], job: ResolvedJob) -> Iterator[SliceResult]:
         if self._pool is None:
