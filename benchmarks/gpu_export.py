@@ -68,7 +68,7 @@ def _function(network: Any, batch: int, size: int, rows: int) -> Any:
     from gansynth.model._tensorflow import tf
 
     return tf.function(
-        lambda z, labels: network._waves(z, labels, rows),
+        lambda z, labels: network._waves(network._layers.start(z, labels), rows),
         input_signature=[tf.TensorSpec([batch, size], tf.float32), tf.TensorSpec([batch], tf.int32)],
         autograph=False,
         jit_compile=True,

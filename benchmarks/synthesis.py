@@ -19,7 +19,6 @@ from benchmarks.common import (
     Report,
     Worker,
     checkpoint_folder,
-    cores,
     parser,
     signal_to_noise,
     songs_of,
@@ -67,7 +66,7 @@ def main(argv: list[str] | None = None) -> None:
     songs = songs_of(args.corpus, args.songs or 100)
     report = Report("synthesis", args.checkpoint)
 
-    with Worker() as reference, Worker() as mine, Worker() as alone:
+    with Worker() as reference, Worker() as mine:
         reference.call(reference_server.load, folder, args.batch)
         mine.call(ours.load, folder)
         (pitches, samples), _ = mine.call(ours.corpus_notes, songs, args.notes, 1)
@@ -85,14 +84,11 @@ def main(argv: list[str] | None = None) -> None:
             operations, _ = mine.call(ours.operations, *whole)
             _, matmul = mine.call(ours.matmul, _MATMUL_SIZE, 2)
             rounds.append(_Round(theirs, ours_whole, ours_real, matmul, operations))
-        alone.call(ours.set_threads, 1)
-        single = [alone.call(ours.matmul, _MATMUL_SIZE // 2, 1)[1].wall for _ in range(args.rounds + 1)]
 
-    del rounds[0], single[0]  # the first round traces graphs and selects kernels
+    del rounds[0]  # the first round traces graphs and selects kernels
     config = json.loads((Path(folder) / "experiment.json").read_text())
     _report_notes(report, rounds, args)
     _report_speed(report, rounds, args, config, rows)
-    report.add("matmul, 1 thread", [2.0 * (_MATMUL_SIZE // 2) ** 3 / wall / 1e9 for wall in single], "GFLOP/s")
     for kind, seconds in sorted(rounds[-1].operations.items(), key=lambda item: -item[1])[:10]:
         report.add(f"  share of operations' time: {kind}", 100 * seconds / sum(rounds[-1].operations.values()), "%")
     report.close(args.json)
@@ -133,7 +129,7 @@ def _report_speed(report: Report, rounds: list[_Round], args: Any, config: dict[
     report.add("the mean note of the corpus, so", real / len(rows) / 1e9, "GFLOP")
 
     product = 2 * 2.0 * _MATMUL_SIZE**3
-    report.add(f"matmul, {cores()} threads", [product / r.matmul.wall / 1e9 for r in rounds], "GFLOP/s")
+    report.add("matmul, one thread", [product / r.matmul.wall / 1e9 for r in rounds], "GFLOP/s")
     report.add("matmul, per CPU-second", [product / r.matmul.cpu / 1e9 for r in rounds], "GFLOP")
     convolving = [sum(time for kind, time in r.operations.items() if _CONVOLUTIONS in kind) for r in rounds]
     if all(convolving):

@@ -14,10 +14,6 @@ SOUND_VERSION = 3
 1: notes by track, 3 s at most. 2: channel state, held notes, drum kits, notes out of range stretched.
 3: notes end as their instruments do."""
 
-THREADS = (8, 4, 2, 1)
-"""Numbers of CPU threads of the network, which divide any batch. With others, a CPU's kernels split it elsewhere, which
-changes the last bits."""
-
 
 class Section(BaseModel):
     """An immutable group of settings that rejects unknown keys."""

@@ -15,7 +15,6 @@ from pydantic import BaseModel, Field, ValidationError, field_validator, model_v
 from gansynth.audio.encode import RATES, AudioFormat, check_format
 from gansynth.config import (
     SOUND_VERSION,
-    THREADS,
     DrumsConfig,
     EnvelopeConfig,
     InstrumentsConfig,
@@ -116,10 +115,10 @@ class ComputeConfig(Section):
     workers: int = Field(0, ge=0, le=1024)
     """Local runs: number of processes, which share one model. 0: one per core."""
     threads: int = Field(0, ge=0, le=1024)
-    """CPU threads of the model. 0: one per core. Rounded down to 1, 2, 4 or 8: other numbers would change the last bits
-    of a note."""
+    """CPU threads of the model. 0: one per core."""
     batch_rows: int = Field(0, ge=0, le=1 << 20)
-    """Size of a network batch in rows (a whole note has 128); memory grows with it. 0: 256 on a CPU, 8192 on a GPU."""
+    """Size of a network batch in rows (a whole note has 128); on a GPU memory grows with it. 0: 8192 on a GPU, 256 for
+    each thread on a CPU, whose threads share a batch."""
     batch_notes: int = Field(8192, ge=1, le=1 << 20)
     """Number of notes passed to the model at once, which it sorts into batches."""
     cache_bytes: int = Field(256 << 20, ge=0)
@@ -337,17 +336,9 @@ def load_config(
     for old, new in rename_settings(values):
         _LOG.warning("config: %s is now called %s; the old name still works.", old, new)
     try:
-        config = JobConfig.model_validate(values)
+        return JobConfig.model_validate(values)
     except ValidationError as error:
         raise ConfigError("\n".join(_explain(item) for item in error.errors())) from None
-    threads = config.compute.threads
-    if threads and threads not in THREADS:
-        _LOG.warning(
-            "config: compute.threads %d is rounded down to %d: other numbers would change the last bits of a note.",
-            threads,
-            next(number for number in THREADS if number < threads),
-        )
-    return config
 
 
 def rename_settings(values: dict[str, Any]) -> list[tuple[str, str]]:

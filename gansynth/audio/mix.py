@@ -43,11 +43,11 @@ class SparseMix:
 
     Attributes:
         blocks: block number to int32 or int64 [BLOCK], or [2, BLOCK] in stereo, in units of 1 / UNIT.
-        bound: bound of the absolute samples; decides between 32 and 64 bits.
+        bounds: block number to a bound of its absolute samples, which decides between 32 and 64 bits.
     """
 
     blocks: dict[int, NDArray[np.signedinteger]] = field(default_factory=dict)
-    bound: int = 0
+    bounds: dict[int, int] = field(default_factory=dict)
 
     def add(self, start: int, audio: NDArray[np.floating]) -> None:
         """Adds `audio` (float [samples], finite) from sample `start` on."""
@@ -55,13 +55,13 @@ class SparseMix:
 
     def add_note(self, start: int, note: FixedPointNote) -> None:
         """Adds a quantised note from sample `start` on."""
-        self.bound += note.peak
-        dtype = np.int32 if self.bound <= _MOST else np.int64
         position, length = 0, note.samples.shape[-1]
         while position < length:
             block, offset = divmod(start + position, BLOCK)
             piece = note.samples[..., position : position + BLOCK - offset]
             mine = self.blocks.get(block)
+            bound = self.bounds[block] = self.bounds.get(block, 0) + note.peak
+            dtype = np.int32 if bound <= _MOST else np.int64
             if mine is None or mine.dtype != dtype:
                 mine = np.zeros((*piece.shape[:-1], BLOCK), dtype) if mine is None else mine.astype(dtype)
                 self.blocks[block] = mine
@@ -70,19 +70,19 @@ class SparseMix:
 
     def merge(self, other: SparseMix) -> None:
         """Adds another mix to this one; `other` stays as it is."""
-        self.bound += other.bound
         for block, values in other.blocks.items():
             mine = self.blocks.get(block)
+            bound = self.bounds[block] = self.bounds.get(block, 0) + other.bounds[block]
             if mine is None:
                 self.blocks[block] = values
-            elif self.bound <= _MOST:
+            elif bound <= _MOST:
                 self.blocks[block] = mine + values
             else:
                 self.blocks[block] = _narrow(mine.astype(np.int64) + values)
 
     def packed(self) -> SparseMix:
         """Returns the same mix with 32-bit blocks wherever they suffice, to be sent to other processes."""
-        return SparseMix({block: _narrow(values) for block, values in self.blocks.items()}, self.bound)
+        return SparseMix({block: _narrow(values) for block, values in self.blocks.items()}, dict(self.bounds))
 
     @property
     def nbytes(self) -> int:

@@ -222,8 +222,9 @@ def write_png(
     box = (begin - before, 0, min(end - before, shades.shape[1]), style.bins)
     plot = np.array(Image.fromarray(shades).resize((len(tile), height), Image.Resampling.BILINEAR, box))
     if style.levels < _LEVELS:
-        step = _LEVELS // style.levels
-        plot = np.minimum(plot // step * step + step // 2 * (plot >= step), _LEVELS - 1).astype(np.uint8)
+        step, shade = _LEVELS // style.levels, np.arange(_LEVELS)
+        coarse = np.minimum(shade // step * step + step // 2 * (shade >= step), _LEVELS - 1).astype(np.uint8)
+        plot = coarse[plot]
     highest = style.min_pitch + (style.bins - 1) * 12 / style.bins_per_octave
     for pitch in range(-(-style.min_pitch // 12) * 12, math.ceil(highest), 12):
         row = (pitch - style.min_pitch) * style.bins_per_octave / 12 + 0.5

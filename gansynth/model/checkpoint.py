@@ -111,8 +111,10 @@ def files_digest(folder: Path) -> str:
     """
     content = hashlib.sha256(f"{kernels.code_digest('checkpoint', 'layout')} {_latest_stage(folder).name}\n".encode())
     for path in files_of(folder):
-        data = path.read_bytes()
-        content.update(f"{path.name} {len(data)}\n".encode() + data)
+        content.update(f"{path.name} {path.stat().st_size}\n".encode())
+        with path.open("rb") as file:
+            while piece := file.read(1 << 20):
+                content.update(piece)
     return content.hexdigest()
 
 
@@ -233,7 +235,7 @@ def _read_generator(folder: Path, config: ModelConfig, stage: Path, prefix: Path
         value = read(variable)
         if value.dtype.kind != "f":
             raise CheckpointError(f"{prefix}: {name} has dtype {value.dtype}; expected floating-point numbers.")
-        weights[name] = value.astype(np.float32)
+        weights[name] = value.astype(np.float32, copy=False)
         if not np.isfinite(weights[name]).all():
             raise CheckpointError(f"{prefix}: {name} contains values that are not finite.")
     scale, offset = _normalizer(folder, config)
@@ -241,7 +243,7 @@ def _read_generator(folder: Path, config: ModelConfig, stage: Path, prefix: Path
     digest = hashlib.sha256(json.dumps([config.model_dump(), num_blocks, progress]).encode())
     for name in sorted(weights):
         digest.update(name.encode())
-        digest.update(weights[name].tobytes())
+        digest.update(np.ascontiguousarray(weights[name]).data)
     digest.update(scale.tobytes() + offset.tobytes())
     return Checkpoint(config, str(folder), num_blocks, progress, weights, scale, offset, "sha256:" + digest.hexdigest())
 

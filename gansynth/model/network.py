@@ -8,13 +8,13 @@ per 3-row convolution and half as many below each upscaling.
 from __future__ import annotations
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gansynth.config import THREADS
 from gansynth.errors import ConfigError
 from gansynth.model import mel
 from gansynth.model._tensorflow import tf
@@ -28,7 +28,7 @@ def configure(threads: int = 0, device: str = "auto") -> None:
     """Sets up TensorFlow for this process. Call it before TensorFlow's first use; later calls have no effect.
 
     Args:
-        threads: CPU threads of one operation, rounded down to 1, 2, 4 or 8; 0 for one per core.
+        threads: CPU threads; 0 for one per core.
         device: "auto" uses a GPU if there is one, "cpu" never does, "gpu" requires one.
 
     Raises:
@@ -45,16 +45,16 @@ def configure(threads: int = 0, device: str = "auto") -> None:
             tf.config.set_visible_devices([], "GPU")
         for gpu in gpus if device != "cpu" else []:
             tf.config.experimental.set_memory_growth(gpu, True)
-        tf.config.threading.set_intra_op_parallelism_threads(used_threads(threads))
-        if threads:
-            tf.config.threading.set_inter_op_parallelism_threads(1)
+        # Threads that compute notes of their own cost up to a fifth less than threads that share each operation.
+        tf.config.threading.set_intra_op_parallelism_threads(1)
+        tf.config.threading.set_inter_op_parallelism_threads(threads or len(os.sched_getaffinity(0)))
     except RuntimeError:
         pass  # TensorFlow is already initialised: the first caller in this process has set it up
 
 
-def used_threads(threads: int) -> int:
-    """Returns the number of CPU threads used for a requested number (0: one per core): the next lower of 1, 2, 4, 8."""
-    return next(number for number in THREADS if number <= (threads or len(os.sched_getaffinity(0))))
+def threads() -> int:
+    """Returns the number of CPU threads that TensorFlow was configured with."""
+    return tf.config.threading.get_inter_op_parallelism_threads() or 1
 
 
 def on_gpu() -> bool:
@@ -63,7 +63,10 @@ def on_gpu() -> bool:
 
 
 class Network:
-    """A checkpoint's generator as TensorFlow graphs, one for each batch shape.
+    """A checkpoint's generator as TensorFlow graphs, one for each shape.
+
+    On a GPU the notes of a batch are computed together. On a CPU each thread computes a few of them at a time, so that
+    their features fit in its cache. A note has the same bits in every batch of a multiple of 8 notes.
 
     Args:
         checkpoint: result of `checkpoint.load`.
@@ -94,6 +97,11 @@ class Network:
         self._layers = _Layers(checkpoint, precision, xla)
         self._checkpoint = replace(checkpoint, weights={})  # the layers hold prepared copies
         self._functions: dict[tuple[int, int, str], Any] = {}
+        self._threads = None if on_gpu() else ThreadPoolExecutor(threads(), "network")
+        latents = tf.TensorSpec([None, config.latent_vector_size], tf.float32)
+        self._start = tf.function(
+            self._layers.start, input_signature=[latents, tf.TensorSpec([None], tf.int32)], autograph=False
+        )
 
     def rows_for(self, samples: int) -> int:
         """Forwards to NoteShape.rows_for."""
@@ -114,7 +122,7 @@ class Network:
         Returns:
             float32 [n, samples_of(rows)].
         """
-        return self._function(len(z), rows, "waves")(tf.constant(z), tf.constant(labels)).numpy()
+        return self._compute("waves", z, labels, rows)
 
     def specgrams(self, z: NDArray[np.float32], labels: NDArray[np.int32], rows: int) -> NDArray[np.float32]:
         """Computes the generator's denormalised output; the arguments are those of `waves`.
@@ -123,35 +131,54 @@ class Network:
             float32 [n, rows, bins, 2]: log magnitude, and phase or its change per row in units of pi. With data_type
             wave, channel 0 holds samples.
         """
-        return self._function(len(z), rows, "specgrams")(tf.constant(z), tf.constant(labels)).numpy()
+        return self._compute("specgrams", z, labels, rows)
 
-    def _function(self, batch: int, rows: int, output: str) -> Any:
-        key = (batch, rows, output)
+    def _compute(
+        self, output: str, z: NDArray[np.float32], labels: NDArray[np.int32], rows: int
+    ) -> NDArray[np.float32]:
+        start = self._start(tf.constant(z), tf.constant(labels))
+        size = len(z) if self._threads is None else self._notes_at_once(rows)
+        pieces = [start[first : first + size] for first in range(0, len(z), size)]
+        # Traced here, since threads that trace at the same time would do so twice.
+        functions = [self._function(output, len(piece), rows) for piece in pieces]
+        if self._threads is None or len(pieces) == 1:
+            return np.concatenate([function(piece) for function, piece in zip(functions, pieces, strict=True)])
+        return np.concatenate(list(self._threads.map(lambda function, piece: function(piece), functions, pieces)))
+
+    def _notes_at_once(self, rows: int) -> int:
+        """Returns the number of notes that a CPU thread computes together: 2 or 4.
+
+        One alone would have other bits, since other kernels compute it; more do not fit in the processor's cache.
+        """
+        return 4 if 8 * rows <= 3 * self.rows else 2
+
+    def _function(self, output: str, notes: int, rows: int) -> Any:
+        key = (notes, rows, output)
         if key not in self._functions:
-            signature = [
-                tf.TensorSpec([batch, self._config.latent_vector_size], tf.float32),
-                tf.TensorSpec([batch], tf.int32),
-            ]
             method = self._waves if output == "waves" else self._specgrams
             traced = tf.function(
-                lambda z, labels: method(z, labels, rows),
-                input_signature=signature,
+                lambda start: method(start, rows),
+                input_signature=[tf.TensorSpec([notes, *self._layers.start_shape], self._layers.dtype)],
                 autograph=False,
                 jit_compile=self._xla,
             )
             self._functions[key] = traced.get_concrete_function()
         return self._functions[key]
 
-    def _specgrams(self, z: tf.Tensor, labels: tf.Tensor, rows: int) -> tf.Tensor:
-        image = self._layers.image(z, labels, rows)
-        scale, offset = self._checkpoint.scale, self._checkpoint.offset
-        return (image - tf.constant(offset, tf.float32)) / tf.constant(scale, tf.float32)
+    def _specgrams(self, start: tf.Tensor, rows: int) -> tf.Tensor:
+        return tf.stack(self._channels(start, rows), axis=-1)
 
-    def _waves(self, z: tf.Tensor, labels: tf.Tensor, rows: int) -> tf.Tensor:
-        specgrams = self._specgrams(z, labels, rows)
+    def _channels(self, start: tf.Tensor, rows: int) -> list[tf.Tensor]:
+        """Computes the two channels of `specgrams`, each float32 [n, rows, bins]."""
+        image = self._layers.image(start, rows)
+        scale, offset = (a.astype(np.float32) for a in (self._checkpoint.scale, self._checkpoint.offset))
+        return [(image[..., n] - offset[..., n]) / scale[..., n] for n in range(2)]
+
+    def _waves(self, start: tf.Tensor, rows: int) -> tf.Tensor:
+        first, second = self._channels(start, rows)
         if self._is_wave:
-            return specgrams[:, self._cropped : self._cropped + self.samples_of(rows), 0, 0]
-        magnitude, phase = self._polar(specgrams[..., 0], specgrams[..., 1] * np.float32(np.pi))
+            return first[:, self._cropped : self._cropped + self.samples_of(rows), 0]
+        magnitude, phase = self._polar(first, second * np.float32(np.pi))
         spectrum = tf.complex(magnitude * tf.cos(phase), magnitude * tf.sin(phase))
         spectrum = tf.pad(spectrum, [[0, 0], [0, 0], [1, 0]])
         frames = tf.signal.irfft(spectrum, [self._frame_length]) * self._window
@@ -165,10 +192,17 @@ class Network:
         """
         if self._config.data_type == "phase":
             return tf.exp(log_magnitude), phase
-        phase = tf.cumsum(phase, axis=1)
+        phase = self._running_sum(phase)
         if self._config.data_type == "linear":
             return tf.exp(log_magnitude), phase
         return tf.sqrt(self._mel(tf.exp(log_magnitude)) + 1e-6), self._mel(phase)
+
+    def _running_sum(self, x: tf.Tensor) -> tf.Tensor:
+        """Computes the cumulative sum over the rows of float32 [n, rows, bins]."""
+        if self._threads is None:
+            return tf.cumsum(x, axis=1)
+        # The same bits in a third of cumsum's time.
+        return tf.linalg.matmul(np.tril(np.ones([x.shape[1]] * 2, np.float32)), x)
 
     def _overlap_add(self, frames: tf.Tensor, rows: int) -> tf.Tensor:
         """Adds frames that start a hop apart, and drops the samples before the note."""
@@ -198,7 +232,11 @@ class _BandedMatrix:
 
 
 class _Layers:
-    """The generator's layers, from latent and label to the normalised spectrogram, with weights scaled once."""
+    """The generator's layers, from latent and label to the normalised spectrogram, with weights scaled once.
+
+    Attributes:
+        dtype: type of the features.
+    """
 
     def __init__(self, checkpoint: Checkpoint, precision: str, xla: bool) -> None:
         self._checkpoint, self._config, self._xla = checkpoint, checkpoint.config, xla
@@ -208,13 +246,13 @@ class _Layers:
         )
         self._epsilon: dict[str, float] = {}
         # float64 for raw waves, which nothing smooths later: pixel norm amplifies rounding of features near zero.
-        self._dtype = tf.float64 if self._config.data_type == "wave" else tf.float32
-        self._conv_dtype = tf.bfloat16 if precision == "bfloat16" else self._dtype
+        self.dtype = tf.float64 if self._config.data_type == "wave" else tf.float32
+        self._conv_dtype = tf.bfloat16 if precision == "bfloat16" else self.dtype
         self._weights = {name: self._constant(name, value) for name, value in self._prepare().items()}
         self._checkpoint = replace(checkpoint, weights={})
 
     def _constant(self, name: str, value: NDArray[np.floating]) -> tf.Tensor:
-        return tf.constant(value, self._conv_dtype if self._is_wide(name) else self._dtype)
+        return tf.constant(value, self._conv_dtype if self._is_wide(name) else self.dtype)
 
     @staticmethod
     def _is_wide(name: str) -> bool:
@@ -260,11 +298,33 @@ class _Layers:
         first = name.endswith("conv0/conv2d/kernel") and "block_1/" not in name
         return first and self._config.kernel_size == 3 and self._config.scale_base == 2
 
-    def image(self, z: tf.Tensor, labels: tf.Tensor, rows: int) -> tf.Tensor:
-        """Computes the network's normalised output, float32 [n, rows, bins, 2]."""
+    @property
+    def start_shape(self) -> tuple[int, ...]:
+        """Shape of a note's result of `start`."""
+        scope, config = "progressive_gan_block_1", self._config
+        name = f"{scope}/dense/kernel" if config.simple_arch else f"{scope}/conv0/conv2d/kernel"
+        height, width = config.resolution(1)
+        return height, width, self._weights[name].shape[1] // (height * width)
+
+    def start(self, z: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+        """Multiplies latents and labels by the first layer's matrix, to [n, *start_shape].
+
+        The only product whose rows are notes: a kernel computes the rows that remain after its blocks differently.
+        """
+        scope = "progressive_gan_block_1"
+        x = tf.cast(tf.concat([z, tf.one_hot(labels, len(PITCHES))], axis=1), self.dtype)
+        if self._config.simple_arch:
+            x = x @ self._weights[f"{scope}/dense/kernel"]
+        else:
+            x = x * tf.math.rsqrt(tf.reduce_mean(tf.square(x), axis=1, keepdims=True) + 1e-8)
+            x = x @ self._weights[f"{scope}/conv0/conv2d/kernel"]
+        return tf.reshape(x, [-1, *self.start_shape])
+
+    def image(self, start: tf.Tensor, rows: int) -> tf.Tensor:
+        """Computes the network's normalised output from the result of `start`, float32 [n, rows, bins, 2]."""
         checkpoint, config = self._checkpoint, self._config
         needed = self._needed_rows(rows)
-        x = tf.cast(tf.concat([z, tf.one_hot(labels, len(PITCHES))], axis=1), self._dtype)
+        x = start
         outputs = []
         for block in sorted(needed):
             x, norm = self._first_block(x, needed[1]) if block == 1 else self._block(x, block, needed[block])
@@ -290,44 +350,47 @@ class _Layers:
             wanted = max(above, own if self._checkpoint.block_weight(block) > 0 else 0)
             needed[block] = min(height, wanted)
             halo = config.kernel_size // 2 * (1 if config.simple_arch else 2)
-            above = (needed[block] + halo) // config.scale_base + 1
+            above = (needed[block] + halo - 1) // config.scale_base + 1
         return needed
 
     def _first_block(self, x: tf.Tensor, rows: int) -> tuple[tf.Tensor, tf.Tensor]:
         """Computes the first block's features before pixel norm, and the norm's factor for each pixel."""
         config, scope = self._config, "progressive_gan_block_1"
-        height, width = config.resolution(1)
         if config.simple_arch:
-            x = tf.nn.relu(x @ self._weights[f"{scope}/dense/kernel"] + self._weights[f"{scope}/dense/bias"])
-            return tf.reshape(x, [x.shape[0], height, width, -1])[:, :rows], tf.ones([], self._dtype)
-        x = x * tf.math.rsqrt(tf.reduce_mean(tf.square(x), axis=1, keepdims=True) + 1e-8)
-        x = tf.reshape(x @ self._weights[f"{scope}/conv0/conv2d/kernel"], [x.shape[0], height, width, -1])
-        x, norm = self._activate(x[:, : rows + config.kernel_size // 2], f"{scope}/conv0")
+            bias = tf.reshape(self._weights[f"{scope}/dense/bias"], self.start_shape)
+            return tf.nn.relu(x + bias)[:, :rows], tf.ones([], self.dtype)
+        x = _add_bias(x[:, : rows + config.kernel_size // 2], self._weights[f"{scope}/conv0/bias"])
+        x, norm = self._activate(x, f"{scope}/conv0")
         x = x * norm
-        return self._convolve(x, f"{scope}/conv1", rows, height)
+        return self._convolve(x, f"{scope}/conv1", rows, config.resolution(1)[0])
 
     def _block(self, x: tf.Tensor, block: int, rows: int) -> tuple[tf.Tensor, tf.Tensor]:
         config, scope = self._config, f"progressive_gan_block_{block}"
         height, width = config.resolution(block)
         if config.simple_arch:
             kernel = self._weights[f"{scope}/conv2d_transpose/kernel"]
-            x = self._transposed(x, kernel, width, kernel.shape[2])[:, :rows]
-            return tf.nn.relu(x + self._weights[f"{scope}/conv2d_transpose/bias"]), tf.ones([], self._dtype)
+            x = self._transposed(x, kernel, rows, width)
+            return tf.nn.relu(_add_bias(x, self._weights[f"{scope}/conv2d_transpose/bias"])), tf.ones([], self.dtype)
         between = min(height, rows + config.kernel_size // 2)
         name = f"{scope}/conv0"
         if self._fuses(f"{name}/conv2d/kernel"):
             kernel = self._weights[f"{name}/conv2d/kernel"]
-            x, norm = self._activate(self._transposed(x, kernel, width, kernel.shape[2])[:, :between], name)
+            x = _add_bias(self._transposed(x, kernel, between, width), self._weights[f"{name}/bias"])
+            x, norm = self._activate(x, name)
         else:
             x = tf.repeat(x, self._stride[0], axis=1)
             x = tf.repeat(x, self._stride[1], axis=2) if self._stride[1] > 1 else x
             x, norm = self._convolve(x, name, between, height)
         return self._convolve(x * norm, f"{scope}/conv1", rows, height)
 
-    def _transposed(self, x: tf.Tensor, kernel: tf.Tensor, width: int, filters: int) -> tf.Tensor:
-        shape = [x.shape[0], x.shape[1] * self._stride[0], width, filters]
+    def _transposed(self, x: tf.Tensor, kernel: tf.Tensor, rows: int, width: int) -> tf.Tensor:
+        """Computes the first `rows` rows of a transposed convolution."""
+        most = x.shape[1] * self._stride[0]
+        # Padding begins at the same row for both heights if the kernel's height is even, as it is after fusing.
+        height = rows if rows == most - 1 and kernel.shape[0] == 4 else most
+        shape = [x.shape[0], height, width, kernel.shape[2]]
         x = tf.nn.conv2d_transpose(tf.cast(x, kernel.dtype), kernel, shape, self._stride, "SAME")
-        return tf.cast(x, self._dtype)
+        return tf.cast(x[:, :rows], self.dtype)
 
     def _convolve(self, x: tf.Tensor, name: str, rows: int, height: int) -> tuple[tf.Tensor, tf.Tensor]:
         """Computes the first `rows` rows of a SAME convolution of an image `height` rows high."""
@@ -338,15 +401,16 @@ class _Layers:
         below = rows + after - x.shape[1]  # rows below the given ones are below the image: zeros
         padding = [[0, 0], [before, below], sides, [0, 0]]
         kernel = self._weights[f"{name}/conv2d/kernel"]
-        return self._activate(tf.cast(tf.nn.conv2d(tf.cast(x, kernel.dtype), kernel, 1, padding), self._dtype), name)
+        x = tf.cast(tf.nn.conv2d(tf.cast(x, kernel.dtype), kernel, 1, padding), self.dtype)
+        return self._activate(tf.nn.bias_add(x, self._weights[f"{name}/bias"]), name)
 
     def _activate(self, x: tf.Tensor, name: str) -> tuple[tf.Tensor, tf.Tensor]:
-        """Applies bias and leaky ReLU; returns the result, and pixel norm's factor for each pixel."""
-        # TensorFlow fuses `bias_add`, but not `+`, into the convolution; EuclideanNorm squares and adds in one pass.
-        x = tf.nn.leaky_relu(tf.nn.bias_add(x, self._weights[f"{name}/bias"]), 0.2)
+        """Applies leaky ReLU; returns the result, and pixel norm's factor for each pixel."""
+        x = tf.nn.leaky_relu(x, 0.2)
         if self._xla:  # XLA does not support EuclideanNorm, and fuses these operations anyway
             mean = tf.reduce_mean(tf.square(x), axis=3, keepdims=True)
         else:
+            # EuclideanNorm squares and adds in one pass.
             mean = tf.square(tf.raw_ops.EuclideanNorm(input=x, axis=3, keep_dims=True)) / x.shape[3]
         return x, tf.math.rsqrt(mean + self._epsilon[name])
 
@@ -354,8 +418,18 @@ class _Layers:
         """Computes the block's image; applies the norm to its two channels, which is cheaper than to all features."""
         scope = f"progressive_gan_block_{block}/to_rgb"
         kernel = self._weights[f"{scope}/kernel" if self._config.simple_arch else f"{scope}/conv2d/kernel"]
-        x = tf.nn.conv2d(x, kernel, 1, "VALID") * norm + self._weights[f"{scope}/bias"]
+        x = _add_bias(tf.nn.conv2d(x, kernel, 1, "VALID") * norm, self._weights[f"{scope}/bias"])
         return tf.tanh(x) if self._config.to_rgb_activation == "tanh" else x
+
+
+def _add_bias(x: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:
+    """Adds a bias to the channels of [n, rows, width, channels].
+
+    Adds it to a row at a time: TensorFlow's kernels are slow on few channels. A bias after a convolution is fused into
+    it, and needs no such detour.
+    """
+    rows = tf.reshape(x, [*x.shape[:2], x.shape[2] * x.shape[3]])
+    return tf.reshape(tf.nn.bias_add(rows, tf.tile(bias, [x.shape[2]])), x.shape)
 
 
 def _fuse_upscale(kernel: NDArray[np.float64], both: bool) -> NDArray[np.float64]:

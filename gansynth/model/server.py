@@ -23,6 +23,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from gansynth import memory
 from gansynth.io import urls
 from gansynth.io.urls import StorageConfig
 from gansynth.model.findings import KnownModel
@@ -34,7 +35,7 @@ Load = Callable[[], Synthesizer]
 T = TypeVar("T")
 _LOG = logging.getLogger(__name__)
 _START_SECONDS = 60.0
-_REQUEST_ROWS = 8192
+_REQUEST_ROWS = 4096
 """Rows of the sounds of one request, 16 MB of audio: enough for full batches, and bounded in memory."""
 _SERVER_DIED = (EOFError, ConnectionError, FileNotFoundError)
 """Exceptions raised by a request to a server that has died."""
@@ -49,7 +50,9 @@ def load_model(settings: StorageConfig, checkpoint: str, **options: Any) -> Synt
         **options: see Synthesizer.from_checkpoint.
     """
     urls.configure(settings)
-    return Synthesizer.from_checkpoint(checkpoint, **options)
+    synth = Synthesizer.from_checkpoint(checkpoint, **options)
+    memory.release()  # reading and preparing the weights takes a multiple of them
+    return synth
 
 
 class _Model:

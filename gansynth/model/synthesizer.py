@@ -16,13 +16,12 @@ from gansynth.model.sound_bank import LIMIT
 from gansynth.model.sounds import Renderer, SoundCache
 
 BATCH_ROWS, BATCH_ROWS_GPU = 256, 8192
-"""Default rows of a batch. On a CPU, two whole notes or 16 of the shortest, no slower than larger batches and in half
-the memory; on a GPU, 64 whole notes."""
+"""Default rows of a batch: two whole notes or 16 of the shortest for each thread of a CPU; 64 whole notes on a GPU."""
 CACHE_BYTES = 256 << 20
 """Default memory of the sound cache."""
 _BATCH_MULTIPLE = 8
-"""Batch sizes are multiples of this: matrix and convolution kernels round the remainder of a block differently, and a
-note must have the same bytes at any place in any batch, with any number of threads."""
+"""Batch sizes are multiples of this: kernels compute what remains after their blocks differently, and a note must have
+the same bytes at any place in any batch."""
 
 
 class Synthesizer(Renderer):
@@ -55,7 +54,8 @@ class Synthesizer(Renderer):
         self._source = loaded.source
         self._network = network.Network(loaded, precision, xla)
         self._out_of_memory = (MemoryError, network.ResourceExhaustedError)
-        self._batch_rows = batch_rows or (BATCH_ROWS_GPU if network.on_gpu() else BATCH_ROWS)
+        self._on_gpu = network.on_gpu()
+        self._batch_rows = batch_rows or (BATCH_ROWS_GPU if self._on_gpu else BATCH_ROWS * network.threads())
         self.latent_size = loaded.config.latent_vector_size
         self.pitches = checkpoint.PITCHES
         self.sample_rate = loaded.config.sample_rate
@@ -63,7 +63,7 @@ class Synthesizer(Renderer):
         self.digest = loaded.digest
         self.cache = SoundCache(cache_bytes)
         self.shape = self._network.shape
-        self.kernels = kernels.signature(precision, xla, network.on_gpu())
+        self.kernels = kernels.signature(precision, xla, self._on_gpu)
         self.collection = kernels.collection_of(self.digest, self.kernels)
         self.bank = open_bank(sound_bank, self.collection, sound_bank_bytes)
 
@@ -87,9 +87,9 @@ class Synthesizer(Renderer):
             name_or_path: "mini" (bundled), "acoustic_only" or "all_instruments" (Magenta's, fetched once into the
                 cache), a folder, or an fsspec URL of one.
             batch_rows: size of a batch, in rows of 1/128 note (at least eight notes); affects speed and memory only.
-                0: BATCH_ROWS, or BATCH_ROWS_GPU on a GPU.
+                0: BATCH_ROWS for each thread, or BATCH_ROWS_GPU on a GPU.
             cache_bytes: memory of the sound cache; 0 disables it.
-            threads: CPU threads, rounded down to 1, 2, 4 or 8; 0 for one per core.
+            threads: CPU threads; 0 for one per core.
             device: "auto", "cpu" or "gpu" (an error if there is none).
             precision: "float32"; "tf32" or "bfloat16" for faster, less exact convolutions, see Network.
             xla: compile with XLA, which takes seconds for each batch shape and pays off on a GPU.
@@ -157,8 +157,9 @@ class Synthesizer(Renderer):
 
     def _compare_buckets(self) -> bool:
         """Renders a few notes in every bucket; returns whether the longest begins with the bits of all others."""
-        z = np.random.RandomState(0).normal(size=[_BATCH_MULTIPLE, self.latent_size]).astype(np.float32)
-        labels = np.linspace(0, len(self.pitches) - 1, _BATCH_MULTIPLE).astype(np.int32)
+        count = _BATCH_MULTIPLE if self._on_gpu else 4  # a CPU computes no more of them together
+        z = np.random.RandomState(0).normal(size=[count, self.latent_size]).astype(np.float32)
+        labels = np.linspace(0, len(self.pitches) - 1, count).astype(np.int32)
         *shorter, longest = self.shape.ladder
         whole = self._waves(z, labels, longest).view(np.uint32)
         return all(
@@ -173,17 +174,19 @@ class Synthesizer(Renderer):
         )
 
     def batch_sizes(self, bucket: int, notes: int) -> Iterator[int]:
-        """Yields the batch sizes for `notes` notes of a bucket: full batches, then small ones for the remainder."""
+        """Yields the batch sizes for `notes` notes of a bucket: full batches, then what the remainder needs."""
         full = self.full_batch(bucket)
         while notes > 0:
-            size = full if notes >= full else _BATCH_MULTIPLE
+            # A GPU computes a batch as a whole, and every further shape is compiled.
+            rest = _BATCH_MULTIPLE if self._on_gpu else -(-notes // _BATCH_MULTIPLE) * _BATCH_MULTIPLE
+            size = full if notes >= full else rest
             yield size
             notes -= size
 
     def batches(
         self, z: NDArray[np.float32], pitches: NDArray[np.int32], bucket: int
     ) -> Iterator[tuple[slice, NDArray[np.float32]]]:
-        """Renders notes in batches of few shapes; the last batch is padded with its last note.
+        """Renders notes in batches; the last batch is padded with its last note.
 
         Args:
             z: float32 [n, latent_size].

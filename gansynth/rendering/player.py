@@ -241,7 +241,7 @@ def _curve(steps: Timeline, start: float, samples: int, rate: int) -> float | ND
     return gain_curve(steps.times - start, steps.values.astype(np.float64), samples, rate)
 
 
-@functools.lru_cache(maxsize=512)
+@functools.lru_cache(maxsize=256)
 def _plain_hit(kit: str, digest: str, rate: int, program: int, key: int, samples: int, gain: float) -> FixedPointNote:
     """Makes a hit at a constant level; `digest` only tells the kit from what its folder held earlier."""
     return quantize(shared_kit(kit, rate).for_program(program).hit(key, samples) * gain)

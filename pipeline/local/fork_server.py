@@ -15,6 +15,7 @@ from pipeline import stopping
 from pipeline.config import JobConfig
 
 _MODULES = [
+    "pipeline.local.import_beam",
     "pipeline.local.pool",
     "pipeline.local.worker",
     "matplotlib.cm",

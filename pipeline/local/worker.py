@@ -13,6 +13,7 @@ from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.transforms.environments import EmbeddedPythonEnvironment
 
+from gansynth import memory
 from gansynth.io import urls
 from pipeline import graph
 from pipeline.job import ResolvedJob
@@ -41,6 +42,7 @@ def render_slice(job: ResolvedJob, beam_args: Sequence[str], songs: Slice) -> Sl
         with publish_counters():
             run = _run_here if in_memory else _run_elsewhere
             outcome.counters += run(job, options, smaller.sources)
+        memory.release()  # the next part needs its largest pieces at another moment than other processes do
     return outcome
 
 

@@ -11,7 +11,6 @@ import pytest
 
 from pipeline import invocation
 from pipeline.__main__ import EXAMPLES, main
-from pipeline.config import load_config
 
 ROOT = Path(__file__).parents[2]
 
@@ -111,14 +110,6 @@ def test_a_config_with_an_error_is_shown_where_it_is(tmp_path: Path, capsys: pyt
     path.write_text("notes:\n  drums: play\n  min_pitch: 30\n  drums: skip\n")
     assert main(["render", "--config", str(path)]) == 2
     assert f"--config {path}: line 4: drums is given twice, first in line 2." in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(("threads", "used"), [(3, 2), (12, 8), (4, None)])
-def test_a_number_of_threads_is_rounded_aloud(threads: int, used: int | None, caplog: pytest.LogCaptureFixture) -> None:
-    load_config(None, [f"compute.threads={threads}"])
-    told = [record.getMessage() for record in caplog.records]
-    wanted = f"config: compute.threads {threads} is rounded down to {used}: other numbers"
-    assert [text.startswith(wanted) for text in told] == ([] if used is None else [True])
 
 
 def test_printed_commands_can_be_pasted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

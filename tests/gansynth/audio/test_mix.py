@@ -119,6 +119,15 @@ def test_notes_that_add_up_beyond_32_bits() -> None:
     assert mix.packed().blocks[0].dtype == np.int32
 
 
+def test_many_notes_that_never_sound_together_need_no_64_bits() -> None:
+    mix = SparseMix()
+    for block in range(3):
+        for _ in range(1000):
+            mix.add(block * BLOCK, np.full(10, 2.0))
+    assert {values.dtype for values in mix.blocks.values()} == {np.dtype(np.int32)}
+    assert (mix.blocks[2][:10] == 2000 * UNIT).all()
+
+
 def test_only_where_there_is_sound() -> None:
     mix = SparseMix()
     mix.add(3600 * 16000, np.ones(100))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import subprocess
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ from hypothesis import strategies as st
 
 from gansynth.errors import ConfigError
 from gansynth.model import checkpoint, mel
-from gansynth.model.network import Network, configure, used_threads
+from gansynth.model.network import Network, configure
 from tests.support import plain_network
 from tests.support.checkpoints import SMALL, random_variables, write_checkpoint
 from tests.support.notes import snr
@@ -339,7 +341,19 @@ def test_tensor_cores_round_only_where_they_were_asked_to(precision: str, allowe
     assert not tf.config.experimental.tensor_float_32_execution_enabled()
 
 
-@pytest.mark.parametrize(("asked", "used"), [(1, 1), (2, 2), (3, 2), (7, 4), (8, 8), (64, 8)])
-def test_threads_divide_a_batch(asked: int, used: int) -> None:
-    assert used_threads(asked) == used
-    assert used_threads(0) in (1, 2, 4, 8)
+_RENDER = """
+import sys
+from gansynth.model.synthesizer import Synthesizer
+import numpy as np
+synth = Synthesizer.from_checkpoint("mini", threads=int(sys.argv[1]), device="cpu")
+z = np.random.RandomState(4).normal(size=[9, synth.latent_size])
+for samples in 5000, 30000:
+    sys.stdout.buffer.write(synth.synthesize(z, range(30, 39), samples).tobytes())
+"""
+
+
+def test_threads_do_not_change_a_note() -> None:
+    # In processes of their own, since TensorFlow's threads cannot be changed later.
+    one, three = (subprocess.run([sys.executable, "-c", _RENDER, n], capture_output=True, check=True) for n in "13")
+    assert len(one.stdout) == 4 * 9 * 35000
+    assert one.stdout == three.stdout
