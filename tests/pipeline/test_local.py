@@ -7,6 +7,7 @@ import itertools
 import json
 import os
 import signal
+import subprocess
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -123,6 +124,20 @@ def test_a_process_draws_the_pipeline_of_a_job_once(tmp_path: Path, monkeypatch:
 
 def imported(module: str) -> bool:
     return module in sys.modules
+
+
+_IMPORTS = """
+import sys
+from pipeline.local import import_beam
+import pipeline.local.worker
+print(*sorted({"pandas", "pyarrow", "google.cloud.bigquery", "google.cloud.storage"} & sys.modules.keys()))
+import google.cloud.storage, pandas
+"""
+
+
+def test_local_processes_import_no_packages_of_connectors() -> None:
+    done = subprocess.run([sys.executable, "-c", _IMPORTS], capture_output=True, text=True, check=True)
+    assert (done.stdout.strip(), done.stderr) == ("", "")
 
 
 def test_a_warm_bank_needs_no_model_server(tmp_path: Path) -> None:
