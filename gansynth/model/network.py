@@ -141,9 +141,8 @@ class Network:
         pieces = [start[first : first + size] for first in range(0, len(z), size)]
         # Traced here, since threads that trace at the same time would do so twice.
         functions = [self._function(output, len(piece), rows) for piece in pieces]
-        if self._threads is None or len(pieces) == 1:
-            return np.concatenate([function(piece) for function, piece in zip(functions, pieces, strict=True)])
-        return np.concatenate(list(self._threads.map(lambda function, piece: function(piece), functions, pieces)))
+        call_each = map if self._threads is None else self._threads.map
+        return np.concatenate(list(call_each(lambda function, piece: function(piece), functions, pieces)))
 
     def _notes_at_once(self, rows: int) -> int:
         """Returns the number of notes that a CPU thread computes together: 2 or 4.
