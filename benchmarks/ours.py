@@ -82,14 +82,6 @@ def matmul(size: int, times: int) -> float:
     return 2.0 * size**3 * times
 
 
-def set_threads(threads: int) -> None:
-    """Sets TensorFlow's number of threads; must be called before its first use."""
-    from gansynth.model._tensorflow import tf
-
-    tf.config.threading.set_intra_op_parallelism_threads(threads)
-    tf.config.threading.set_inter_op_parallelism_threads(1)
-
-
 def operations(z: NDArray[np.float64], pitches: list[int]) -> dict[str, float]:
     """Measures the wall seconds that TensorFlow spends in each kind of operation while rendering whole notes."""
     import tempfile

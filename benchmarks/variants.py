@@ -41,7 +41,6 @@ def main(argv: list[str] | None = None) -> None:
     speeds = []
     for name, settings in _VARIANTS.items():
         with Worker() as worker:
-            worker.call(ours.set_threads, 1)
             worker.call(functools.partial(ours.load, folder, 1, **settings))
             ladder, _ = worker.call(ours.ladder)
             z, _ = worker.call(ours.latents, _NOTES, 1)

@@ -137,18 +137,20 @@ class Network:
         self, output: str, z: NDArray[np.float32], labels: NDArray[np.int32], rows: int
     ) -> NDArray[np.float32]:
         start = self._start(tf.constant(z), tf.constant(labels))
-        size = len(z) if self._threads is None else self._notes_at_once(rows)
+        size = self.notes_at_once(len(z), rows)
         pieces = [start[first : first + size] for first in range(0, len(z), size)]
         # Traced here, since threads that trace at the same time would do so twice.
         functions = [self._function(output, len(piece), rows) for piece in pieces]
         call_each = map if self._threads is None else self._threads.map
         return np.concatenate(list(call_each(lambda function, piece: function(piece), functions, pieces)))
 
-    def _notes_at_once(self, rows: int) -> int:
-        """Returns the number of notes that a CPU thread computes together: 2 or 4.
+    def notes_at_once(self, notes: int, rows: int) -> int:
+        """Returns how many notes of a batch of `notes` are computed together: all on a GPU, 2 or 4 by a CPU thread.
 
         One alone would have other bits, since other kernels compute it; more do not fit in the processor's cache.
         """
+        if self._threads is None:
+            return notes
         return 4 if 8 * rows <= 3 * self.rows else 2
 
     def _function(self, output: str, notes: int, rows: int) -> Any:

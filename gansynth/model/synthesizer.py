@@ -157,7 +157,7 @@ class Synthesizer(Renderer):
 
     def _compare_buckets(self) -> bool:
         """Renders a few notes in every bucket; returns whether the longest begins with the bits of all others."""
-        count = _BATCH_MULTIPLE if self._on_gpu else 4  # a CPU computes no more of them together
+        count = max(self._network.notes_at_once(_BATCH_MULTIPLE, rows) for rows in self.shape.ladder)
         z = np.random.RandomState(0).normal(size=[count, self.latent_size]).astype(np.float32)
         labels = np.linspace(0, len(self.pitches) - 1, count).astype(np.int32)
         *shorter, longest = self.shape.ladder
